@@ -1,0 +1,18 @@
+#!/usr/bin/env node
+// Plain JavaScript so that it starts on any Node.js: what it starts is compiled.
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const [major, minor] = process.versions.node.split('.').map(Number);
+const main = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+if (major < 20 || (major === 20 && minor < 10)) {
+  console.error(`tracehouse: Node.js ${process.versions.node} is too old: 20.10 or later is needed`);
+  process.exit(1);
+}
+if (!existsSync(main)) {
+  console.error('tracehouse: not built yet: run `npm run setup`');
+  process.exit(1);
+}
+// Each running DuckDB query holds a libuv thread; it has to be set before the pool starts.
+process.env.UV_THREADPOOL_SIZE ??= '16';
+await import(main);

@@ -1,0 +1,121 @@
+// The one privileged process: started here, spoken to over stdin, read over stdout.
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+import { TracehouseError } from '../schema/errors.ts';
+import { packageRoot } from '../schema/package-root.ts';
+
+export interface LoaderOptions {
+  readonly node: string;
+  /** Scope specs as on the command line; empty = all. */
+  readonly scopes: readonly string[];
+  /** Processes that are never traced, besides the loader itself. */
+  readonly exclude_pids: readonly number[];
+  readonly ring_bytes?: number;
+  /** Payload bytes a phase, 0..4096. */
+  readonly payload_bytes?: number;
+  readonly wakes?: boolean;
+  readonly stacks?: boolean;
+  readonly hooks?: string;
+  readonly path?: string;
+}
+
+export interface LoaderHandlers {
+  on_chunk(chunk: Uint8Array): void;
+  /** A line that the loader wrote for people. */
+  on_line(line: string): void;
+  /** After the last chunk. */
+  on_exit(exit: { code: number | null; signal: NodeJS.Signals | null }): void;
+}
+
+/** Where the loader lies in a checkout and in the published package alike. */
+export function loaderPath(): string {
+  return join(packageRoot(), '.output', 'tracehouse-loader');
+}
+
+export function loaderArguments(options: LoaderOptions): string[] {
+  const list = ['--node', options.node];
+  if (options.ring_bytes !== undefined) list.push('--ring-bytes', String(options.ring_bytes));
+  if (options.payload_bytes !== undefined) list.push('--payload', String(options.payload_bytes));
+  for (const scope of options.scopes) list.push('--scope', scope);
+  for (const pid of options.exclude_pids) list.push('--exclude-pid', String(pid));
+  if (options.wakes === false) list.push('--no-wakes');
+  if (options.stacks === true) list.push('--stacks');
+  if (options.hooks !== undefined) list.push('--hooks', options.hooks);
+  return list;
+}
+
+export class LoaderProcess {
+  readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
+  readonly #exited: Promise<void>;
+  #ended = false;
+
+  private constructor(child: ChildProcessByStdio<Writable, Readable, Readable>, exited: Promise<void>) {
+    this.#child = child;
+    this.#exited = exited;
+  }
+
+  static start(options: LoaderOptions, handlers: LoaderHandlers): LoaderProcess {
+    const path = options.path ?? loaderPath();
+    if (!existsSync(path)) {
+      throw new TracehouseError('loader-missing', `the eBPF loader is not built (${path})`, { mend: 'run `npm run setup` in the checkout, or `tracehouse doctor` to see what this machine lacks' });
+    }
+    // detached: a Ctrl-C in the terminal is ours to handle; the loader must live to drain.
+    const child = spawn(path, loaderArguments(options), { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
+    child.stdin.on('error', () => undefined); // its exit tells more than EPIPE does
+    child.stdout.on('data', (chunk: Buffer) => handlers.on_chunk(chunk));
+    let rest = '';
+    child.stderr.setEncoding('utf8');
+    child.stderr.on('data', (text: string) => {
+      const lines = (rest + text).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) if (line !== '') handlers.on_line(line);
+    });
+    let done: () => void = () => undefined;
+    const exited = new Promise<void>((resolve) => (done = resolve));
+    const process_ = new LoaderProcess(child, exited);
+    child.on('error', (error) => {
+      handlers.on_line(`cannot start ${path}: ${error.message}`);
+      process_.#ended = true;
+      handlers.on_exit({ code: 1, signal: null });
+      done();
+    });
+    child.on('close', (code, signal) => {
+      if (process_.#ended) return;
+      process_.#ended = true;
+      if (rest !== '') handlers.on_line(rest);
+      handlers.on_exit({ code, signal });
+      done();
+    });
+    return process_;
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  send(frame: Uint8Array): void {
+    if (!this.#ended) this.#child.stdin.write(frame);
+  }
+
+  /** While paused the pipe fills, the loader blocks, and the kernel's ring drops and counts: memory here stays bounded. */
+  pause(): void {
+    this.#child.stdout.pause();
+  }
+
+  resume(): void {
+    this.#child.stdout.resume();
+  }
+
+  /** Closes stdin, which asks for a drain and an orderly end; ends it by force after the deadline. */
+  async stop(deadline_ms = 5000): Promise<void> {
+    if (!this.#ended) {
+      this.resume();
+      this.#child.stdin.end();
+      const timer = setTimeout(() => this.#child.kill('SIGKILL'), deadline_ms);
+      await this.#exited;
+      clearTimeout(timer);
+    }
+  }
+}

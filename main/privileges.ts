@@ -1,0 +1,44 @@
+import { chownSync, existsSync, mkdirSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { TracehouseError } from '../schema/errors.ts';
+
+/** uid and gid that `sudo` came from, or undefined. */
+function sudoUser(): { uid: number; gid: number } | undefined {
+  const uid = Number(process.env['SUDO_UID']);
+  const gid = Number(process.env['SUDO_GID']);
+  return Number.isInteger(uid) && Number.isInteger(gid) && uid > 0 ? { uid, gid } : undefined;
+}
+
+/** Makes the data folder when it is missing; under sudo it belongs to the user who called. */
+export function ensureDataFolder(folder: string): void {
+  if (existsSync(folder)) {
+    if (!statSync(folder).isDirectory()) {
+      throw new TracehouseError('data-folder', `--data ${folder} is not a folder`, { mend: 'name a folder, or a path that does not exist yet', exit_code: 2 });
+    }
+    return;
+  }
+  try {
+    if (!existsSync(dirname(folder))) mkdirSync(dirname(folder), { recursive: true });
+    mkdirSync(folder, { mode: 0o750 });
+  } catch (cause) {
+    throw new TracehouseError('data-folder', `cannot make the data folder ${folder}: ${(cause as Error).message}`, { mend: 'name another one with --data', cause });
+  }
+  const user = sudoUser();
+  if (user !== undefined && process.getuid?.() === 0) chownSync(folder, user.uid, user.gid);
+}
+
+/**
+ * Gives up root for good: from here on this process is the data folder's owner.
+ * Whatever needs root (the loader, the demo's namespace) has to be running already.
+ * Returns the uid that it runs as.
+ */
+export function dropToOwner(folder: string): number {
+  const uid = process.getuid?.() ?? 0;
+  if (uid !== 0) return uid;
+  const owner = statSync(folder);
+  if (owner.uid === 0) return 0;
+  process.setgroups?.([]);
+  process.setgid?.(owner.gid);
+  process.setuid?.(owner.uid);
+  return owner.uid;
+}
