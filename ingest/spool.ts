@@ -1,0 +1,114 @@
+// Batches on disk until the warehouse has acknowledged them. The file name says what is inside, so that
+// dropping one under the size limit can be counted without reading it.
+import { mkdirSync, readdirSync, statSync } from 'node:fs';
+import { open, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { TracehouseError } from '../schema/errors.ts';
+
+export interface SpoolEntry {
+  readonly name: string;
+  readonly bytes: number;
+  readonly events: number;
+  /** ns since 1970 of the oldest and the newest row. */
+  readonly from_ns: bigint;
+  readonly to_ns: bigint;
+}
+
+export interface SpooledLoss {
+  readonly events: number;
+  readonly from_ns: bigint;
+  readonly to_ns: bigint;
+}
+
+const NAME = /^(\d{19,20})-(\d{10})-(\d+)-(\d+)-(\d+)\.arrows$/;
+
+export class Spool {
+  readonly #folder: string;
+  readonly #limit_bytes: number;
+  readonly #entries: SpoolEntry[] = [];
+  #bytes = 0;
+
+  private constructor(folder: string, limit_bytes: number) {
+    this.#folder = folder;
+    this.#limit_bytes = limit_bytes;
+  }
+
+  /** Opens the folder, making it when missing, and finds what an earlier run left. */
+  static open(folder: string, limit_bytes: number): Spool {
+    const spool = new Spool(folder, limit_bytes);
+    try {
+      mkdirSync(folder, { recursive: true, mode: 0o750 });
+      for (const name of readdirSync(folder).sort()) {
+        const match = NAME.exec(name);
+        if (match === null) continue;
+        spool.#add({ name, bytes: statSync(join(folder, name)).size, events: Number(match[3]), from_ns: BigInt(match[4] ?? 0), to_ns: BigInt(match[5] ?? 0) });
+      }
+    } catch (cause) {
+      throw new TracehouseError('spool', `cannot use the spool folder ${folder}: ${(cause as Error).message}`, { mend: 'name a writable folder with --spool', cause });
+    }
+    return spool;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get length(): number {
+    return this.#entries.length;
+  }
+
+  /** The oldest entry, or undefined when all is acknowledged. */
+  oldest(): SpoolEntry | undefined {
+    return this.#entries[0];
+  }
+
+  read(entry: SpoolEntry): Promise<Uint8Array> {
+    return readFile(join(this.#folder, entry.name));
+  }
+
+  /**
+   * Stores one encoded batch, durable when it resolves. What the limit pushed out, oldest first, comes back to be counted.
+   */
+  async put(batch: { run_id: bigint; sequence: bigint; events: number; from_ns: bigint; to_ns: bigint }, bytes: Uint8Array): Promise<SpooledLoss | undefined> {
+    const name = `${String(batch.run_id).padStart(19, '0')}-${String(batch.sequence).padStart(10, '0')}-${batch.events}-${batch.from_ns}-${batch.to_ns}.arrows`;
+    const path = join(this.#folder, name);
+    try {
+      const file = await open(`${path}.tmp`, 'w', 0o640);
+      try {
+        await file.writeFile(bytes);
+        await file.datasync();
+      } finally {
+        await file.close();
+      }
+      await rename(`${path}.tmp`, path);
+    } catch (cause) {
+      await rm(`${path}.tmp`, { force: true });
+      throw new TracehouseError('spool', `cannot write to the spool folder ${this.#folder}: ${(cause as Error).message}`, { mend: 'free some space, or name another folder with --spool', cause });
+    }
+    this.#add({ name, bytes: bytes.byteLength, events: batch.events, from_ns: batch.from_ns, to_ns: batch.to_ns });
+    let lost: SpooledLoss | undefined;
+    for (let entry = this.#entries[0]; this.#bytes > this.#limit_bytes && this.#entries.length > 1 && entry !== undefined; entry = this.#entries[0]) {
+      await this.remove(entry);
+      lost = {
+        events: (lost?.events ?? 0) + entry.events,
+        from_ns: lost === undefined || entry.from_ns < lost.from_ns ? entry.from_ns : lost.from_ns,
+        to_ns: lost === undefined || entry.to_ns > lost.to_ns ? entry.to_ns : lost.to_ns,
+      };
+    }
+    return lost;
+  }
+
+  async remove(entry: SpoolEntry): Promise<void> {
+    await rm(join(this.#folder, entry.name), { force: true });
+    const at = this.#entries.indexOf(entry);
+    if (at >= 0) {
+      this.#entries.splice(at, 1);
+      this.#bytes -= entry.bytes;
+    }
+  }
+
+  #add(entry: SpoolEntry): void {
+    this.#entries.push(entry);
+    this.#bytes += entry.bytes;
+  }
+}

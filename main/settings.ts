@@ -1,0 +1,111 @@
+// Every setting of the command line, once: flag, default, help. docs/settings.md is tested against this table.
+import { hostname } from 'node:os';
+import { Option } from 'commander';
+import { InvalidArgumentError } from 'commander';
+
+export interface Setting {
+  readonly flags: string;
+  readonly help: string;
+  /** As shown in help and docs. */
+  readonly fallback?: string | number | boolean;
+  readonly parse?: (text: string, previous: unknown) => unknown;
+  readonly choices?: readonly string[];
+}
+
+/** '32MiB', '1GiB', '65536' -> bytes. */
+export function parseBytes(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*(b|kib|mib|gib|kb|mb|gb)?$/i.exec(text.trim());
+  if (match === null) throw new InvalidArgumentError(`'${text}' is no size: write 65536, 512KiB, 32MiB or 1GiB.`);
+  const unit = { b: 1, kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30, kb: 1e3, mb: 1e6, gb: 1e9 }[(match[2] ?? 'b').toLowerCase()] ?? 1;
+  return Math.floor(Number(match[1]) * unit);
+}
+
+function integer(low: number, high: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!Number.isInteger(value) || value < low || value > high) throw new InvalidArgumentError(`'${text}' is not a whole number from ${low} to ${high}.`);
+    return value;
+  };
+}
+
+function number(low: number, high: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!Number.isFinite(value) || value < low || value > high) throw new InvalidArgumentError(`'${text}' is not a number from ${low} to ${high}.`);
+    return value;
+  };
+}
+
+/** '2026-01-31T12:00:00Z' or '15m', '2h', '3d' ago -> ns since 1970. */
+export function parseTime(text: string, now_ms: number = Date.now()): bigint {
+  const ago = /^(\d+)(s|m|h|d)$/.exec(text);
+  if (ago !== null) {
+    const unit = { s: 1e3, m: 60e3, h: 3600e3, d: 86400e3 }[ago[2] as 's' | 'm' | 'h' | 'd'];
+    return BigInt(now_ms - Number(ago[1]) * unit) * 1_000_000n;
+  }
+  const ms = Date.parse(text);
+  if (Number.isNaN(ms)) throw new InvalidArgumentError(`'${text}' is no time: write 2026-01-31T12:00:00Z, or 15m, 2h, 3d for that long ago.`);
+  return BigInt(ms) * 1_000_000n;
+}
+
+function scope(text: string, previous: unknown): string[] {
+  if (text !== 'all' && !/^(netns|cgroup):.+$/.test(text) && !/^pid:\d+$/.test(text)) {
+    throw new InvalidArgumentError(`'${text}' is no scope: write all, netns:NAME_OR_PATH, cgroup:PATH or pid:N.`);
+  }
+  return [...(Array.isArray(previous) ? (previous as string[]) : []), text];
+}
+
+export const SETTINGS = {
+  data: { flags: '--data <dir>', fallback: './data', help: 'data folder' },
+  listen: { flags: '--listen <host:port>', fallback: '127.0.0.1:7070', help: 'address of the API; loopback only' },
+  url: { flags: '--url <url>', help: 'a running tracehouse, instead of --data' },
+  node: { flags: '--node <name>', fallback: hostname(), help: 'name of this node' },
+  scope: { flags: '--scope <scope>', help: 'all, netns:NAME_OR_PATH, cgroup:PATH or pid:N; repeat for a union (default: all)', parse: scope },
+  payload: { flags: '--payload <bytes>', fallback: 256, help: 'payload bytes captured while a message head may be open; 0 = none', parse: integer(0, 4096) },
+  keep_payload: { flags: '--keep-payload', fallback: false, help: 'store the captured payload (cookies and credentials are blanked all the same)' },
+  keep_query: { flags: '--keep-query', fallback: false, help: 'store query strings of URLs' },
+  ring: { flags: '--ring <size>', fallback: '32MiB', help: "size of the kernel's ring buffer, a power of two", parse: ringBytes },
+  no_wakes: { flags: '--no-wakes', help: 'do not record which thread woke which' },
+  stacks: { flags: '--stacks', fallback: false, help: "record the writer's user stack for outgoing requests" },
+  hooks: { flags: '--hooks <kind>', fallback: 'auto', choices: ['auto', 'tp', 'fexit', 'kprobe'], help: 'which kernel hooks to use' },
+  memory_limit: { flags: '--memory-limit <size>', fallback: '512MB', help: "DuckDB's memory limit", parse: (text: string) => (parseBytes(text), text) },
+  to_url: { flags: '--to <url>', help: 'warehouse that takes the batches' },
+  spool: { flags: '--spool <dir>', fallback: './spool', help: 'folder for batches that are not acknowledged yet' },
+  spool_limit: { flags: '--spool-limit <size>', fallback: '1GiB', help: 'the oldest batches are dropped, and counted, above this', parse: parseBytes },
+  out: { flags: '--out <file>', help: 'Arrow IPC file to write' },
+  seconds: { flags: '--seconds <n>', help: 'stop after that long', parse: number(0.1, 1e9) },
+  format: { flags: '--format <format>', fallback: 'table', choices: ['table', 'json', 'ndjson', 'csv', 'arrow', 'parquet'], help: 'output format' },
+  json: { flags: '--json', fallback: false, help: 'print JSON' },
+  demo: { flags: '--demo', fallback: false, help: 'start the demo services and trace them alone' },
+  from: { flags: '--from <time>', help: 'start of the range: RFC 3339, or 15m, 2h, 3d ago', parse: (text: string) => parseTime(text) },
+  to: { flags: '--to <time>', help: 'end of the range', parse: (text: string) => parseTime(text) },
+  service: { flags: '--service <name>', help: 'traces in which this service takes part' },
+  operation: { flags: '--operation <name>', help: 'traces with a span of this name' },
+  min_duration: { flags: '--min-duration <duration>', help: 'traces that took at least this long, such as 250ms' },
+  max_duration: { flags: '--max-duration <duration>', help: 'traces that took at most this long' },
+  error: { flags: '--error', help: 'only traces with an error' },
+  sort: { flags: '--sort <order>', help: 'newest first unless set', choices: ['-start_time', 'start_time', '-duration', 'duration'] },
+  limit: { flags: '--limit <n>', fallback: 20, help: 'at most so many', parse: integer(1, 10_000) },
+  max_rows: { flags: '--max-rows <n>', fallback: 10_000, help: 'stop after so many rows', parse: integer(1, 5_000_000) },
+  timeout: { flags: '--timeout <seconds>', fallback: 60, help: 'give up after so many seconds', parse: number(0.01, 3600) },
+} as const satisfies Record<string, Setting>;
+
+function ringBytes(text: string): number {
+  const bytes = parseBytes(text);
+  if (bytes < 4096 || bytes > 2 ** 30 || (bytes & (bytes - 1)) !== 0) throw new InvalidArgumentError(`'${text}' is no ring size: a power of two from 4KiB to 1GiB, such as 32MiB.`);
+  return bytes;
+}
+
+export type SettingName = keyof typeof SETTINGS;
+
+/** The setting as a commander option. */
+export function option(name: SettingName, changes: { required?: boolean; fallback?: string | number } = {}): Option {
+  const setting: Setting = SETTINGS[name];
+  const made = new Option(setting.flags, setting.help);
+  const fallback = changes.fallback ?? setting.fallback;
+  if (setting.choices !== undefined) made.choices(setting.choices);
+  else if (setting.parse !== undefined) made.argParser(setting.parse);
+  if (fallback !== undefined && fallback !== false) made.default(setting.parse !== undefined && typeof fallback === 'string' ? setting.parse(fallback, undefined) : fallback, String(fallback));
+  if (changes.required === true) made.makeOptionMandatory();
+  return made;
+}

@@ -1,0 +1,72 @@
+import { mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, expect, test } from 'vitest';
+import { SpoolSender } from '../ingest/spool-sender.ts';
+import { Spool } from '../ingest/spool.ts';
+
+const folder = (): string => mkdtempSync(join(tmpdir(), 'spool-'));
+const batch = (sequence: number, events = 10) => ({ run_id: 1_700_000_000_000_000_000n, sequence: BigInt(sequence), events, from_ns: BigInt(sequence * 100), to_ns: BigInt(sequence * 100 + 50) });
+const servers: Server[] = [];
+afterEach(() => servers.splice(0).forEach((server) => server.close()));
+
+/** A warehouse that answers what `answer` says and remembers the bodies' first bytes. */
+async function warehouse(answer: (count: number) => number): Promise<{ url: string; got: string[] }> {
+  const got: string[] = [];
+  let count = 0;
+  const server = createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('end', () => {
+      count += 1;
+      const status = answer(count);
+      if (status === 200) got.push(Buffer.concat(chunks).toString());
+      response.writeHead(status).end('{}');
+    });
+  });
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, got };
+}
+
+test('keeps batches over a restart and gives them back oldest first', async () => {
+  const path = folder();
+  const first = Spool.open(path, 1e6);
+  for (const n of [1, 2, 10]) await first.put(batch(n), Buffer.from(`batch ${n}`));
+  writeFileSync(join(path, 'something-else'), 'left alone');
+  const second = Spool.open(path, 1e6);
+  expect(second.length).toBe(3);
+  const oldest = second.oldest();
+  expect(oldest).toMatchObject({ events: 10, from_ns: 100n, to_ns: 150n });
+  expect(Buffer.from(await second.read(oldest!)).toString()).toBe('batch 1');
+});
+
+test('drops the oldest above the limit and says what was lost', async () => {
+  const path = folder();
+  const spool = Spool.open(path, 250);
+  expect(await spool.put(batch(1), Buffer.alloc(100))).toBeUndefined();
+  expect(await spool.put(batch(2), Buffer.alloc(100))).toBeUndefined();
+  expect(await spool.put(batch(3), Buffer.alloc(200))).toEqual({ events: 20, from_ns: 100n, to_ns: 250n });
+  expect(spool.bytes).toBe(200);
+  expect(readdirSync(path)).toHaveLength(1);
+});
+
+test('sends until acknowledged, through failures, in order, and drops what is refused for good', async () => {
+  const { url, got } = await warehouse((count) => (count === 1 ? 503 : count === 3 ? 422 : 200));
+  const lines: string[] = [];
+  const spool = Spool.open(folder(), 1e6);
+  const sender = new SpoolSender(spool, { url, log: (line) => lines.push(line), retry_ms: { first: 5, most: 10 } });
+  sender.start();
+  for (const n of [1, 2, 3]) {
+    await spool.put(batch(n), Buffer.from(`batch ${n}`));
+    sender.notify();
+  }
+  await expect.poll(() => spool.length).toBe(0);
+  await sender.stop(1000);
+  expect(got).toEqual(['batch 1', 'batch 3']);
+  expect(sender.counters).toEqual({ sent: 2, retried: 1, refused: 1 });
+  expect(lines.some((line) => line.includes('answered 503'))).toBe(true);
+  expect(lines.some((line) => line.includes('refused batch'))).toBe(true);
+});
