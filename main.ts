@@ -1,0 +1,123 @@
+// The command line: each verb is a module of main/, loaded when it is called.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command, CommanderError } from 'commander';
+import { option } from './main/settings.ts';
+import { TracehouseError } from './schema/errors.ts';
+import { packageRoot } from './schema/package-root.ts';
+
+const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
+
+const program = new Command('tracehouse')
+  .description('Distributed traces of services that nobody instrumented.')
+  .version(version)
+  .showHelpAfterError('(see --help)')
+  .exitOverride();
+
+const CAPTURE = ['node', 'scope', 'payload', 'keep_payload', 'keep_query', 'ring', 'no_wakes', 'stacks', 'hooks'] as const;
+
+function verb(name: string, description: string): Command {
+  return program.command(name).description(description).exitOverride();
+}
+
+const withCapture = (command: Command): Command => CAPTURE.reduce((made, name) => made.addOption(option(name)), command);
+const withSource = (command: Command): Command => command.addOption(option('data')).addOption(option('url'));
+
+withCapture(verb('up', 'collector, warehouse and API in one'))
+  .addOption(option('data'))
+  .addOption(option('listen'))
+  .addOption(option('memory_limit'))
+  .addOption(option('demo'))
+  .action(async (options) => (await import('./main/up.ts')).up(options));
+
+verb('start', 'set-up is done: trace the demo services, show their traces, keep running')
+  .addOption(option('data', { fallback: './data/demo' }))
+  .addOption(option('listen'))
+  .addOption(option('seconds'))
+  .action(async (options) => (await import('./main/start.ts')).start(options));
+
+withCapture(verb('collect', 'collector only: batches go to a warehouse elsewhere'))
+  .addOption(option('to_url', { required: true }))
+  .addOption(option('spool'))
+  .addOption(option('spool_limit'))
+  .action(async (options) => (await import('./main/collect.ts')).collect(options));
+
+verb('serve', 'warehouse and API, no collector')
+  .addOption(option('data'))
+  .addOption(option('listen'))
+  .addOption(option('memory_limit'))
+  .action(async (options) => (await import('./main/up.ts')).serve(options));
+
+withCapture(verb('record', 'raw events to an Arrow IPC file'))
+  .addOption(option('out', { required: true }))
+  .addOption(option('seconds'))
+  .action(async (options) => (await import('./main/record.ts')).record(options));
+
+withSource(verb('replay', 'recorded events into a warehouse, through the same path as live ones'))
+  .argument('<file...>', 'Arrow IPC files made by record')
+  .addOption(option('json'))
+  .addOption(option('memory_limit'))
+  .action(async (files: string[], options) => (await import('./main/replay.ts')).replay(files, options));
+
+withSource(verb('sql', 'ad-hoc SQL, read-only'))
+  .argument('<statement>', 'one SELECT-like statement; - reads it from standard input')
+  .addOption(option('format'))
+  .addOption(option('json'))
+  .addOption(option('max_rows'))
+  .addOption(option('timeout'))
+  .action(async (statement: string, options) => (await import('./main/sql.ts')).sql(statement, options));
+
+withSource(verb('traces', 'list traces'))
+  .addOption(option('service'))
+  .addOption(option('operation'))
+  .addOption(option('from'))
+  .addOption(option('to'))
+  .addOption(option('min_duration'))
+  .addOption(option('max_duration'))
+  .addOption(option('error'))
+  .addOption(option('sort'))
+  .addOption(option('limit'))
+  .addOption(option('json'))
+  .action(async (options) => (await import('./main/traces.ts')).traces(options));
+
+withSource(verb('trace', 'one trace as a waterfall'))
+  .argument('<id>', 'trace id, 32 hex digits')
+  .addOption(option('json'))
+  .action(async (id: string, options) => (await import('./main/traces.ts')).trace(id, options));
+
+withSource(verb('correlate', "correlate history again with today's rules and say what changed"))
+  .addOption(option('from'))
+  .addOption(option('to'))
+  .addOption(option('json'))
+  .addOption(option('memory_limit'))
+  .action(async (options) => (await import('./main/correlate.ts')).correlate(options));
+
+verb('doctor', 'what this machine can trace, and what is missing')
+  .addOption(option('json'))
+  .addOption(option('hooks'))
+  .action(async (options) => (await import('./main/doctor.ts')).doctor(options));
+
+/** One clear line for people; 2 for usage, 1 for the rest. */
+function report(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if (error instanceof TracehouseError) {
+    console.error(`tracehouse: ${error.message}${error.mend === undefined ? '' : `\n  ${error.mend}`}`);
+    return error.exit_code;
+  }
+  if ((error as NodeJS.ErrnoException).code === 'EPIPE') return 0;
+  console.error(`tracehouse: ${process.env['TRACEHOUSE_DEBUG'] === undefined ? (error as Error).message : (error as Error).stack}`);
+  return 1;
+}
+
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0); // `tracehouse sql ... | head`
+  throw error;
+});
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = report(error);
+}
+// A verb that has returned is done: handles that linger (DuckDB's threads, sockets) must not keep it alive.
+process.exit(process.exitCode ?? 0);
