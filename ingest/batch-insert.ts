@@ -1,0 +1,35 @@
+import type { DuckDBConnection } from '@duckdb/node-api';
+import { RELATION_NAMES } from '../schema/relations.ts';
+import type { Batch } from './batch.ts';
+import type { BatchRows } from './duckdb-batch-rows.ts';
+import { rowsFunctionName } from './duckdb-batch-rows.ts';
+import { sqlName, sqlText } from './duckdb-instance.ts';
+
+/** All rows of a checked batch and the row that says it was applied, in one transaction. Returns the number of rows. */
+export async function insertBatch(connection: DuckDBConnection, source: BatchRows, alias: string, batch: Batch, apply_no: bigint): Promise<number> {
+  const target = `${sqlName(alias)}.main`;
+  const origin = `${sqlText(batch.node)} AS node, ${sqlText(batch.boot_id)} AS boot_id, ${batch.run_id}::BIGINT AS run_id`;
+  let rows = 0;
+  await connection.run('BEGIN');
+  try {
+    for (const relation of RELATION_NAMES) {
+      const table = batch.tables[relation];
+      if (table === undefined || table.rows === 0) continue;
+      source.set(relation, table);
+      const numbered = relation === 'messages' ? `, ${apply_no}::BIGINT AS apply_no` : '';
+      await connection.run(`INSERT INTO ${target}.${sqlName(relation)} BY NAME SELECT ${origin}${numbered}, * FROM ${rowsFunctionName(relation)}()`);
+      rows += table.rows;
+    }
+    await connection.run(
+      `INSERT INTO ${target}.batches BY NAME SELECT ${origin}, ${batch.sequence}::BIGINT AS sequence, ${apply_no}::BIGINT AS apply_no, ${batch.schema_version} AS schema_version,
+        ${batch.watermark_ns}::BIGINT AS watermark_ns, ${batch.mono_ns}::BIGINT AS mono_ns, ${batch.utc_ns}::BIGINT AS utc_ns, ${batch.error_ns}::BIGINT AS error_ns, ${batch.final} AS final, ${rows} AS rows`,
+    );
+    await connection.run('COMMIT');
+    return rows;
+  } catch (error) {
+    await connection.run('ROLLBACK').catch(() => undefined);
+    throw error;
+  } finally {
+    source.clear();
+  }
+}

@@ -1,0 +1,100 @@
+// The rows of a batch as DuckDB table functions: INSERT ... SELECT * FROM tracehouse_rows_<relation>() copies each
+// column's memory into DuckDB's chunks, 2,048 rows a call, while the work of storing them runs outside the event loop.
+import { DuckDBTableFunction, BIGINT, BLOB, BOOLEAN, INTEGER, VARCHAR } from '@duckdb/node-api';
+import type { DuckDBConnection, DuckDBType } from '@duckdb/node-api';
+import duckdb from '@duckdb/node-bindings';
+import { RELATIONS, RELATION_NAMES } from '../schema/relations.ts';
+import type { Column, ColumnType, RelationName } from '../schema/relations.ts';
+import type { ColumnData, TableData, Validity } from './batch.ts';
+import { StringWriter, encodeDictionary } from './duckdb-strings.ts';
+
+const CHUNK_ROWS = 2048;
+const TYPES: Record<ColumnType, DuckDBType> = { int64: BIGINT, int32: INTEGER, bool: BOOLEAN, text: VARCHAR, dict: VARCHAR, blob: BLOB };
+const NOTHING = new Uint8Array(CHUNK_ROWS / 8);
+
+type ColumnWriter = (vector: duckdb.Vector, from: number, count: number) => void;
+
+export const rowsFunctionName = (relation: RelationName): string => `tracehouse_rows_${relation}`;
+
+function copyValidity(vector: duckdb.Vector, validity: NonNullable<Validity>, from: number, count: number): void {
+  duckdb.vector_ensure_validity_writable(vector);
+  duckdb.copy_data_to_vector_validity(vector, 0, validity.buffer as ArrayBuffer, validity.byteOffset + (from >> 3), (count + 7) >> 3);
+}
+
+function columnWriter(data: ColumnData | undefined, strings: StringWriter): ColumnWriter {
+  if (data === undefined) return (vector, _from, count) => copyValidity(vector, NOTHING, 0, count);
+  const { validity } = data;
+  const write = valueWriter(data, strings);
+  if (validity === null) return write;
+  return (vector, from, count) => {
+    write(vector, from, count);
+    copyValidity(vector, validity, from, count);
+  };
+}
+
+function valueWriter(data: ColumnData, strings: StringWriter): ColumnWriter {
+  switch (data.type) {
+    case 'int64':
+    case 'int32':
+    case 'bool': {
+      const { values } = data;
+      const width = values.BYTES_PER_ELEMENT;
+      return (vector, from, count) => duckdb.copy_data_to_vector(vector, 0, values.buffer as ArrayBuffer, values.byteOffset + from * width, count * width);
+    }
+    case 'dict': {
+      const dictionary = encodeDictionary(data.dictionary);
+      return (vector, from, count) => strings.writeDictionary(vector, dictionary, data.indices, from, count);
+    }
+    case 'text':
+    case 'blob':
+      return (vector, from, count) => strings.writeSlices(vector, data.offsets, data.data, from, count);
+  }
+}
+
+/** One a connection: what its table functions give is the table set last. */
+export class BatchRows {
+  readonly #strings = new StringWriter(CHUNK_ROWS);
+  #columns: ColumnWriter[] = [];
+  #relation: RelationName | null = null;
+  #rows = 0;
+  #next = 0;
+
+  /** Table functions live in the instance's system catalog: register once an instance. */
+  register(connection: DuckDBConnection): void {
+    for (const relation of RELATION_NAMES) connection.registerTableFunction(this.#tableFunction(relation));
+  }
+
+  /** The batch must have passed checkBatch: memory is copied without looking. */
+  set(relation: RelationName, table: TableData): void {
+    const columns: readonly Column[] = RELATIONS[relation].columns;
+    this.#columns = columns.map((column) => columnWriter(table.columns[column.name], this.#strings));
+    this.#relation = relation;
+    this.#rows = table.rows;
+    this.#next = 0;
+  }
+
+  clear(): void {
+    this.#columns = [];
+    this.#relation = null;
+    this.#rows = 0;
+  }
+
+  #tableFunction(relation: RelationName): DuckDBTableFunction {
+    return DuckDBTableFunction.create({
+      name: rowsFunctionName(relation),
+      bindFunction: (info) => {
+        for (const column of RELATIONS[relation].columns) info.addResultColumn(column.name, TYPES[column.type]);
+        info.setCardinality(this.#rows, true);
+      },
+      initFunction: (info) => info.setMaxThreads(1), // keeps the order of time
+      mainFunction: (_info, output) => {
+        const count = this.#relation === relation ? Math.min(CHUNK_ROWS, this.#rows - this.#next) : 0;
+        output.rowCount = count;
+        if (count === 0) return;
+        const from = this.#next;
+        this.#next += count;
+        this.#columns.forEach((write, index) => write(duckdb.data_chunk_get_vector(output.chunk, index), from, count));
+      },
+    });
+  }
+}

@@ -1,0 +1,31 @@
+import { TracehouseError } from '../schema/errors.ts';
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** DuckDB gives up on a database whose files it can no longer trust: nothing but opening it again helps. */
+export const isFatal = (error: unknown): boolean => /database has been invalidated|^FATAL Error|must be restarted/i.test(messageOf(error));
+
+export const isDiskFull = (error: unknown): boolean => /no space left|ENOSPC|disk full|disk quota/i.test(messageOf(error));
+
+/** What a person should read of an error of storage; errors that already say so pass unchanged. */
+export function storageError(error: unknown, folder: string): TracehouseError {
+  if (error instanceof TracehouseError) return error;
+  const message = messageOf(error);
+  if (isDiskFull(error)) {
+    return new TracehouseError('disk-full', `no space left for ${folder}`, { mend: 'free some space or lower the retention; batches are taken again as soon as there is room', cause: error });
+  }
+  const holder = /could not set lock|conflicting lock/i.test(message) ? (/PID (\d+)/i.exec(message)?.[1] ?? '') : null;
+  if (holder !== null) {
+    return new TracehouseError('warehouse-locked', `${folder} is in use by ${holder === '' ? 'another process' : `process ${holder}`}`, {
+      mend: 'stop that process, or ask it through its own address (--url, or --data while it runs)',
+      cause: error,
+    });
+  }
+  if (/newer version of DuckDB|is not compatible|different storage version/i.test(message)) {
+    return new TracehouseError('warehouse-version', `${folder} was written by a newer version`, { mend: 'update tracehouse', cause: error });
+  }
+  if (/permission denied|read-only file system/i.test(message)) {
+    return new TracehouseError('warehouse-unwritable', `no permission to write to ${folder}`, { mend: 'choose another --data folder or change its owner', cause: error });
+  }
+  return new TracehouseError('storage-failed', `storage failed: ${message.split('\n')[0]}`, { cause: error });
+}

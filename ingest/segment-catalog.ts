@@ -1,0 +1,151 @@
+// The segments that are attached, and the views over them. Files come and go; no query meets a gap, because a new file
+// is attached before the views name it, and an old one is detached only some time after they stopped naming it.
+import { rm } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { DuckDBConnection } from '@duckdb/node-api';
+import { sqlName, sqlText } from './duckdb-instance.ts';
+import { Mutex } from './mutex.ts';
+import type { SegmentKind } from './segment-names.ts';
+import { templateSchema } from './segment-tables.ts';
+import type { SegmentTables } from './segment-tables.ts';
+
+export interface Segment {
+  readonly kind: SegmentKind;
+  readonly uid: string;
+  readonly level: number;
+  /** spare: empty, becomes the open one next. sealing: no longer written to, still with a write-ahead log. */
+  state: 'spare' | 'open' | 'sealing' | 'sealed';
+  /** Name of its database in the instance. */
+  readonly alias: string;
+  readonly path: string;
+  /** raw: times of its rows; derived: span end times in (from_ns, to_ns]. */
+  from_ns: bigint;
+  to_ns: bigint;
+  /** Rows a table, once sealed. */
+  readonly rows: ReadonlyMap<string, number> | null;
+  readonly bytes: number;
+}
+
+/** Row groups of this size make a full batch of the assembler one row group. */
+export const OPEN_ROW_GROUP = 30720;
+
+export class SegmentCatalog {
+  readonly #connection: DuckDBConnection;
+  readonly #tables: SegmentTables;
+  readonly #log: (line: string) => void;
+  readonly #retire_after_ms: number;
+  readonly #mutex = new Mutex();
+  readonly #retiring = new Set<Promise<void>>();
+  #segments: readonly Segment[] = [];
+  /** Settles when no reader is left that may still use views as they are now. */
+  readersGone: () => Promise<unknown> = () => Promise.resolve();
+
+  constructor(connection: DuckDBConnection, tables: SegmentTables, options: { log: (line: string) => void; retire_after_ms: number }) {
+    this.#connection = connection;
+    this.#tables = tables;
+    this.#log = options.log;
+    this.#retire_after_ms = options.retire_after_ms;
+  }
+
+  get segments(): readonly Segment[] {
+    return this.#segments;
+  }
+
+  of(kind: SegmentKind): Segment[] {
+    return this.#segments.filter((segment) => segment.kind === kind);
+  }
+
+  sealed(kind: SegmentKind): Segment[] {
+    return this.#segments.filter((segment) => segment.kind === kind && segment.state === 'sealed');
+  }
+
+  attachReadOnly(path: string, alias: string): Promise<void> {
+    return this.#mutex.run(async () => {
+      await this.#connection.run(`ATTACH ${sqlText(path)} AS ${sqlName(alias)} (READ_ONLY)`);
+    });
+  }
+
+  attachWritable(path: string, alias: string, row_group = OPEN_ROW_GROUP): Promise<void> {
+    return this.#mutex.run(async () => {
+      await this.#connection.run(`ATTACH ${sqlText(path)} AS ${sqlName(alias)} (ROW_GROUP_SIZE ${row_group}, STORAGE_VERSION 'latest')`);
+    });
+  }
+
+  /** A new database with all tables of its kind. */
+  create(path: string, kind: SegmentKind, alias: string, row_group = OPEN_ROW_GROUP): Promise<void> {
+    return this.#mutex.run(async () => {
+      await this.#connection.run(`ATTACH ${sqlText(path)} AS ${sqlName(alias)} (ROW_GROUP_SIZE ${row_group}, STORAGE_VERSION 'latest')`);
+      try {
+        await this.#tables.create(this.#connection, kind, alias);
+      } catch (error) {
+        await this.#connection.run(`DETACH ${sqlName(alias)}`).catch(() => undefined);
+        await removeDatabase(path).catch(() => undefined);
+        throw error;
+      }
+    });
+  }
+
+  detach(alias: string): Promise<void> {
+    return this.#mutex.run(async () => {
+      await this.#connection.run(`DETACH ${sqlName(alias)}`);
+    });
+  }
+
+  /** Replaces the list of segments of a kind and the views over them, in one transaction. */
+  publish(kind: SegmentKind, change: (segments: Segment[]) => Segment[]): Promise<void> {
+    return this.#mutex.run(async () => {
+      const next = change(this.of(kind)).toSorted((a, b) => (a.from_ns < b.from_ns ? -1 : a.from_ns > b.from_ns ? 1 : 0));
+      const views = this.#tables.of(kind).map(({ name }) => viewText(kind, name, next));
+      if (views.length > 0) {
+        try {
+          await this.#connection.run(`BEGIN; ${views.join('; ')}; COMMIT`);
+        } catch (error) {
+          await this.#connection.run('ROLLBACK').catch(() => undefined);
+          throw error;
+        }
+      }
+      this.#segments = [...this.#segments.filter((segment) => segment.kind !== kind), ...next];
+    });
+  }
+
+  /** Detaches and deletes segments that the views no longer name; settles when that is done. */
+  retire(segments: readonly Segment[]): Promise<void> {
+    const done = this.#retire(segments).finally(() => this.#retiring.delete(done));
+    this.#retiring.add(done);
+    return done;
+  }
+
+  async #retire(segments: readonly Segment[]): Promise<void> {
+    if (segments.length === 0) return;
+    await delay(this.#retire_after_ms);
+    await this.readersGone();
+    for (const segment of segments) {
+      try {
+        await this.detach(segment.alias);
+        await removeDatabase(segment.path);
+      } catch (error) {
+        // The next start finds it replaced and deletes it.
+        this.#log(`could not remove ${segment.path}: ${error instanceof Error ? error.message : String(error)}`);
+      }
+    }
+  }
+
+  async settled(): Promise<void> {
+    await Promise.allSettled([...this.#retiring]);
+  }
+}
+
+export async function removeDatabase(path: string): Promise<void> {
+  await rm(path, { force: true });
+  await rm(`${path}.wal`, { force: true });
+}
+
+function viewText(kind: SegmentKind, table: string, segments: readonly Segment[]): string {
+  const name = sqlName(table);
+  const parts = [`SELECT * FROM memory.${templateSchema(kind)}.${name}`];
+  for (const segment of segments) {
+    // Rows of a sealed segment are known: most have none for most tables.
+    if (segment.rows === null || (segment.rows.get(table) ?? 0) > 0) parts.push(`SELECT * FROM ${sqlName(segment.alias)}.main.${name}`);
+  }
+  return `CREATE OR REPLACE VIEW memory.stored.${name} AS ${parts.join(' UNION ALL BY NAME ')}`;
+}
