@@ -5,8 +5,8 @@ import type { BatchRows } from './duckdb-batch-rows.ts';
 import { rowsFunctionName } from './duckdb-batch-rows.ts';
 import { sqlName, sqlText } from './duckdb-instance.ts';
 
-/** All rows of a checked batch and the row that says it was applied, in one transaction. Returns the number of rows. */
-export async function insertBatch(connection: DuckDBConnection, source: BatchRows, alias: string, batch: Batch, apply_no: bigint): Promise<number> {
+/** All rows of a checked batch and the row that says it was applied, in one transaction. */
+export async function insertBatch(connection: DuckDBConnection, source: BatchRows, alias: string, batch: Batch, apply_no: bigint): Promise<void> {
   const target = `${sqlName(alias)}.main`;
   const origin = `${sqlText(batch.node)} AS node, ${sqlText(batch.boot_id)} AS boot_id, ${batch.run_id}::BIGINT AS run_id`;
   let rows = 0;
@@ -25,11 +25,18 @@ export async function insertBatch(connection: DuckDBConnection, source: BatchRow
         ${batch.watermark_ns}::BIGINT AS watermark_ns, ${batch.mono_ns}::BIGINT AS mono_ns, ${batch.utc_ns}::BIGINT AS utc_ns, ${batch.error_ns}::BIGINT AS error_ns, ${batch.final} AS final, ${rows} AS rows`,
     );
     await connection.run('COMMIT');
-    return rows;
   } catch (error) {
     await connection.run('ROLLBACK').catch(() => undefined);
     throw error;
   } finally {
     source.clear();
   }
+}
+
+/** Whether the batch is there after all. */
+export async function hasLanded(connection: DuckDBConnection, alias: string, batch: Batch, apply_no: bigint): Promise<boolean> {
+  const found = await connection
+    .run(`SELECT 1 FROM ${sqlName(alias)}.main.batches WHERE apply_no = ${apply_no} AND run_id = ${batch.run_id} AND sequence = ${batch.sequence}`)
+    .catch(() => null);
+  return found !== null && (await found.getRows()).length > 0;
 }

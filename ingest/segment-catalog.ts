@@ -24,6 +24,8 @@ export interface Segment {
   /** Rows a table, once sealed. */
   readonly rows: ReadonlyMap<string, number> | null;
   readonly bytes: number;
+  /** Wall time at which the file was made. */
+  readonly born_ms: number;
 }
 
 /** Row groups of this size make a full batch of the assembler one row group. */
@@ -37,8 +39,8 @@ export class SegmentCatalog {
   readonly #mutex = new Mutex();
   readonly #retiring = new Set<Promise<void>>();
   #segments: readonly Segment[] = [];
-  /** Settles when no reader is left that may still use views as they are now. */
-  readersGone: () => Promise<unknown> = () => Promise.resolve();
+  #held: Promise<unknown> = Promise.resolve();
+  #closing = new AbortController();
 
   constructor(connection: DuckDBConnection, tables: SegmentTables, options: { log: (line: string) => void; retire_after_ms: number }) {
     this.#connection = connection;
@@ -117,8 +119,8 @@ export class SegmentCatalog {
 
   async #retire(segments: readonly Segment[]): Promise<void> {
     if (segments.length === 0) return;
-    await delay(this.#retire_after_ms);
-    await this.readersGone();
+    await delay(this.#retire_after_ms, undefined, { signal: this.#closing.signal }).catch(() => undefined);
+    await this.#held;
     for (const segment of segments) {
       try {
         await this.detach(segment.alias);
@@ -130,7 +132,14 @@ export class SegmentCatalog {
     }
   }
 
-  async settled(): Promise<void> {
+  /** While it lasts, files stay that the views named when it began: it may hold a transaction that still sees those. */
+  holdFilesFor(work: Promise<unknown>): void {
+    this.#held = work.catch(() => undefined);
+  }
+
+  /** Settles when every retired file is gone, and waits no longer than it must: nobody reads any more. */
+  async close(): Promise<void> {
+    this.#closing.abort();
     await Promise.allSettled([...this.#retiring]);
   }
 }

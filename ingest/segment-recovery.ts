@@ -8,7 +8,7 @@ import { removeDatabase } from './segment-catalog.ts';
 import type { SealedName, SegmentKind } from './segment-names.ts';
 import { isTempName, parseOpenName, parseSealedName } from './segment-names.ts';
 import { replacedSegments } from './segment-replaced.ts';
-import { openAlias, sealUnread, sealedAlias } from './segment-seal.ts';
+import { describeSealed, openAlias, sealUnread, sealedAlias } from './segment-seal.ts';
 import type { SegmentTables } from './segment-tables.ts';
 
 /** Three headers and nothing else. */
@@ -16,7 +16,7 @@ const EMPTY_DATABASE_BYTES = 3 * 4096;
 const firstLine = (error: unknown): string => (error instanceof Error ? error.message : String(error)).split('\n')[0] as string;
 
 export interface FoundSegments {
-  readonly sealed: (SealedName & { path: string; bytes: number })[];
+  readonly sealed: (SealedName & { path: string })[];
   /** Written to when the process ended, oldest first. */
   readonly open: { uid: string; path: string }[];
 }
@@ -28,7 +28,7 @@ export function findSegments(folder: string, kind: SegmentKind, read_only: boole
   const sealed: FoundSegments['sealed'] = [];
   for (const file of files) {
     const name = parseSealedName(file);
-    if (name !== null) sealed.push({ ...name, path: join(path, file), bytes: statSync(join(path, file)).size });
+    if (name !== null) sealed.push({ ...name, path: join(path, file) });
   }
   const known = new Set(sealed.map((segment) => segment.uid));
   const open: { uid: string; path: string; born: number }[] = [];
@@ -95,7 +95,7 @@ async function attachSealed({ kind, catalog, log }: AttachContext, file: FoundSe
     log(`${file.path} cannot be read and is left out: ${firstLine(error)}`);
     return null;
   }
-  return { kind, uid: file.uid, level: file.level, state: 'sealed', alias, path: file.path, from_ns: file.from_ns, to_ns: file.to_ns, rows: null, bytes: file.bytes };
+  return describeSealed(kind, file, file.path, new Map());
 }
 
 /** A reader may not write: it takes the file as it is, with its write-ahead log where DuckDB can read that. */
@@ -107,13 +107,13 @@ async function attachUnsealed({ kind, catalog, log }: AttachContext, uid: string
     log(`${path} was not closed and cannot be read before the next \`serve\` or \`up\`: ${firstLine(error)}`);
     return null;
   }
-  return { kind, uid, level: 0, state: 'sealed', alias, path, from_ns: 0n, to_ns: 0n, rows: null, bytes: statSync(path).size };
+  return { ...(await describeSealed(kind, { uid, level: 0, from_ns: 0n, to_ns: 0n }, path, new Map())), alias };
 }
 
 async function sealLeftover(context: AttachContext, uid: string, path: string, from_ns: bigint): Promise<Segment | null> {
   const { kind, catalog, connection, tables, log } = context;
   const alias = openAlias(kind, uid);
-  const segment: Segment = { kind, uid, level: 0, state: 'sealing', alias, path, from_ns, to_ns: from_ns, rows: null, bytes: 0 };
+  const segment: Segment = { kind, uid, level: 0, state: 'sealing', alias, path, from_ns, to_ns: from_ns, rows: null, bytes: 0, born_ms: 0 };
   try {
     await catalog.attachWritable(path, alias);
   } catch (error) {
@@ -130,7 +130,7 @@ async function sealLeftover(context: AttachContext, uid: string, path: string, f
   const sealed = await sealUnread(connection, catalog, tables, segment);
   if (sealed === null) return null;
   const name = parseSealedName(basename(sealed.path)) as SealedName;
-  return attachSealed(context, { ...name, path: sealed.path, bytes: statSync(sealed.path).size });
+  return attachSealed(context, { ...name, path: sealed.path });
 }
 
 async function withRowCounts(connection: DuckDBConnection, segments: readonly Segment[]): Promise<Segment[]> {

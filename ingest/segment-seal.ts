@@ -43,7 +43,8 @@ export const sealedAlias = (kind: SegmentKind, uid: string): string => `${kind}_
 export const openAlias = (kind: SegmentKind, uid: string): string => `${kind}_${uid}_open`;
 
 export async function describeSealed(kind: SegmentKind, name: { uid: string; level: number; from_ns: bigint; to_ns: bigint }, path: string, rows: ReadonlyMap<string, number>): Promise<Segment> {
-  return { kind, uid: name.uid, level: name.level, state: 'sealed', alias: sealedAlias(kind, name.uid), path, from_ns: name.from_ns, to_ns: name.to_ns, rows, bytes: (await stat(path)).size };
+  const { size, mtimeMs } = await stat(path);
+  return { kind, ...name, state: 'sealed', alias: sealedAlias(kind, name.uid), path, rows, bytes: size, born_ms: mtimeMs };
 }
 
 /** While readers go on: a second name for the same file, attached read-only under its own alias, before the first goes. `also` become visible with it. */

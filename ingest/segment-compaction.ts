@@ -1,0 +1,104 @@
+// Which sealed segments become one, and how their rows are copied. Levels: 0 as sealed, 1 about a minute, 2 an hour, 3 a day.
+import { setTimeout as delay } from 'node:timers/promises';
+import type { DuckDBConnection } from '@duckdb/node-api';
+import { sqlName } from './duckdb-instance.ts';
+import type { Segment } from './segment-catalog.ts';
+import type { TableShape } from './segment-tables.ts';
+
+export const HOUR_NS = 3_600_000_000_000n;
+export const DAY_NS = 24n * HOUR_NS;
+/** After the end of an hour until its last segment has surely been sealed. */
+const SETTLE_NS = 120_000_000_000n;
+
+export interface CompactionLimits {
+  /** So many of level 0 become one of level 1. */
+  readonly small: number;
+  /** So many of level 1 become one of level 2 before their hour is over. */
+  readonly minutes: number;
+  /** Beyond so many hours, those of days long past become one a day. */
+  readonly hours: number;
+  /** Files of a finished hour stay apart as long as newer ones of it keep coming. */
+  readonly idle_ms: number;
+}
+
+export const COMPACTION_LIMITS: CompactionLimits = { small: 12, minutes: 60, hours: 72, idle_ms: 60_000 };
+const MOST_INPUTS = 96;
+
+export interface CompactionPlan {
+  readonly inputs: readonly Segment[];
+  readonly level: number;
+}
+
+const byHour = (segment: Segment): bigint => segment.to_ns / HOUR_NS;
+
+/** Runs of neighbours that fit, so that ranges of segments stay free of each other. */
+function runsOf(segments: readonly Segment[], fits: (segment: Segment, first: Segment) => boolean): Segment[][] {
+  const runs: Segment[][] = [];
+  let run: Segment[] = [];
+  for (const segment of segments) {
+    if (fits(segment, run[0] ?? segment)) run.push(segment);
+    else {
+      runs.push(run);
+      run = fits(segment, segment) ? [segment] : [];
+    }
+  }
+  return [...runs, run].filter((found) => found.length > 1);
+}
+
+/** Of one kind's sealed segments, the next ones to put together; null when all is well. */
+export function planCompaction(sealed: readonly Segment[], now_ms: number, limits: CompactionLimits = COMPACTION_LIMITS): CompactionPlan | null {
+  const now_ns = BigInt(Math.floor(now_ms)) * 1_000_000n;
+  const ordered = sealed.toSorted((a, b) => (a.to_ns < b.to_ns ? -1 : a.to_ns > b.to_ns ? 1 : 0));
+  const take = (run: readonly Segment[], level: number): CompactionPlan => ({ inputs: run.slice(0, MOST_INPUTS), level });
+
+  for (const run of runsOf(ordered, (s, first) => s.level === 0 && byHour(s) === byHour(first))) {
+    if (run.length >= limits.small) return take(run, 1);
+  }
+  for (const run of runsOf(ordered, (s, first) => s.level <= 2 && byHour(s) === byHour(first))) {
+    const last = run.at(-1) as Segment;
+    const over = (byHour(last) + 1n) * HOUR_NS + SETTLE_NS <= now_ns;
+    const idle = run.every((segment) => now_ms - segment.born_ms >= limits.idle_ms);
+    if (over && idle) return take(run, 2);
+    const minutes = run.filter((segment) => segment.level === 1);
+    if (minutes.length >= limits.minutes) {
+      const together = runsOf(run, (s) => s.level === 1)[0];
+      if (together !== undefined && together.length >= limits.minutes / 2) return take(together, 2);
+    }
+  }
+  if (ordered.filter((segment) => segment.level === 2).length > limits.hours) {
+    const [oldest] = runsOf(ordered, (s, first) => s.level >= 2 && s.level <= 3 && s.to_ns / DAY_NS === first.to_ns / DAY_NS && (s.to_ns / DAY_NS + 2n) * DAY_NS <= now_ns);
+    if (oldest !== undefined) return take(oldest, 3);
+  }
+  return null;
+}
+
+/** What rows of a table are found by, best first: copied in this order, whole row groups can be skipped. */
+const ORDER_COLUMNS = ['trace_hi', 'ts_ns', 'start_ns', 'from_ns'];
+
+export interface CopyOptions {
+  /** Asked between parts; true ends the copy with CompactionInterrupted. */
+  interrupted?(): boolean;
+  /** Pause after each part, as a share of the time it took. */
+  readonly rest: number;
+  /** Leaves out rows that this says are too old. */
+  where?(table: TableShape): string | null;
+}
+
+export class CompactionInterrupted extends Error {}
+
+export async function copySegments(connection: DuckDBConnection, tables: readonly TableShape[], inputs: readonly Segment[], alias: string, options: CopyOptions): Promise<void> {
+  for (const table of tables) {
+    const name = sqlName(table.name);
+    const order = ORDER_COLUMNS.find((column) => table.columns.includes(column));
+    for (const input of inputs) {
+      if ((input.rows?.get(table.name) ?? 0) === 0) continue;
+      if (options.interrupted?.() === true) throw new CompactionInterrupted('something more urgent came');
+      const started = performance.now();
+      const where = options.where?.(table) ?? null;
+      // Files of higher levels are in order already, and too big to sort.
+      const sorted = input.level === 0 && order !== undefined ? ` ORDER BY ${order}` : '';
+      await connection.run(`INSERT INTO ${sqlName(alias)}.main.${name} BY NAME SELECT * FROM ${sqlName(input.alias)}.main.${name}${where === null ? '' : ` WHERE ${where}`}${sorted}`);
+      if (options.rest > 0) await delay((performance.now() - started) * options.rest);
+    }
+  }
+}

@@ -1,0 +1,177 @@
+// Everything that puts new sealed segments in place of old ones, one at a time: compaction in the background, which
+// steps aside for the other two, a swap of re-correlated derived segments, and retention.
+import type { DuckDBConnection } from '@duckdb/node-api';
+import { TracehouseError } from '../schema/errors.ts';
+import { requireRoom } from './disk-room.ts';
+import { Mutex } from './mutex.ts';
+import type { Segment, SegmentCatalog } from './segment-catalog.ts';
+import { COMPACTION_LIMITS, CompactionInterrupted, copySegments, planCompaction } from './segment-compaction.ts';
+import type { CompactionLimits, CompactionPlan } from './segment-compaction.ts';
+import { SEGMENT_KINDS } from './segment-names.ts';
+import type { SegmentKind } from './segment-names.ts';
+import { rewriteSegments } from './segment-rewrite.ts';
+import type { TableShape, SegmentTables } from './segment-tables.ts';
+import type { SegmentWriter } from './segment-writer.ts';
+
+export interface KeeperOptions {
+  readonly folder: string;
+  readonly catalog: SegmentCatalog;
+  readonly tables: SegmentTables;
+  /** Used for nothing else: copies take their time. */
+  readonly connection: DuckDBConnection;
+  readonly now: () => number;
+  readonly limits?: CompactionLimits;
+  /** Pause between parts of a background copy, as a share of the time a part took. */
+  readonly rest?: number;
+}
+
+export interface DroppedFiles {
+  readonly files: number;
+  readonly bytes: number;
+}
+
+interface Range {
+  readonly from_ns: bigint;
+  readonly to_ns: bigint;
+}
+
+function cover(ranges: readonly Range[]): Range {
+  return {
+    from_ns: ranges.map((range) => range.from_ns).reduce((a, b) => (a < b ? a : b)),
+    to_ns: ranges.map((range) => range.to_ns).reduce((a, b) => (a > b ? a : b)),
+  };
+}
+
+function giveUpRange(open: Segment): Range {
+  const range = { from_ns: open.from_ns, to_ns: open.to_ns };
+  open.from_ns = open.to_ns;
+  return range;
+}
+
+const sizeOf = (segments: readonly Segment[]): number => segments.reduce((sum, segment) => sum + segment.bytes, 0);
+
+export class SegmentKeeper {
+  readonly #options: KeeperOptions;
+  readonly #mutex = new Mutex();
+  #urgent = 0;
+  #compacting = false;
+  #closed = false;
+
+  constructor(options: KeeperOptions) {
+    this.#options = options;
+  }
+
+  async #first<T>(work: () => Promise<T>): Promise<T> {
+    this.#urgent += 1;
+    try {
+      return await this.#mutex.run(work);
+    } finally {
+      this.#urgent -= 1;
+    }
+  }
+
+  #next(): { kind: SegmentKind; plan: CompactionPlan } | null {
+    const { catalog, now, limits } = this.#options;
+    for (const kind of SEGMENT_KINDS) {
+      const plan = planCompaction(catalog.sealed(kind), now(), limits ?? COMPACTION_LIMITS);
+      if (plan !== null) return { kind, plan };
+    }
+    return null;
+  }
+
+  /** Puts together what is due, until nothing is or something more urgent comes. At most one at a time. */
+  async compact(rest = this.#options.rest ?? 1): Promise<void> {
+    if (this.#compacting) return;
+    this.#compacting = true;
+    try {
+      for (let due = this.#next(); due !== null && !this.#closed; due = this.#next()) {
+        const done = await this.#mutex.run(async () => {
+          // What was due may have gone while this waited.
+          const still = this.#next();
+          return still === null || this.#closed || this.#merge(still.kind, still.plan, rest);
+        });
+        if (!done) return;
+      }
+    } finally {
+      this.#compacting = false;
+    }
+  }
+
+  async #merge(kind: SegmentKind, plan: CompactionPlan, rest: number): Promise<boolean> {
+    const { folder, catalog, tables, connection } = this.#options;
+    await requireRoom(folder, sizeOf(plan.inputs));
+    try {
+      await rewriteSegments({ folder, connection, catalog }, {
+        kind, ...cover(plan.inputs), inputs: plan.inputs, level: plan.level,
+        fill: (alias) => copySegments(connection, tables.of(kind), plan.inputs, alias, { interrupted: () => this.#urgent > 0 || this.#closed, rest }),
+      });
+      return true;
+    } catch (error) {
+      if (error instanceof CompactionInterrupted) return false;
+      throw error;
+    }
+  }
+
+  /** The given derived segments, sealed by now, give way to one that fill writes. */
+  replaceDerived(ids: readonly string[], writer: SegmentWriter, range: Range | undefined, fill: (alias: string, connection: DuckDBConnection) => Promise<void>): Promise<void> {
+    return this.#first(async () => {
+      const { folder, catalog, connection } = this.#options;
+      const found = catalog.of('derived').filter((segment) => ids.includes(segment.uid));
+      if (found.length < new Set(ids).size || found.some((segment) => segment.state === 'sealing')) {
+        throw new TracehouseError('segments-changed', 'derived segments were rewritten meanwhile', { mend: 'ask for them again' });
+      }
+      const inputs = found.filter((segment) => segment.state === 'sealed');
+      const ranges: Range[] = inputs.map(({ from_ns, to_ns }) => ({ from_ns, to_ns }));
+      if (range !== undefined) ranges.push(range);
+      // An open one that is still open held no rows: what it covered so far goes to the new one.
+      if (ids.includes(writer.open.uid)) ranges.push(await writer.write(async (open) => giveUpRange(open)));
+      if (ranges.length === 0) throw new RangeError('nothing to replace, and no range given for what is new');
+      const level = inputs.reduce((highest, segment) => Math.max(highest, segment.level), 0);
+      await requireRoom(folder, sizeOf(inputs));
+      await rewriteSegments({ folder, connection, catalog }, { kind: 'derived', inputs, level, ...cover(ranges), fill });
+    });
+  }
+
+  /** Drops segments that end before ns; a day's file that straddles it is rewritten without its old rows. `keep` runs first. */
+  dropBefore(ns: bigint, keep: () => Promise<void>): Promise<DroppedFiles> {
+    return this.#first(async () => {
+      const { folder, catalog, tables, connection } = this.#options;
+      const old = catalog.segments.filter((segment) => segment.state === 'sealed' && segment.to_ns < ns);
+      const straddling = catalog.segments.filter((segment) => segment.state === 'sealed' && segment.level >= 3 && segment.from_ns < ns && segment.to_ns >= ns);
+      if (old.length + straddling.length === 0) return { files: 0, bytes: 0 };
+      await keep();
+      const gone: Promise<void>[] = [];
+      for (const kind of SEGMENT_KINDS) {
+        const leaving = old.filter((segment) => segment.kind === kind);
+        if (leaving.length === 0) continue;
+        await catalog.publish(kind, (segments) => segments.filter((segment) => !leaving.includes(segment)));
+        gone.push(catalog.retire(leaving));
+      }
+      let bytes = sizeOf(old);
+      await Promise.all(gone.splice(0));
+      for (const segment of straddling) {
+        await requireRoom(folder, segment.bytes);
+        const { segment: rest, retired } = await rewriteSegments({ folder, connection, catalog }, {
+          kind: segment.kind, inputs: [segment], level: segment.level, from_ns: ns, to_ns: segment.to_ns,
+          fill: (alias) => copySegments(connection, tables.of(segment.kind), [segment], alias, { rest: 0, where: (table) => notBefore(table, ns) }),
+        });
+        gone.push(retired);
+        bytes += segment.bytes - rest.bytes;
+      }
+      await Promise.all(gone);
+      return { files: old.length, bytes };
+    });
+  }
+
+  /** Lets the job under way finish or step aside, and starts no other. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#mutex.run(async () => undefined);
+  }
+}
+
+/** By the column that says when a row was over. */
+function notBefore(table: TableShape, ns: bigint): string | null {
+  const column = ['end_ts_ns', 'end_ns', 'to_ns', 'ts_ns', 'utc_ns'].find((name) => table.columns.includes(name));
+  return column === undefined ? null : `${column} >= ${ns}`;
+}

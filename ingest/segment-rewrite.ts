@@ -1,0 +1,67 @@
+// One new segment in place of several sealed ones. It is written under a temporary name, names its inputs inside itself,
+// appears by a rename, and only then do the inputs go: at every moment one of the two counts.
+import { rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { DuckDBConnection } from '@duckdb/node-api';
+import { sqlName } from './duckdb-instance.ts';
+import { OPEN_ROW_GROUP, removeDatabase } from './segment-catalog.ts';
+import type { Segment, SegmentCatalog } from './segment-catalog.ts';
+import { newUid, sealedName, tempName } from './segment-names.ts';
+import type { SegmentKind } from './segment-names.ts';
+import { writeReplaced } from './segment-replaced.ts';
+import { describeSealed } from './segment-seal.ts';
+import { countRows } from './segment-tables.ts';
+
+/** Row groups of files that stay for long: a little smaller on disk. */
+const LASTING_ROW_GROUP = 122880;
+
+export interface RewriteContext {
+  readonly folder: string;
+  readonly connection: DuckDBConnection;
+  readonly catalog: SegmentCatalog;
+}
+
+export interface Rewrite {
+  readonly kind: SegmentKind;
+  readonly inputs: readonly Segment[];
+  readonly level: number;
+  readonly from_ns: bigint;
+  readonly to_ns: bigint;
+  /** Writes all rows of the new segment; its tables are there, empty. */
+  fill(alias: string, connection: DuckDBConnection): Promise<void>;
+}
+
+/** Settles when the new segment is what the views show; `retired` when the inputs' files are gone. */
+export async function rewriteSegments(context: RewriteContext, job: Rewrite): Promise<{ segment: Segment; retired: Promise<void> }> {
+  const { folder, connection, catalog } = context;
+  const { kind, inputs, level, from_ns, to_ns } = job;
+  const uid = newUid();
+  const temp_path = join(folder, kind, tempName(uid));
+  const temp_alias = `${kind}_${uid}_temp`;
+  await catalog.create(temp_path, kind, temp_alias, level >= 2 ? LASTING_ROW_GROUP : OPEN_ROW_GROUP);
+  let rows: Map<string, number>;
+  try {
+    await job.fill(temp_alias, connection);
+    if (inputs.length > 0) await writeReplaced(connection, temp_alias, inputs.map((input) => input.uid));
+    await connection.run(`CHECKPOINT ${sqlName(temp_alias)}`);
+    rows = await countRows(connection, temp_alias);
+    await catalog.detach(temp_alias);
+  } catch (error) {
+    await connection.run('ROLLBACK').catch(() => undefined);
+    await catalog.detach(temp_alias).catch(() => undefined);
+    await removeDatabase(temp_path);
+    throw error;
+  }
+  const path = join(folder, kind, sealedName({ level, from_ns, to_ns, uid }));
+  await rename(temp_path, path);
+  const segment = await describeSealed(kind, { uid, level, from_ns, to_ns }, path, rows);
+  try {
+    await catalog.attachReadOnly(path, segment.alias);
+    await catalog.publish(kind, (segments) => [...segments.filter((other) => !inputs.includes(other)), segment]);
+  } catch (error) {
+    await catalog.detach(segment.alias).catch(() => undefined);
+    await removeDatabase(path);
+    throw error;
+  }
+  return { segment, retired: catalog.retire(inputs) };
+}

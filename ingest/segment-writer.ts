@@ -1,0 +1,109 @@
+// The open segment of a kind, the empty one that takes over from it, and the moment between.
+import { join } from 'node:path';
+import type { DuckDBConnection } from '@duckdb/node-api';
+import { requireRoom } from './disk-room.ts';
+import { Mutex } from './mutex.ts';
+import type { Segment, SegmentCatalog } from './segment-catalog.ts';
+import { newUid, openName } from './segment-names.ts';
+import type { SegmentKind } from './segment-names.ts';
+import { eventRows, openAlias, sealWhileRead, totalRows } from './segment-seal.ts';
+import { countRows } from './segment-tables.ts';
+import type { SegmentTables } from './segment-tables.ts';
+
+/** A segment with nothing but bookkeeping in it is sealed this rarely. */
+const QUIET_SEAL_MS = 60_000;
+/** What a row may take until its checkpoint has packed it. */
+export const ROW_BYTES = 256;
+
+export interface SegmentWriterOptions {
+  readonly kind: SegmentKind;
+  readonly folder: string;
+  readonly catalog: SegmentCatalog;
+  readonly tables: SegmentTables;
+  /** For checkpoints, which take their time. */
+  readonly sealer: DuckDBConnection;
+  readonly now: () => number;
+}
+
+export class SegmentWriter {
+  readonly #options: SegmentWriterOptions;
+  readonly #writing = new Mutex();
+  #open: Segment;
+  #spare: Segment | null;
+  #sealed_at: number;
+
+  private constructor(options: SegmentWriterOptions, open: Segment, spare: Segment) {
+    this.#options = options;
+    this.#open = open;
+    this.#spare = spare;
+    this.#sealed_at = options.now();
+  }
+
+  /** start_ns: where the range of a derived segment begins. */
+  static async start(options: SegmentWriterOptions, start_ns: bigint): Promise<SegmentWriter> {
+    return new SegmentWriter(options, await createSegment(options, 'open', start_ns), await createSegment(options, 'spare', start_ns));
+  }
+
+  get segments(): Segment[] {
+    return this.#spare === null ? [this.#open] : [this.#open, this.#spare];
+  }
+
+  get open(): Segment {
+    return this.#open;
+  }
+
+  /** One at a time, and none while the open segment changes. */
+  write<T>(work: (open: Segment) => Promise<T>): Promise<T> {
+    return this.#writing.run(() => work(this.#open));
+  }
+
+  /** Calls must not overlap. Does nothing when there is nothing to seal; `always`: even if that is only bookkeeping. */
+  async seal(always: boolean): Promise<void> {
+    const { kind, folder, catalog, tables, sealer, now } = this.#options;
+    // What an earlier attempt (a full disk) left behind goes first.
+    for (const segment of catalog.of(kind).filter((other) => other.state === 'sealing')) await sealWhileRead(sealer, catalog, tables, segment);
+    const rows = await countRows(sealer, this.#open.alias);
+    if (totalRows(rows) === 0) return;
+    if (!always && eventRows(rows) === 0 && now() - this.#sealed_at < QUIET_SEAL_MS) return;
+    await requireRoom(folder, totalRows(rows) * ROW_BYTES);
+    const next = await this.#readySpare();
+    const closing = await this.write(async (open) => {
+      open.state = 'sealing';
+      next.state = 'open';
+      if (kind === 'derived') next.from_ns = next.to_ns = open.to_ns;
+      this.#open = next;
+      this.#spare = null;
+      return open;
+    });
+    this.#sealed_at = now();
+    this.#spare = await createSegment(this.#options, 'spare', next.from_ns);
+    const sealed = await sealWhileRead(sealer, catalog, tables, closing, [this.#spare]);
+    // Rows beyond the cut that was noted belong to the segment they are in.
+    if (kind === 'derived' && sealed.to_ns > next.from_ns) {
+      next.from_ns = sealed.to_ns;
+      if (next.to_ns < next.from_ns) next.to_ns = next.from_ns;
+    }
+  }
+
+  async #readySpare(): Promise<Segment> {
+    const { catalog, kind } = this.#options;
+    const spare = this.#spare ?? (await createSegment(this.#options, 'spare', this.#open.from_ns));
+    this.#spare = spare;
+    if (!catalog.segments.includes(spare)) await catalog.publish(kind, (segments) => [...segments, spare]);
+    return spare;
+  }
+
+  /** Settles when the writes under way are done. */
+  idle(): Promise<void> {
+    return this.#writing.run(async () => undefined);
+  }
+}
+
+async function createSegment({ kind, folder, catalog, now }: SegmentWriterOptions, state: 'open' | 'spare', start_ns: bigint): Promise<Segment> {
+  const uid = newUid();
+  const born_ms = now();
+  const at = kind === 'derived' ? start_ns : BigInt(Math.floor(born_ms)) * 1_000_000n;
+  const segment: Segment = { kind, uid, level: 0, state, alias: openAlias(kind, uid), path: join(folder, kind, openName(uid)), from_ns: at, to_ns: at, rows: null, bytes: 0, born_ms };
+  await catalog.create(segment.path, kind, segment.alias);
+  return segment;
+}

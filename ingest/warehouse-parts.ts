@@ -1,0 +1,135 @@
+// What an open data folder consists of, put together.
+import { mkdirSync, realpathSync } from 'node:fs';
+import { join } from 'node:path';
+import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
+import { TracehouseError } from '../schema/errors.ts';
+import { requireRoom } from './disk-room.ts';
+import { BatchRows } from './duckdb-batch-rows.ts';
+import { storageError } from './duckdb-errors.ts';
+import { closeInstance, openInstance } from './duckdb-instance.ts';
+import { LedgerStore } from './ledger-store.ts';
+import { SegmentCatalog } from './segment-catalog.ts';
+import type { CompactionLimits } from './segment-compaction.ts';
+import { SegmentKeeper } from './segment-keeper.ts';
+import { SEGMENT_KINDS } from './segment-names.ts';
+import type { SegmentKind } from './segment-names.ts';
+import { attachFound } from './segment-recovery.ts';
+import { SegmentTables, sqlFiles } from './segment-tables.ts';
+import { SegmentWriter } from './segment-writer.ts';
+
+export interface WarehouseOptions {
+  readonly folder: string;
+  readonly read_only?: boolean;
+  readonly memory_limit?: string;
+  readonly threads?: number;
+  /** 0: only when asked to. */
+  readonly seal_every_ms?: number;
+  /** How long a file stays after the views stopped naming it. */
+  readonly retire_after_ms?: number;
+  /** Of working memory spilled to DATA/tmp. */
+  readonly temp_limit?: string;
+  /** Folders besides the data folder that trusted SQL may reach. */
+  readonly more_folders?: readonly string[];
+  readonly compaction?: CompactionLimits;
+  readonly now?: () => number;
+  readonly log?: (line: string) => void;
+}
+
+export interface WarehouseParts {
+  readonly folder: string;
+  readonly instance: DuckDBInstance;
+  readonly catalog: SegmentCatalog;
+  readonly ledger: LedgerStore;
+  readonly tables: SegmentTables;
+  readonly keeper: SegmentKeeper;
+  /** None in a folder opened for reading. */
+  readonly segment_writers: Readonly<Record<SegmentKind, SegmentWriter>> | null;
+  readonly batch_rows: BatchRows;
+  readonly connections: Readonly<Record<'catalog' | 'ledger' | 'writer' | 'derived' | 'sealer' | 'copier', DuckDBConnection>>;
+}
+
+/** Folders open in this process: DuckDB's file lock is the process's, it would not stop a second Warehouse here. */
+const open_folders = new Set<string>();
+
+/** Errors: warehouse-locked, warehouse-missing, warehouse-version, warehouse-unwritable, disk-full, views-failed. */
+export async function openParts(options: WarehouseOptions): Promise<WarehouseParts> {
+  const folder = claimFolder(options.folder, options.read_only ?? false);
+  let instance: DuckDBInstance | undefined;
+  try {
+    if (options.read_only !== true) await requireRoom(folder, 0);
+    instance = await openInstance({
+      folder,
+      memory_limit: options.memory_limit ?? '512MB',
+      threads: options.threads ?? 2,
+      temp_limit: options.temp_limit ?? '2GB',
+      more_folders: options.more_folders ?? [],
+    });
+    return await assemble(folder, instance, options);
+  } catch (error) {
+    open_folders.delete(folder);
+    if (instance !== undefined) await closeInstance(instance);
+    throw storageError(error, folder);
+  }
+}
+
+function claimFolder(given: string, read_only: boolean): string {
+  let folder: string;
+  try {
+    if (!read_only) for (const name of [...SEGMENT_KINDS, 'tmp']) mkdirSync(join(given, name), { recursive: true });
+    folder = realpathSync(given);
+  } catch (error) {
+    if (!read_only) throw storageError(error, given);
+    throw new TracehouseError('warehouse-missing', `${given} does not exist`, { mend: 'name the folder that `tracehouse up` or `serve` wrote with --data' });
+  }
+  if (open_folders.has(folder)) throw new TracehouseError('warehouse-locked', `${folder} is in use by process ${process.pid}`, { mend: 'this very process has it open already' });
+  open_folders.add(folder);
+  return folder;
+}
+
+async function assemble(folder: string, instance: DuckDBInstance, options: WarehouseOptions): Promise<WarehouseParts> {
+  const read_only = options.read_only ?? false;
+  const log = options.log ?? ((): void => undefined);
+  const now = options.now ?? Date.now;
+  const connections = {
+    catalog: await instance.connect(), ledger: await instance.connect(), writer: await instance.connect(),
+    derived: await instance.connect(), sealer: await instance.connect(), copier: await instance.connect(),
+  };
+  const ledger = await LedgerStore.open(connections.ledger, folder, read_only);
+  await connections.catalog.run('CREATE SCHEMA memory.stored; CREATE SCHEMA memory.live');
+  const tables = await SegmentTables.load(connections.catalog);
+  const catalog = new SegmentCatalog(connections.catalog, tables, { log, retire_after_ms: options.retire_after_ms ?? 1000 });
+  const writers: Partial<Record<SegmentKind, SegmentWriter>> = {};
+  for (const kind of SEGMENT_KINDS) {
+    const found = await attachFound({ folder, kind, read_only, connection: connections.sealer, catalog, tables, log });
+    if (!read_only) {
+      const start_ns = kind === 'derived' ? found.reduce((cut, segment) => (segment.to_ns > cut ? segment.to_ns : cut), 0n) : 0n;
+      const writer = await SegmentWriter.start({ kind, folder, catalog, tables, sealer: connections.sealer, now }, start_ns);
+      writers[kind] = writer;
+      found.push(...writer.segments);
+    }
+    await catalog.publish(kind, () => found);
+  }
+  await createPublicViews(connections.catalog);
+  const batch_rows = new BatchRows();
+  batch_rows.register(connections.writer);
+  const keeper = new SegmentKeeper({ folder, catalog, tables, connection: connections.copier, now, ...(options.compaction === undefined ? {} : { limits: options.compaction }) });
+  return { folder, instance, catalog, ledger, tables, keeper, segment_writers: read_only ? null : (writers as Record<SegmentKind, SegmentWriter>), batch_rows, connections };
+}
+
+async function createPublicViews(connection: DuckDBConnection): Promise<void> {
+  for (const { name, sql } of sqlFiles('schema', 'views')) {
+    try {
+      await connection.run(sql);
+    } catch (error) {
+      throw new TracehouseError('views-failed', `schema/views/${name}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    }
+  }
+}
+
+/** Lets every file go, and the folder. */
+export async function closeParts(parts: WarehouseParts): Promise<void> {
+  await parts.ledger.close().catch(() => undefined);
+  for (const connection of Object.values(parts.connections)) connection.closeSync();
+  await closeInstance(parts.instance);
+  open_folders.delete(parts.folder);
+}
