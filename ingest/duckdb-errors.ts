@@ -2,8 +2,8 @@ import { TracehouseError } from '../schema/errors.ts';
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-/** DuckDB gives up on a database whose files it can no longer trust: nothing but opening it again helps. */
-export const isFatal = (error: unknown): boolean => /database has been invalidated|^FATAL Error|must be restarted/i.test(messageOf(error));
+/** DuckDB gives up on an attached file that it could not checkpoint: nothing but attaching it again helps, from its write-ahead log. */
+export const isInvalidated = (error: unknown): boolean => /has been invalidated/i.test(messageOf(error));
 
 export const isDiskFull = (error: unknown): boolean => /no space left|ENOSPC|disk full|disk quota/i.test(messageOf(error));
 

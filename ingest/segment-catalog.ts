@@ -73,11 +73,17 @@ export class SegmentCatalog {
     });
   }
 
+  /** After DuckDB gave up on a file (isInvalidated): readers of it fail until this is done. */
+  async attachAgain(segment: Segment): Promise<void> {
+    await this.detach(segment.alias).catch(() => undefined); // an earlier attempt may have come this far
+    await this.attachWritable(segment.path, segment.alias);
+  }
+
   /** A new database with all tables of its kind. */
   create(path: string, kind: SegmentKind, alias: string, row_group = OPEN_ROW_GROUP): Promise<void> {
     return this.#mutex.run(async () => {
-      await this.#connection.run(`ATTACH ${sqlText(path)} AS ${sqlName(alias)} (ROW_GROUP_SIZE ${row_group}, STORAGE_VERSION 'latest')`);
       try {
+        await this.#connection.run(`ATTACH ${sqlText(path)} AS ${sqlName(alias)} (ROW_GROUP_SIZE ${row_group}, STORAGE_VERSION 'latest')`);
         await this.#tables.create(this.#connection, kind, alias);
       } catch (error) {
         await this.#connection.run(`DETACH ${sqlName(alias)}`).catch(() => undefined);

@@ -4,6 +4,7 @@ import { link, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { TracehouseError } from '../schema/errors.ts';
+import { isInvalidated } from './duckdb-errors.ts';
 import { sqlName } from './duckdb-instance.ts';
 import type { Segment, SegmentCatalog } from './segment-catalog.ts';
 import { removeDatabase } from './segment-catalog.ts';
@@ -23,8 +24,13 @@ export function eventRows(rows: ReadonlyMap<string, number>): number {
   return sum;
 }
 
-async function checkpoint(connection: DuckDBConnection, segment: Segment): Promise<void> {
-  await connection.run(`CHECKPOINT ${sqlName(segment.alias)}`);
+async function checkpoint(connection: DuckDBConnection, catalog: SegmentCatalog, segment: Segment): Promise<void> {
+  try {
+    await connection.run(`CHECKPOINT ${sqlName(segment.alias)}`);
+  } catch (error) {
+    if (isInvalidated(error)) await catalog.attachAgain(segment);
+    throw error;
+  }
   const log = `${segment.path}.wal`;
   if (existsSync(log) && statSync(log).size > 0) {
     throw new TracehouseError('segment-busy', `${segment.path} still has a write-ahead log after its checkpoint`);
@@ -49,7 +55,7 @@ export async function describeSealed(kind: SegmentKind, name: { uid: string; lev
 
 /** While readers go on: a second name for the same file, attached read-only under its own alias, before the first goes. `also` become visible with it. */
 export async function sealWhileRead(connection: DuckDBConnection, catalog: SegmentCatalog, tables: SegmentTables, segment: Segment, also: readonly Segment[] = []): Promise<Segment> {
-  await checkpoint(connection, segment);
+  await checkpoint(connection, catalog, segment);
   const rows = await countRows(connection, segment.alias);
   const range = await rangeOf(connection, tables, segment, rows);
   const path = join(segment.path, '..', sealedName({ level: 0, ...range, uid: segment.uid }));
@@ -74,7 +80,7 @@ export async function sealUnread(connection: DuckDBConnection, catalog: SegmentC
     await removeDatabase(segment.path);
     return null;
   }
-  await checkpoint(connection, segment);
+  await checkpoint(connection, catalog, segment);
   const range = await rangeOf(connection, tables, segment, rows);
   const path = join(segment.path, '..', sealedName({ level: 0, ...range, uid: segment.uid }));
   await catalog.detach(segment.alias);

@@ -1,4 +1,5 @@
 // The open segment of a kind, the empty one that takes over from it, and the moment between.
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { requireRoom } from './disk-room.ts';
@@ -12,8 +13,8 @@ import type { SegmentTables } from './segment-tables.ts';
 
 /** A segment with nothing but bookkeeping in it is sealed this rarely. */
 const QUIET_SEAL_MS = 60_000;
-/** What a row may take until its checkpoint has packed it. */
-export const ROW_BYTES = 256;
+/** A block a table, and what the write-ahead log holds once more. */
+const checkpointBytes = (segment: Segment): number => 4 * 1024 * 1024 + 2 * (statSync(`${segment.path}.wal`, { throwIfNoEntry: false })?.size ?? 0);
 
 export interface SegmentWriterOptions {
   readonly kind: SegmentKind;
@@ -61,11 +62,14 @@ export class SegmentWriter {
   async seal(always: boolean): Promise<void> {
     const { kind, folder, catalog, tables, sealer, now } = this.#options;
     // What an earlier attempt (a full disk) left behind goes first.
-    for (const segment of catalog.of(kind).filter((other) => other.state === 'sealing')) await sealWhileRead(sealer, catalog, tables, segment);
+    for (const segment of catalog.of(kind).filter((other) => other.state === 'sealing')) {
+      await requireRoom(folder, checkpointBytes(segment));
+      await sealWhileRead(sealer, catalog, tables, segment);
+    }
     const rows = await countRows(sealer, this.#open.alias);
     if (totalRows(rows) === 0) return;
     if (!always && eventRows(rows) === 0 && now() - this.#sealed_at < QUIET_SEAL_MS) return;
-    await requireRoom(folder, totalRows(rows) * ROW_BYTES);
+    await requireRoom(folder, checkpointBytes(this.#open));
     const next = await this.#readySpare();
     const closing = await this.write(async (open) => {
       open.state = 'sealing';

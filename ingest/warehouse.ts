@@ -7,7 +7,7 @@ import type { Batch } from './batch.ts';
 import { checkBatch } from './batch-check.ts';
 import { hasLanded, insertBatch } from './batch-insert.ts';
 import { requireRoom } from './disk-room.ts';
-import { isFatal, storageError } from './duckdb-errors.ts';
+import { isInvalidated, storageError } from './duckdb-errors.ts';
 import { ConnectionPool, runQuery } from './duckdb-query.ts';
 import type { QueryParams, QueryResult } from './duckdb-query.ts';
 import { AppliedBatches } from './ledger.ts';
@@ -19,7 +19,6 @@ import type { DroppedFiles } from './segment-keeper.ts';
 import { SEGMENT_KINDS } from './segment-names.ts';
 import type { SegmentKind } from './segment-names.ts';
 import { sealUnread } from './segment-seal.ts';
-import { ROW_BYTES } from './segment-writer.ts';
 import type { SegmentWriter } from './segment-writer.ts';
 import { closeParts, openParts } from './warehouse-parts.ts';
 import type { WarehouseOptions, WarehouseParts } from './warehouse-parts.ts';
@@ -53,6 +52,10 @@ export interface WarehouseStats {
   readonly last_apply_no: bigint;
 }
 
+/** What a row may take until its checkpoint has packed it. */
+const ROW_BYTES = 256;
+/** Without so much room, correlation waits as applying does. */
+const WORK_BYTES = 4 * 1024 * 1024;
 /** Each running query holds a thread of Node's pool. */
 const QUERY_CONNECTIONS = 6;
 
@@ -124,7 +127,7 @@ export class Warehouse {
         await requireRoom(this.folder, rows * ROW_BYTES);
         await insertBatch(connections.writer, batch_rows, segment.alias, batch, apply_no);
       } catch (error) {
-        if (isFatal(error)) await this.#reattach(segment);
+        if (isInvalidated(error)) await this.#parts.catalog.attachAgain(segment).catch((again: unknown) => this.#log(`could not open ${segment.path} again: ${String(again)}`));
         // A commit that reported an error may still be in the log.
         if (!(await hasLanded(connections.writer, segment.alias, batch, apply_no))) throw storageError(error, this.folder);
       }
@@ -135,17 +138,6 @@ export class Warehouse {
       this.#counts.rows += rows;
       return { status: 'applied', apply_no };
     });
-  }
-
-  /** After an error that made DuckDB give up on the file: open it again, from its write-ahead log. */
-  async #reattach(segment: Segment): Promise<void> {
-    const { catalog } = this.#parts;
-    try {
-      await catalog.detach(segment.alias);
-      await catalog.attachWritable(segment.path, segment.alias);
-    } catch (error) {
-      this.#log(`could not open ${segment.path} again: ${error instanceof Error ? error.message : String(error)}`);
-    }
   }
 
   /** Trusted SQL on a pooled connection. bigint and integer parameters are bound as BIGINT. */
@@ -168,6 +160,7 @@ export class Warehouse {
     const { derived } = this.#parts.connections;
     const result = this.#writers().derived.write(async (open) => {
       this.#writers();
+      await requireRoom(this.folder, WORK_BYTES);
       try {
         return await fn(open.alias, derived);
       } finally {
@@ -227,6 +220,12 @@ export class Warehouse {
     };
   }
 
+  #storing<T>(work: Promise<T>): Promise<T> {
+    return work.catch((error: unknown) => {
+      throw storageError(error, this.folder);
+    });
+  }
+
   async #keepUp(): Promise<void> {
     try {
       await this.#sealing.run(async () => {
@@ -241,21 +240,23 @@ export class Warehouse {
   /** Seals what is open, now; settles when every row written so far is in a sealed file. */
   async seal(): Promise<void> {
     const writers = this.#writers();
-    await this.#sealing.run(async () => {
-      for (const kind of SEGMENT_KINDS) await writers[kind].seal(true);
-    });
+    await this.#storing(
+      this.#sealing.run(async () => {
+        for (const kind of SEGMENT_KINDS) await writers[kind].seal(true);
+      }),
+    );
   }
 
   /** Puts small segments together, as it otherwise happens in the background. */
   async compact(): Promise<void> {
     this.#writers();
-    await this.#parts.keeper.compact(0);
+    await this.#storing(this.#parts.keeper.compact(0));
   }
 
   /** Drops every segment that ends before ns; its space is free when this settles. What it applied stays known. */
   async dropBefore(ns: bigint): Promise<DroppedFiles> {
     this.#writers();
-    return this.#parts.keeper.dropBefore(ns, () => this.#parts.ledger.keep(this.#applied, this.#last_apply_no));
+    return this.#storing(this.#parts.keeper.dropBefore(ns, () => this.#parts.ledger.keep(this.#applied, this.#last_apply_no)));
   }
 
   /** Waits for what is under way, seals what is open, lets the folder go. */
