@@ -94,7 +94,7 @@ struct th_socket_event {
 	__s32 bytes; /* bytes moved by the call */
 	__u32 netns; /* inode of the network namespace of the socket */
 	__u32 flags; /* EVENT_FLAGS */
-	__s32 errno; /* 0 or a positive errno */
+	__s32 error; /* 0 or a positive errno */
 	__u32 payload_length; /* captured bytes that follow the fixed part */
 	__u16 local_port; /* host byte order */
 	__u16 remote_port; /* host byte order */

@@ -4,9 +4,12 @@ import type { Field, RecordLayout } from './records.ts';
 
 const C_NAMES = { u8: '__u8', u16: '__u16', u32: '__u32', s32: '__s32', u64: '__u64', s64: '__s64' } as const;
 
+/** errno is a macro in C. */
+const cName = (name: string): string => (name === 'errno' ? 'error' : name);
+
 function struct(name: string, doc: string, fields: readonly Field[]): string {
   const { size } = placeFields(fields);
-  const lines = fields.map((f) => `\t${C_NAMES[f.type]} ${f.name}${f.count === undefined ? '' : `[${f.count}]`};${f.doc === '' ? '' : ` /* ${f.doc} */`}`);
+  const lines = fields.map((f) => `\t${C_NAMES[f.type]} ${cName(f.name)}${f.count === undefined ? '' : `[${f.count}]`};${f.doc === '' ? '' : ` /* ${f.doc} */`}`);
   return `/* ${doc} */\nstruct th_${name} {\n${lines.join('\n')}\n};\n_Static_assert(sizeof(struct th_${name}) == ${size}, "th_${name}");\n`;
 }
 
