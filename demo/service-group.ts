@@ -32,6 +32,10 @@ export class ServiceGroup {
     return this.#running.flatMap(({ child }) => (child.pid === undefined ? [] : [child.pid]));
   }
 
+  get names(): string[] {
+    return this.#running.map(({ spec }) => spec.name);
+  }
+
   start(spec: ServiceSpec): void {
     const log = join(this.#folder, `${spec.name}.log`);
     const output = openSync(log, 'a');
