@@ -63,9 +63,9 @@ export class ServiceGroup {
     }
   }
 
-  /** Ends all of them, last started first; those that don't listen are killed. */
+  /** Ends all of them; those that do not end in time are killed. */
   async stop(grace_ms = 3000): Promise<void> {
-    await Promise.all(this.#running.splice(0).reverse().map(({ child }) => endGroup(child, grace_ms)));
+    await Promise.all(this.#running.splice(0).map(({ child }) => endGroup(child, grace_ms)));
   }
 }
 

@@ -38,9 +38,14 @@ export async function measure(tracer: Tracer, stage: Stage, shape: Shape, reques
     SETTLE_MS,
   );
   const settle_ms = Date.now() - ended;
-  const rows = await tracer.sql(`select trace_id, span_id, parent_span_id, kind, url_path, network_protocol_name, complete from spans where ${since}`);
-  const verdict = judge(truth, rows.map(toSpan));
-  return { verdict, load_ms: ended - started, settle_ms, incomplete: rows.filter((row) => row['complete'] === false).length };
+  const rows = await readSpans(tracer, since);
+  const verdict = judge(truth, rows.map((row) => row.span));
+  return { verdict, load_ms: ended - started, settle_ms, incomplete: rows.filter((row) => !row.complete).length };
+}
+
+export async function readSpans(tracer: Tracer, where: string): Promise<{ span: FoundSpan; complete: boolean }[]> {
+  const rows = await tracer.sql(`select trace_id, span_id, parent_span_id, kind, url_path, network_protocol_name, complete from spans where ${where}`);
+  return rows.map((row) => ({ span: toSpan(row), complete: row['complete'] === true }));
 }
 
 function toSpan(row: Row): FoundSpan {

@@ -1,7 +1,6 @@
 // tracehouse itself, as a user starts it, and its SQL over HTTP.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { join } from 'node:path';
 import { endGroup } from '../../demo/service-group.ts';
 import { TracehouseError } from '../../schema/errors.ts';
 import { packageRoot } from '../../schema/package-root.ts';
