@@ -146,7 +146,7 @@ export class SegmentCatalog {
   /** Settles when every retired file is gone, and waits no longer than it must: nobody reads any more. */
   async close(): Promise<void> {
     this.#closing.abort();
-    await Promise.allSettled([...this.#retiring]);
+    await Promise.allSettled(this.#retiring);
   }
 }
 

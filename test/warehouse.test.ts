@@ -183,7 +183,7 @@ test('the migrations of raw segments make the relations that batches carry', asy
     const types = { int64: 'BIGINT', int32: 'INTEGER', bool: 'BOOLEAN', text: 'VARCHAR', dict: 'VARCHAR', blob: 'BLOB' };
     for (const [name, relation] of Object.entries(RELATIONS)) {
       const origin = ['node VARCHAR', 'boot_id VARCHAR', 'run_id BIGINT', ...(name === 'messages' ? ['apply_no BIGINT'] : [])];
-      expect(tables.get(name), name).toEqual([...origin, ...relation.columns.map((column) => `${column.name} ${types[column.type]}`)]);
+      expect([name, ...(tables.get(name) ?? [])]).toEqual([name, ...origin, ...relation.columns.map((column) => `${column.name} ${types[column.type]}`)]);
     }
     expect([...tables.keys()].toSorted()).toEqual([...Object.keys(RELATIONS), 'batches'].toSorted());
   });

@@ -1,0 +1,67 @@
+import type { DuckDBConnection } from '@duckdb/node-api';
+import { TracehouseError } from '../schema/errors.ts';
+
+/** A function that never looks up (sorting one huge list) outlives an interrupt: the answer does not wait for it. */
+const GRACE_MS = 1000;
+
+/** Ends what the connection runs when time is up or the caller goes; says afterwards which it was. */
+export class Deadline {
+  readonly #timeout_ms: number;
+  readonly #signal: AbortSignal | undefined;
+  readonly #timer: NodeJS.Timeout;
+  readonly #hard: Promise<never>;
+  readonly #stop: (why: TracehouseError) => void;
+  /** Called when the grace is over, too. */
+  on_over: () => void = () => undefined;
+  #interrupt: () => void = () => undefined;
+  #reason: TracehouseError | undefined;
+  #grace: NodeJS.Timeout | undefined;
+
+  constructor(timeout_ms: number, signal: AbortSignal | undefined) {
+    this.#timeout_ms = timeout_ms;
+    this.#signal = signal;
+    let reject: (why: TracehouseError) => void = () => undefined;
+    this.#hard = new Promise<never>((_resolve, refuse) => (reject = refuse));
+    this.#hard.catch(() => undefined);
+    this.#stop = (why) => {
+      if (this.#reason !== undefined) return;
+      this.#reason = why;
+      this.#interrupt();
+      this.#grace = setTimeout(() => {
+        reject(why);
+        this.on_over();
+      }, GRACE_MS);
+    };
+    this.#timer = setTimeout(() => this.#stop(new TracehouseError('sql-timeout', `no answer within ${this.#timeout_ms} ms`, { mend: 'narrow the time range, or ask with a longer timeout_ms' })), timeout_ms);
+    signal?.addEventListener('abort', this.#cancelled, { once: true });
+    if (signal?.aborted === true) this.#cancelled();
+  }
+
+  readonly #cancelled = (): void => this.#stop(new TracehouseError('sql-cancelled', 'the caller went away'));
+
+  guard(connection: DuckDBConnection): void {
+    this.#interrupt = () => connection.interrupt();
+    this.check();
+  }
+
+  check(): void {
+    if (this.#reason !== undefined) throw this.#reason;
+  }
+
+  async race<T>(work: Promise<T>): Promise<T> {
+    this.check();
+    work.catch(() => undefined);
+    try {
+      return await Promise.race([work, this.#hard]);
+    } catch (error) {
+      throw this.#reason ?? error;
+    }
+  }
+
+  clear(): void {
+    clearTimeout(this.#timer);
+    clearTimeout(this.#grace);
+    this.#signal?.removeEventListener('abort', this.#cancelled);
+    this.#interrupt = () => undefined;
+  }
+}
