@@ -91,6 +91,8 @@ export const LOSS_CAUSES = {
   spool_full: 6,
   undecodable: 7,
   parser_gap: 8,
+  /** The hook itself was skipped (interrupted on its CPU, or out of return probes). */
+  hook_missed: 9,
 } as const;
 
 /** Control frames on the loader's stdin use the same header; ids from 64 on. */

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/* Connections: connect, accept, shutdown, close, and what becomes of them in between. */
+#include "socket-event.bpf.h"
+
+/* System calls that let go of descriptors: in these a closing socket is the caller's doing. */
+static __always_inline bool closes(int nr)
+{
+	return nr == TH_NR_close || nr == TH_NR_exit || nr == TH_NR_exit_group || nr == TH_NR_dup2 || nr == TH_NR_dup3 || nr == TH_NR_close_range ||
+	       nr == TH_NR_execve || nr == TH_NR_execveat;
+}
+
+static __always_inline void send_state(struct shot *shot, const struct sock_state *state)
+{
+	if (connection_shed(state->conn_id, ring_used())) {
+		count_loss(TH_LOSS_CONNECTION_SHED);
+		return;
+	}
+	send_plain(shot, state);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(set_state, struct sock *sk, int old_state, int new_state)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+	struct task_state *who = NULL;
+	struct positions at = {};
+	struct sock_state *state;
+	struct shot shot = {};
+	struct tcp_sock *tp;
+	int nr = -1;
+	u16 family;
+
+	family = stream_family(sk, true);
+	if (!family || family == AF_UNIX)
+		return 0;
+	if (new_state == TCP_LISTEN || old_state == TCP_LISTEN)
+		return 0;
+	tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return 0;
+	/* Current is the caller only outside of interrupts; a packet may finish anybody's system call. */
+	if (!in_interrupt() && task->pid && !(task->flags & (PF_KTHREAD | PF_IO_WORKER))) {
+		nr = is_compat(task) ? -1 : TH_SYSCALL_NR((struct pt_regs *)bpf_task_pt_regs(task));
+		who = current_state();
+		if (who && who->excluded)
+			who = NULL;
+	}
+	state = find_sock(sk);
+	u64 cookie = bpf_get_socket_cookie(sk);
+	if (!state || state->cookie != cookie) {
+		u32 netns = netns_of_sock(sk, true);
+		bool opening = old_state == TCP_CLOSE && new_state == TCP_SYN_SENT;
+		if (opening) {
+			struct socket *socket = sk->sk_socket;
+			if (!who || !socket || !socket->file || !(who->in_scope || netns_wanted(netns)))
+				return 0;
+		} else if (new_state != TCP_ESTABLISHED || !(live.scope_all || live.scope_pids || live.scope_cgroups || netns_wanted(netns))) {
+			return 0;
+		}
+		state = sock_of(sk, family, cookie, netns);
+		if (!state)
+			return 0;
+	}
+
+	if (new_state == TCP_SYN_SENT) {
+		/* A socket may connect again after it failed. */
+		state->role = TH_ROLE_CLIENT;
+		state->state = 0;
+		state->conn_id = 0;
+		state->phase_used[0] = state->phase_used[1] = 0;
+		state->phase_other[0] = state->phase_other[1] = 0;
+		read_addresses(sk, true, state);
+		shot.op = TH_OP_CONNECT;
+	} else if (new_state == TCP_ESTABLISHED) {
+		state->role = old_state == TCP_SYN_SENT ? TH_ROLE_CLIENT : TH_ROLE_SERVER;
+		state->state &= ~(SOCK_LEARNT | SOCK_PREEXISTING);
+		learn_tcp(sk, tp, true, state, new_state);
+		/* The accept tells of this one. */
+		if (old_state != TCP_SYN_SENT)
+			return 0;
+		shot.op = TH_OP_STATE;
+	} else {
+		shot.op = TH_OP_STATE;
+		if (!(state->state & SOCK_LEARNT))
+			learn_tcp(sk, tp, true, state, old_state);
+		if (who && !(state->state & SOCK_CLOSED)) {
+			if (nr == TH_NR_shutdown && (new_state == TCP_FIN_WAIT1 || new_state == TCP_LAST_ACK || new_state == TCP_CLOSE)) {
+				shot.op = TH_OP_SHUTDOWN;
+			} else if (closes(nr) || ((new_state == TCP_FIN_WAIT1 || new_state == TCP_LAST_ACK) && nr != TH_NR_shutdown)) {
+				shot.op = TH_OP_CLOSE;
+				state->state |= SOCK_CLOSED;
+			}
+		}
+	}
+	if (state->state & SOCK_LEARNT)
+		tcp_positions(sk, tp, true, state, old_state, &at);
+	if (fin_queued(new_state))
+		state->state |= SOCK_FIN;
+	shot.stream_offset = at.sent;
+	shot.other_offset = at.received;
+	shot.tcp_seq = at.sent_seq;
+	shot.other_tcp_seq = at.received_seq;
+	shot.old_state = old_state;
+	shot.new_state = new_state;
+	shot.error = sk->sk_err;
+	shot.fd = -1;
+	shot.syscall = nr;
+	if (shot.op == TH_OP_STATE || !who) {
+		shot.flags |= TH_FLAG_NO_THREAD;
+		shot.syscall = -1;
+	} else {
+		shot_by(&shot, task, who);
+		if (nr == TH_NR_connect || nr == TH_NR_shutdown || nr == TH_NR_close || nr == TH_NR_sendto || nr == TH_NR_sendmsg)
+			shot.fd = TH_ARG1((struct pt_regs *)bpf_task_pt_regs(task));
+	}
+	send_state(&shot, state);
+	return 0;
+}
+
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(destroy_sock, struct sock *sk)
+{
+	forget_sock(sk);
+	return 0;
+}
+
+static __always_inline struct file *file_of(struct task_struct *task, u32 fd)
+{
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct file **slots, *file = NULL;
+
+	if (!table || fd >= BPF_CORE_READ(table, max_fds))
+		return NULL;
+	slots = BPF_CORE_READ(table, fd);
+	bpf_probe_read_kernel(&file, sizeof(file), slots + fd);
+	return file;
+}
+
+static __always_inline struct sock *sock_of_file(struct file *file)
+{
+	if (!file || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return NULL;
+	return BPF_CORE_READ((struct socket *)BPF_CORE_READ(file, private_data), sk);
+}
+
+/* Where a hook has only a descriptor: connect and accept as their system call saw them end. */
+static __always_inline int connected(s32 fd, u8 op, s32 syscall)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+	struct task_state *who = current_state();
+	struct sock_state *state;
+	struct shot shot = {};
+	struct sock *sk;
+	u16 family;
+
+	if (!who || who->excluded || (!who->in_scope && !live.scope_netns))
+		return 0;
+	sk = sock_of_file(file_of(task, fd));
+	if (!sk)
+		return 0;
+	family = stream_family(sk, false);
+	/* TCP tells of a connect by its change of state, when the caller is known too. */
+	if (!family || (op == TH_OP_CONNECT && family != AF_UNIX))
+		return 0;
+	u32 netns = netns_of_sock(sk, false);
+	if (!who->in_scope && !netns_wanted(netns))
+		return 0;
+	state = sock_of(sk, family, cookie_of(sk, false), netns);
+	if (!state)
+		return 0;
+	state->role = op == TH_OP_ACCEPT ? TH_ROLE_SERVER : TH_ROLE_CLIENT;
+	if (family == AF_UNIX) {
+		if (!(state->state & SOCK_LEARNT))
+			learn_unix(sk, false, state);
+		state->state &= ~SOCK_RELATIVE;
+		shot.stream_offset = state->counted[1];
+		shot.other_offset = state->counted[0];
+	} else {
+		struct positions at = {};
+		u8 tcp_state = BPF_CORE_READ(sk, __sk_common.skc_state);
+		if (!(state->state & SOCK_LEARNT))
+			learn_tcp(sk, (struct tcp_sock *)sk, false, state, tcp_state);
+		state->state &= ~SOCK_PREEXISTING;
+		if (state->state & SOCK_LEARNT)
+			tcp_positions(sk, (struct tcp_sock *)sk, false, state, tcp_state, &at);
+		shot.stream_offset = at.sent;
+		shot.other_offset = at.received;
+		shot.tcp_seq = at.sent_seq;
+		shot.other_tcp_seq = at.received_seq;
+		shot.new_state = tcp_state;
+	}
+	shot.op = op;
+	shot.fd = fd;
+	shot.syscall = syscall;
+	shot_by(&shot, task, who);
+	send_state(&shot, state);
+	return 0;
+}
+
+struct exit_args {
+	u64 common;
+	s64 nr;
+	s64 result;
+};
+
+SEC("tp/syscalls/sys_exit_accept4")
+int accept_exit(struct exit_args *ctx)
+{
+	return ctx->result < 0 ? 0 : connected(ctx->result, TH_OP_ACCEPT, (s32)ctx->nr);
+}
+
+SEC("tp/syscalls/sys_exit_connect")
+int connect_exit(struct exit_args *ctx)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+
+	if (ctx->result != 0 || is_compat(task))
+		return 0;
+	return connected(TH_ARG1((struct pt_regs *)bpf_task_pt_regs(task)), TH_OP_CONNECT, (s32)ctx->nr);
+}
+
+/* The descriptor that is closed is the last one of its file. */
+static __always_inline bool last_reference(struct file *file)
+{
+	if (bpf_core_field_exists(struct file___ref, f_ref))
+		return BPF_CORE_READ((struct file___ref *)file, f_ref.refcnt.counter) == 0;
+	return BPF_CORE_READ((struct file___count *)file, f_count.counter) == 1;
+}
+
+struct enter_args {
+	u64 common;
+	s64 nr;
+	u64 args[6];
+};
+
+/* The closes that change no TCP state any more: Unix sockets, and connections that were shut down or reset before. */
+SEC("tp/syscalls/sys_enter_close")
+int close_enter(struct enter_args *ctx)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+	struct positions at = {};
+	struct task_state *who;
+	struct sock_state *state;
+	struct shot shot = {};
+	struct file *file;
+	struct sock *sk;
+
+	/* No socket of a thread that has had no event can be known here, unless another thread used it. */
+	file = file_of(task, ctx->args[0]);
+	sk = sock_of_file(file);
+	if (!sk)
+		return 0;
+	state = find_sock(sk);
+	if (!state || (state->state & SOCK_CLOSED) || !last_reference(file))
+		return 0;
+	if (state->cookie && state->cookie != cookie_of(sk, false))
+		return 0;
+	who = current_state();
+	if (!who || !wants_socket(state, who))
+		return 0;
+	if (state->family == AF_UNIX) {
+		at.sent = state->counted[1];
+		at.received = state->counted[0];
+	} else {
+		u8 tcp_state = BPF_CORE_READ(sk, __sk_common.skc_state);
+		if (tcp_state != TCP_CLOSE && tcp_state != TCP_FIN_WAIT1 && tcp_state != TCP_FIN_WAIT2 && tcp_state != TCP_CLOSING && tcp_state != TCP_LAST_ACK)
+			return 0;
+		if (!(state->state & SOCK_LEARNT))
+			return 0;
+		tcp_positions(sk, (struct tcp_sock *)sk, false, state, tcp_state, &at);
+		shot.old_state = shot.new_state = tcp_state;
+	}
+	state->state |= SOCK_CLOSED;
+	shot.op = TH_OP_CLOSE;
+	shot.stream_offset = at.sent;
+	shot.other_offset = at.received;
+	shot.tcp_seq = at.sent_seq;
+	shot.other_tcp_seq = at.received_seq;
+	shot.fd = ctx->args[0];
+	shot.syscall = TH_NR_close;
+	shot.error = BPF_CORE_READ(sk, sk_err);
+	shot_by(&shot, task, who);
+	send_state(&shot, state);
+	if (state->family == AF_UNIX)
+		forget_sock(sk);
+	return 0;
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/* What was there before the collector: processes in scope, and their open connections. */
+#include "socket-event.bpf.h"
+
+static __always_inline u64 cgroup_id_of(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+}
+
+SEC("iter/task")
+int existing_processes(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct th_task_line line = {};
+
+	if (!task || task->pid != task->tgid || (task->flags & PF_KTHREAD))
+		return 0;
+	if (task_excluded(task->tgid))
+		return 0;
+	line.netns = netns_of_task(task);
+	if (!task_wanted(task) && !netns_wanted(line.netns))
+		return 0;
+	line.process_id = process_id_of(task);
+	line.start_mono_ns = task->start_time;
+	line.cgroup_id = cgroup_id_of(task);
+	line.pid = task->tgid;
+	bpf_seq_write(ctx->meta->seq, &line, sizeof(line));
+	return 0;
+}
+
+SEC("iter/task_file")
+int existing_sockets(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	struct sock_state *state;
+	struct shot shot = {};
+	struct socket *socket;
+	struct sock *sk;
+	u16 family;
+	u8 told = 1;
+
+	if (!task || !file || (task->flags & PF_KTHREAD))
+		return 0;
+	socket = bpf_sock_from_file(file);
+	if (!socket)
+		return 0;
+	sk = socket->sk;
+	if (!sk)
+		return 0;
+	family = stream_family(sk, true);
+	if (!family || task_excluded(task->tgid))
+		return 0;
+	u8 tcp_state = sk->__sk_common.skc_state;
+	if (family != AF_UNIX && (tcp_state == TCP_CLOSE || tcp_state == TCP_LISTEN))
+		return 0;
+	u32 netns = netns_of_sock(sk, true);
+	if (!task_wanted(task) && !netns_wanted(netns))
+		return 0;
+	if (family == AF_UNIX && bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_skc_to_unix_sock)) {
+		struct unix_sock *us = (struct unix_sock *)bpf_skc_to_unix_sock(sk);
+		if (!us || !us->peer)
+			return 0;
+	}
+	state = sock_of(sk, family, bpf_get_socket_cookie(sk), netns);
+	if (!state)
+		return 0;
+	if (!(state->state & SOCK_LEARNT)) {
+		if (family == AF_UNIX) {
+			learn_unix(sk, true, state);
+			state->state |= SOCK_PREEXISTING | SOCK_RELATIVE;
+		} else {
+			struct tcp_sock *tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
+			if (!tp)
+				return 0;
+			learn_tcp(sk, tp, true, state, tcp_state);
+		}
+	}
+	if (family != AF_UNIX) {
+		struct tcp_sock *tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
+		struct positions at = {};
+		if (tp && (state->state & SOCK_LEARNT)) {
+			tcp_positions(sk, tp, true, state, tcp_state, &at);
+			shot.stream_offset = at.sent;
+			shot.other_offset = at.received;
+			shot.tcp_seq = at.sent_seq;
+			shot.other_tcp_seq = at.received_seq;
+		}
+		shot.new_state = tcp_state;
+	}
+	shot.op = TH_OP_EXIST;
+	/* Which of the process's threads uses it is not known. */
+	shot.flags = TH_FLAG_NO_THREAD;
+	shot.process_id = process_id_of(task);
+	shot.pid = task->tgid;
+	shot.cgroup_id = cgroup_id_of(task);
+	shot.fd = ctx->fd;
+	shot.syscall = -1;
+	send_plain(&shot, state);
+	/* A byte for each, so that the loader can drain the ring between reads. */
+	bpf_seq_write(ctx->meta->seq, &told, 1);
+	return 0;
+}

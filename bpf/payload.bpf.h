@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/* File descriptor and bytes of a call, from the system call's own arguments: no hook on sys_enter is needed for them. */
+#ifndef TH_PAYLOAD_H
+#define TH_PAYLOAD_H
+
+#include "common.bpf.h"
+
+struct call {
+	s32 syscall; /* -1 = none */
+	s32 fd;
+	u64 base;      /* one buffer */
+	u64 iov;       /* or several */
+	u32 iov_count;
+};
+
+/* A 32-bit program on a 64-bit kernel has other numbers and layouts. */
+static __always_inline bool is_compat(struct task_struct *task)
+{
+#if defined(__TARGET_ARCH_x86)
+	return task->thread_info.status & 2;
+#else
+	return false;
+#endif
+}
+
+static __always_inline void take_iov(struct call *call, u64 iov, u64 count)
+{
+	call->iov = iov;
+	call->iov_count = count > 1024 ? 1024 : count;
+}
+
+static __always_inline void take_msghdr(struct call *call, u64 address)
+{
+	struct th_msghdr header = {};
+
+	if (!bpf_probe_read_user(&header, sizeof(header), (void *)address))
+		take_iov(call, header.iov, header.iov_count);
+}
+
+/* What the current task is doing to a socket. splice names two descriptors: the socket is the third argument when written to. */
+static __always_inline void read_call(struct task_struct *task, bool writing, struct call *call)
+{
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	int nr = TH_SYSCALL_NR(regs);
+
+	call->syscall = -1;
+	call->fd = -1;
+	if (is_compat(task) || nr < 0)
+		return;
+	call->syscall = nr;
+	switch (nr) {
+	case TH_NR_read:
+	case TH_NR_write:
+	case TH_NR_recvfrom:
+	case TH_NR_sendto:
+		call->fd = TH_ARG1(regs);
+		call->base = TH_ARG2(regs);
+		break;
+	case TH_NR_readv:
+	case TH_NR_writev:
+	case TH_NR_preadv2:
+	case TH_NR_pwritev2:
+		call->fd = TH_ARG1(regs);
+		take_iov(call, TH_ARG2(regs), TH_ARG3(regs));
+		break;
+	case TH_NR_recvmsg:
+	case TH_NR_sendmsg:
+		call->fd = TH_ARG1(regs);
+		take_msghdr(call, TH_ARG2(regs));
+		break;
+	case TH_NR_recvmmsg:
+	case TH_NR_sendmmsg:
+		call->fd = TH_ARG1(regs);
+		/* With several messages nothing says which one this is. */
+		if ((u32)TH_ARG3(regs) == 1)
+			take_msghdr(call, TH_ARG2(regs));
+		break;
+	case TH_NR_sendfile:
+	case TH_NR_connect:
+	case TH_NR_shutdown:
+	case TH_NR_close:
+		call->fd = TH_ARG1(regs);
+		break;
+	case TH_NR_splice:
+		call->fd = writing ? TH_ARG3(regs) : TH_ARG1(regs);
+		break;
+	}
+	if (call->iov_count == 1) {
+		struct th_iovec one = {};
+		if (!bpf_probe_read_user(&one, sizeof(one), (void *)call->iov))
+			call->base = one.base;
+		call->iov_count = 0;
+	}
+}
+
+/* The first `want` bytes of the call, from up to four segments. The record has room for twice `most`, which is what lets the
+ * verifier see that a segment fits behind the ones before it. */
+static __always_inline u32 gather(u8 *to, const u32 most, const struct call *call, u32 want)
+{
+	u64 at = 0;
+
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		struct th_iovec part = {};
+		if (i >= call->iov_count || at >= want || at >= most)
+			break;
+		if (bpf_probe_read_user(&part, sizeof(part), (void *)(call->iov + i * sizeof(part))))
+			break;
+		u64 length = part.length < want - at ? part.length : want - at;
+		CLAMP(length, most);
+		barrier_var(at);
+		if (at >= most)
+			break;
+		if (length && bpf_probe_read_user(to + at, length, (void *)part.base))
+			break;
+		at += length;
+	}
+	return at;
+}
+
+static __always_inline u64 read_last(u64 end, u64 length)
+{
+	u64 value = 0;
+
+	CLAMP(length, 8);
+	if (!length || bpf_probe_read_user(&value, length, (void *)(end - length)))
+		return 0;
+	return value << (8 * ((8 - length) & 7));
+}
+
+/* The last bytes of a call, last byte highest: they tell where a chunked body or a pipelined request ends. */
+static __always_inline u32 read_tail(const struct call *call, u64 bytes, u64 *tail)
+{
+	u64 before = 0, previous_end = 0, previous_length = 0;
+
+	*tail = 0;
+	if (call->base) {
+		u64 length = bytes < 8 ? bytes : 8;
+		*tail = read_last(call->base + bytes, length);
+		return length;
+	}
+	for (int i = 0; i < 16; i++) {
+		struct th_iovec part = {};
+		if (i >= call->iov_count)
+			return 0;
+		if (bpf_probe_read_user(&part, sizeof(part), (void *)(call->iov + i * sizeof(part))))
+			return 0;
+		if (before + part.length >= bytes) {
+			u64 length = bytes - before;
+			if (length >= 8) {
+				*tail = read_last(part.base + length, 8);
+				return 8;
+			}
+			u64 missing = 8 - length;
+			u64 more = previous_length < missing ? previous_length : missing;
+			*tail = read_last(part.base + length, length);
+			if (more)
+				*tail |= read_last(previous_end, more) >> (8 * (length & 7));
+			return length + more;
+		}
+		if (part.length) {
+			previous_end = part.base + part.length;
+			previous_length = part.length;
+		}
+		before += part.length;
+	}
+	return 0;
+}
+
+#endif

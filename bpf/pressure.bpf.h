@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/* What goes when the ring fills, and the counts of it. */
+#ifndef TH_PRESSURE_H
+#define TH_PRESSURE_H
+
+#include "common.bpf.h"
+
+static __noinline int count_loss(u32 cause)
+{
+	struct th_loss_slot *slot = bpf_map_lookup_elem(&losses, &cause);
+	u64 now = bpf_ktime_get_ns();
+
+	if (!slot)
+		return 0;
+	if (slot->epoch != live.loss_epoch) {
+		slot->epoch = live.loss_epoch;
+		slot->first_ns = now;
+	}
+	slot->last_ns = now;
+	__sync_fetch_and_add(&slot->count, 1);
+	return 0;
+}
+
+static __always_inline u64 ring_used(void)
+{
+	return bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
+}
+
+/* The same connections at both ends and on every node, as conn_id is the same there. */
+static __always_inline bool connection_shed(u64 conn_id, u64 used)
+{
+	if (used <= settings.ring_most || !conn_id)
+		return false;
+	return conn_id & (used > settings.ring_full ? 3 : 1);
+}
+
+#endif

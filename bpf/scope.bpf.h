@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/* Who is traced, and by which ids tasks are known. Decisions are kept in task storage until the scope changes. */
+#ifndef TH_SCOPE_H
+#define TH_SCOPE_H
+
+#include "common.bpf.h"
+
+static __always_inline u64 thread_id_of(struct task_struct *task)
+{
+	return th_id(settings.salt ^ (u64)(u32)BPF_CORE_READ(task, pid), BPF_CORE_READ(task, start_boottime));
+}
+
+static __always_inline u64 process_id_of(struct task_struct *task)
+{
+	return th_id(settings.salt ^ TH_PROCESS_SALT ^ (u64)(u32)BPF_CORE_READ(task, tgid), BPF_CORE_READ(task, group_leader, start_boottime));
+}
+
+static __always_inline u32 netns_of_task(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
+}
+
+static __always_inline bool netns_wanted(u32 inum)
+{
+	return live.scope_netns && bpf_map_lookup_elem(&scope_netns, &inum);
+}
+
+static __always_inline bool cgroup_wanted(struct task_struct *task)
+{
+	struct cgroup *group = BPF_CORE_READ(task, cgroups, dfl_cgrp);
+
+	for (int level = 0; level < 24; level++) {
+		if (!group)
+			break;
+		u64 id = BPF_CORE_READ(group, kn, id);
+		if (bpf_map_lookup_elem(&scope_cgroups, &id))
+			return true;
+		struct cgroup_subsys_state *parent = BPF_CORE_READ(group, self.parent);
+		group = parent ? BPF_CORE_READ(parent, cgroup) : NULL;
+	}
+	return false;
+}
+
+/* Apart from network namespaces. */
+static __noinline bool task_wanted(struct task_struct *task)
+{
+	u32 tgid = BPF_CORE_READ(task, tgid);
+
+	if (live.scope_all)
+		return true;
+	if (live.scope_pids && bpf_map_lookup_elem(&scope_pids, &tgid))
+		return true;
+	return live.scope_cgroups && cgroup_wanted(task);
+}
+
+static __always_inline bool task_excluded(u32 tgid)
+{
+	return bpf_map_lookup_elem(&excluded_pids, &tgid) != NULL;
+}
+
+/* State of the current task, created at its first event. */
+static __always_inline struct task_state *current_state(void)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+	struct task_state *state = bpf_task_storage_get(&tasks, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	u64 cgroup_id, nsproxy;
+
+	if (!state)
+		return NULL;
+	cgroup_id = bpf_get_current_cgroup_id();
+	nsproxy = (u64)task->nsproxy;
+	if (state->generation != live.generation || state->cgroup_id != cgroup_id || state->nsproxy != nsproxy || !state->thread_id) {
+		state->thread_id = thread_id_of(task);
+		state->process_id = process_id_of(task);
+		state->cgroup_id = cgroup_id;
+		state->nsproxy = nsproxy;
+		state->excluded = task_excluded(task->tgid);
+		state->in_scope = !state->excluded && task_wanted(task);
+		state->netns = netns_of_task(task);
+		state->netns_in_scope = netns_wanted(state->netns);
+		state->generation = live.generation;
+	}
+	return state;
+}
+
+/* x86 keeps the preempt count per CPU, and kernels without all symbols don't tell where. But every run queue points to its
+ * own place in per-CPU memory, and the distance between the two is in the kernel's BTF. */
+static __always_inline u32 preempt_count(void)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+#if defined(__TARGET_ARCH_arm64)
+	return ((struct thread_info___arm64 *)&task->thread_info)->preempt_count;
+#else
+	u32 count = 0;
+
+	if (settings.preempt_delta && bpf_core_field_exists(struct cfs_rq, rq)) {
+		u64 rq = (u64)BPF_CORE_READ(task, se.cfs_rq, rq);
+		bpf_probe_read_kernel(&count, sizeof(count), (void *)(rq + settings.preempt_delta));
+	} else if ((int)BPF_CORE_READ((struct pt_regs *)bpf_task_pt_regs(task), orig_ax) < 0) {
+		count = 0x10000; /* entered by an interrupt, not by a system call */
+	}
+	return count;
+#endif
+}
+
+/* Hard interrupt, NMI or softirq being served. A task that merely holds off softirqs counts by two. */
+static __always_inline bool in_interrupt(void)
+{
+	return preempt_count() & (0x00ff0000 | 0x100);
+}
+
+#endif

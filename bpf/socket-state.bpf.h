@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/* What is remembered of a socket: its ids, addresses, role, and the sequence numbers that its streams began with. */
+#ifndef TH_SOCKET_STATE_H
+#define TH_SOCKET_STATE_H
+
+#include "scope.bpf.h"
+
+static __always_inline u64 cookie_of(struct sock *sk, const bool direct)
+{
+	if (direct)
+		return bpf_get_socket_cookie(sk);
+	return BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
+}
+
+static __always_inline u32 netns_of_sock(struct sock *sk, const bool direct)
+{
+	struct net *net = GET(direct, sk, __sk_common.skc_net.net);
+
+	return net ? GET(direct, net, ns.inum) : 0;
+}
+
+/* TCP, or a Unix stream; 0 for every other socket. */
+static __always_inline u16 stream_family(struct sock *sk, const bool direct)
+{
+	u16 family = GET(direct, sk, __sk_common.skc_family);
+
+	if (family == AF_INET || family == AF_INET6)
+		return GET(direct, sk, sk_protocol) == IPPROTO_TCP ? family : 0;
+	if (family == AF_UNIX)
+		return GET(direct, sk, sk_type) == SOCK_STREAM ? family : 0;
+	return 0;
+}
+
+static __always_inline bool wants_socket(struct sock_state *state, const struct task_state *task)
+{
+	if (task->in_scope)
+		return true;
+	if (!live.scope_netns || task->excluded)
+		return false;
+	if (state->netns_generation != live.generation) {
+		state->netns_in_scope = netns_wanted(state->netns);
+		state->netns_generation = live.generation;
+	}
+	return state->netns_in_scope;
+}
+
+static __always_inline struct sock_state *find_sock(struct sock *sk)
+{
+	u64 key = (u64)sk;
+
+	return bpf_map_lookup_elem(&socks, &key);
+}
+
+static __always_inline void forget_sock(struct sock *sk)
+{
+	u64 key = (u64)sk;
+
+	bpf_map_delete_elem(&socks, &key);
+}
+
+/* A cookie given after the state was made (0 there) belongs to the same socket; another one means that the address was reused. */
+static __always_inline struct sock_state *sock_of(struct sock *sk, u16 family, u64 cookie, u32 netns)
+{
+	struct sock_state *state = find_sock(sk);
+	u64 key = (u64)sk;
+
+	if (state && cookie && state->cookie != cookie) {
+		if (state->cookie) {
+			bpf_map_delete_elem(&socks, &key);
+			state = NULL;
+		} else {
+			state->cookie = cookie;
+		}
+	}
+	if (!state) {
+		bpf_map_update_elem(&socks, &key, &empty_sock, BPF_NOEXIST);
+		state = bpf_map_lookup_elem(&socks, &key);
+		if (!state)
+			return NULL;
+		state->cookie = cookie;
+		state->family = family;
+		state->netns = netns;
+		if (cookie)
+			state->socket_id = th_id(settings.salt ^ TH_SOCKET_SALT, cookie);
+		else
+			state->socket_id = th_id(settings.salt ^ TH_SOCKET_SALT ^ key, bpf_ktime_get_ns());
+	}
+	return state;
+}
+
+static __always_inline struct tcp_sock *tcp_of(struct sock *sk, const bool direct)
+{
+	if (direct)
+		return (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
+	return (struct tcp_sock *)sk;
+}
+
+/* After shutdown or close, write_seq counts the FIN too. */
+static __always_inline bool fin_queued(u8 state)
+{
+	return state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 || state == TCP_CLOSING || state == TCP_LAST_ACK || state == TCP_TIME_WAIT;
+}
+
+/* IPv4 in IPv6 clothes (::ffff:a.b.c.d) is told as IPv4, so that both ends show the same addresses. */
+static __always_inline void read_addresses(struct sock *sk, const bool direct, struct sock_state *state)
+{
+	u32 family = GET(direct, sk, __sk_common.skc_family);
+
+	state->local_port = GET(direct, sk, __sk_common.skc_num);
+	state->remote_port = bpf_ntohs(GET(direct, sk, __sk_common.skc_dport));
+	if (family == AF_INET6) {
+		u32 words[4];
+		BPF_CORE_READ_INTO(&words, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32);
+		if (words[0] == 0 && words[1] == 0 && words[2] == bpf_htonl(0xffff)) {
+			family = AF_INET;
+		} else {
+			__builtin_memcpy(state->remote_ip, words, 16);
+			BPF_CORE_READ_INTO(&words, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32);
+			__builtin_memcpy(state->local_ip, words, 16);
+		}
+	}
+	if (family == AF_INET) {
+		*(u32 *)state->local_ip = GET(direct, sk, __sk_common.skc_rcv_saddr);
+		*(u32 *)state->remote_ip = GET(direct, sk, __sk_common.skc_daddr);
+	}
+	state->family = family;
+}
+
+/* opener's first byte, acceptor's first byte: the same pair at both ends, through NAT too. */
+static __always_inline void name_connection(struct sock_state *state)
+{
+	u64 sent = state->first_sent, received = state->first_received;
+
+	if (state->role == TH_ROLE_CLIENT)
+		state->conn_id = th_id(TH_CONN_SALT, sent << 32 | received);
+	else if (state->role == TH_ROLE_SERVER)
+		state->conn_id = th_id(TH_CONN_SALT, received << 32 | sent);
+}
+
+/* Derive the beginning of both streams from what TCP counts anyway. snd_una and bytes_acked move together under the socket's
+ * lock, which is not held here: read them until nothing moved in between. */
+static __always_inline void learn_tcp(struct sock *sk, struct tcp_sock *tp, const bool direct, struct sock_state *state, u8 tcp_state)
+{
+	u64 acked = 0, received = 0, sent, opener;
+	u32 una = 0, next = 0;
+
+#pragma unroll
+	for (int round = 0; round < 4; round++) {
+		acked = GET(direct, tp, bytes_acked);
+		una = GET(direct, tp, snd_una);
+		barrier();
+		if (acked == *(volatile u64 *)&(u64){GET(direct, tp, bytes_acked)} && una == GET(direct, tp, snd_una))
+			break;
+	}
+#pragma unroll
+	for (int round = 0; round < 4; round++) {
+		received = GET(direct, tp, bytes_received);
+		next = GET(direct, tp, rcv_nxt);
+		barrier();
+		if (received == *(volatile u64 *)&(u64){GET(direct, tp, bytes_received)} && next == GET(direct, tp, rcv_nxt))
+			break;
+	}
+	if (!acked && !received && (tcp_state == TCP_CLOSE || tcp_state == TCP_SYN_SENT))
+		return; /* never connected */
+	if (!state->role) {
+		/* The opener's SYN is acknowledged but not among the bytes sent. */
+		u32 snd_nxt = GET(direct, tp, snd_nxt);
+		sent = GET(direct, tp, bytes_sent) - GET(direct, tp, bytes_retrans);
+		opener = acked + (u32)(snd_nxt - una) - sent;
+		if (fin_queued(tcp_state) && snd_nxt == GET(direct, tp, write_seq))
+			opener -= 1;
+		if (opener == 1)
+			state->role = TH_ROLE_CLIENT;
+		else if (opener == 0)
+			state->role = TH_ROLE_SERVER;
+		state->state |= SOCK_PREEXISTING;
+	}
+	state->first_sent = una - (u32)acked + (state->role == TH_ROLE_CLIENT ? 1 : 0);
+	state->first_received = next - (u32)received;
+	state->read_seq = GET(direct, tp, copied_seq);
+	read_addresses(sk, direct, state);
+	name_connection(state);
+	state->state |= SOCK_LEARNT;
+}
+
+/* 64 bits from a 32-bit distance and a counter that is near. */
+static __always_inline u64 widen(u32 distance, u64 near)
+{
+	s64 wide = (s64)near + (s32)(distance - (u32)near);
+
+	return wide < 0 ? 0 : wide;
+}
+
+struct positions {
+	u64 sent, received; /* application bytes so far */
+	u32 sent_seq, received_seq;
+};
+
+static __always_inline void tcp_positions(struct sock *sk, struct tcp_sock *tp, const bool direct, const struct sock_state *state, u8 tcp_state, struct positions *at)
+{
+	u32 write_seq = GET(direct, tp, write_seq);
+	u32 copied_seq = GET(direct, tp, copied_seq);
+	u64 flags = GET(direct, sk, __sk_common.skc_flags);
+
+	if (fin_queued(tcp_state) || (state->state & SOCK_FIN))
+		write_seq -= 1;
+	/* The FIN is the last in sequence: it has been read when all has been read. */
+	if ((flags & SOCK_DONE_BIT) && copied_seq == GET(direct, tp, rcv_nxt))
+		copied_seq -= 1;
+	at->sent_seq = write_seq;
+	at->received_seq = copied_seq;
+	at->sent = widen(write_seq - state->first_sent, GET(direct, tp, bytes_acked));
+	at->received = widen(copied_seq - state->first_received, GET(direct, tp, bytes_received));
+}
+
+/* Both ends of a Unix socket must name the pair alike, whichever is seen first. */
+static __always_inline void learn_unix(struct sock *sk, const bool direct, struct sock_state *state)
+{
+	struct sock_state *other;
+	struct sock *peer;
+	u64 cookie = 0;
+
+	if (direct && bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_skc_to_unix_sock)) {
+		struct unix_sock *us = (struct unix_sock *)bpf_skc_to_unix_sock(sk);
+		if (!us)
+			return;
+		peer = us->peer;
+		if (!peer)
+			return;
+		cookie = bpf_get_socket_cookie(peer);
+	} else {
+		peer = BPF_CORE_READ((struct unix_sock *)sk, peer);
+		if (!peer)
+			return;
+		cookie = cookie_of(peer, false);
+	}
+	other = sock_of(peer, AF_UNIX, cookie, state->netns);
+	if (!other)
+		return;
+	state->peer_socket_id = other->socket_id;
+	state->conn_id = state->socket_id < other->socket_id ? th_id(settings.salt ^ TH_UNIX_SALT ^ state->socket_id, other->socket_id)
+							     : th_id(settings.salt ^ TH_UNIX_SALT ^ other->socket_id, state->socket_id);
+	state->state |= SOCK_LEARNT | SOCK_COUNTED;
+}
+
+#endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/* Threads: fork, exec, exit, and one waking another of its process. */
+#include "pressure.bpf.h"
+#include "scope.bpf.h"
+
+struct ring_thread_event {
+	struct th_frame frame;
+	struct th_thread_event event;
+};
+
+static __always_inline struct ring_thread_event *start_event(u8 op)
+{
+	struct ring_thread_event *record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
+
+	if (!record) {
+		count_loss(TH_LOSS_RING_FULL);
+		return NULL;
+	}
+	__builtin_memset(record, 0, sizeof(*record));
+	record->frame.magic = TH_FRAME_MAGIC;
+	record->frame.type = TH_RECORD_THREAD_EVENT;
+	record->frame.length = sizeof(record->event);
+	record->frame.used = sizeof(record->event);
+	record->event.mono_ns = bpf_ktime_get_ns();
+	record->event.op = op;
+	return record;
+}
+
+static __always_inline void about(struct th_thread_event *event, struct task_struct *task)
+{
+	event->thread_id = thread_id_of(task);
+	event->process_id = process_id_of(task);
+	event->pid = task->tgid;
+	event->tid = task->pid;
+	BPF_CORE_READ_STR_INTO(&event->comm, task, comm);
+}
+
+static __always_inline bool wanted(const struct task_state *state)
+{
+	return state && !state->excluded && (state->in_scope || state->netns_in_scope);
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child)
+{
+	struct ring_thread_event *record;
+	u32 parent_pid = parent->tgid, child_pid = child->tgid;
+	u8 one = 1;
+
+	if (child->flags & PF_KTHREAD)
+		return 0;
+	if (child_pid != parent_pid && live.scope_pids && bpf_map_lookup_elem(&scope_pids, &parent_pid))
+		bpf_map_update_elem(&scope_pids, &child_pid, &one, BPF_ANY);
+	if (!wanted(current_state()))
+		return 0;
+	record = start_event(TH_THREAD_FORK);
+	if (!record)
+		return 0;
+	about(&record->event, parent);
+	record->event.target_thread_id = thread_id_of(child);
+	record->event.target_process_id = process_id_of(child);
+	record->event.target_pid = child->tgid;
+	record->event.target_tid = child->pid;
+	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(process_exec, struct task_struct *task, int old_pid)
+{
+	struct task_state *state = bpf_task_storage_get(&tasks, task, NULL, 0);
+	struct ring_thread_event *record;
+
+	/* A thread that execs takes over its leader's number. */
+	if (state)
+		state->generation = 0;
+	if (!wanted(current_state()))
+		return 0;
+	record = start_event(TH_THREAD_EXEC);
+	if (!record)
+		return 0;
+	about(&record->event, task);
+	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(process_exit, struct task_struct *task)
+{
+	struct ring_thread_event *record;
+	struct task_state *state;
+	u32 pid = task->tgid;
+	bool last;
+
+	if (task->flags & PF_KTHREAD)
+		return 0;
+	last = BPF_CORE_READ(task, signal, live.counter) == 0;
+	state = current_state();
+	if (last && live.scope_pids)
+		bpf_map_delete_elem(&scope_pids, &pid);
+	if (!wanted(state))
+		return 0;
+	record = start_event(TH_THREAD_EXIT);
+	if (!record)
+		return 0;
+	about(&record->event, task);
+	record->event.exit_process = last;
+	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+/* The busiest hook on a machine: everything that is not a wake between two threads of a traced process leaves early. */
+SEC("tp_btf/sched_waking")
+int BPF_PROG(waking, struct task_struct *target)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+	struct ring_thread_event *record;
+	struct task_state *state;
+	bool in_irq;
+
+	if (target->tgid != task->tgid || target->pid == task->pid || !task->pid)
+		return 0;
+	if (task->flags & (PF_KTHREAD | PF_IO_WORKER))
+		return 0;
+	/* No creation here: a process without socket events has no use for its wakes. */
+	state = bpf_task_storage_get(&tasks, task, NULL, 0);
+	if (!state || state->generation != live.generation) {
+		in_irq = in_interrupt();
+		if (in_irq)
+			return 0;
+		state = current_state();
+	} else {
+		in_irq = in_interrupt();
+	}
+	if (!wanted(state))
+		return 0;
+	if (ring_used() > settings.ring_wakes) {
+		count_loss(TH_LOSS_WAKE_SHED);
+		return 0;
+	}
+	record = start_event(TH_THREAD_WAKE);
+	if (!record)
+		return 0;
+	record->event.thread_id = state->thread_id;
+	record->event.process_id = state->process_id;
+	record->event.pid = task->tgid;
+	record->event.tid = task->pid;
+	bpf_get_current_comm(record->event.comm, 16);
+	record->event.target_thread_id = thread_id_of(target);
+	record->event.target_process_id = state->process_id;
+	record->event.target_pid = target->tgid;
+	record->event.target_tid = target->pid;
+	record->event.in_irq = in_irq;
+	if (!in_irq) {
+		struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+		if (TH_SYSCALL_NR(regs) == TH_NR_futex)
+			record->event.key = TH_ARG1(regs);
+	}
+	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	return 0;
+}
