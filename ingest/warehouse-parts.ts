@@ -1,5 +1,6 @@
 // What an open data folder consists of, put together.
 import { mkdirSync, realpathSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
 import { TracehouseError } from '../schema/errors.ts';
@@ -21,6 +22,7 @@ export interface WarehouseOptions {
   readonly folder: string;
   readonly read_only?: boolean;
   readonly memory_limit?: string;
+  /** That one query may use. */
   readonly threads?: number;
   /** 0: only when asked to. */
   readonly seal_every_ms?: number;
@@ -48,6 +50,9 @@ export interface WarehouseParts {
   readonly connections: Readonly<Record<'catalog' | 'ledger' | 'writer' | 'derived' | 'sealer' | 'copier', DuckDBConnection>>;
 }
 
+/** On two cores a second thread a query mostly waits for the first, at a third more CPU a row; each query has a thread of its own anyway. */
+const defaultThreads = (): number => Math.max(1, Math.floor(availableParallelism() / 2));
+
 /** Folders open in this process: DuckDB's file lock is the process's, it would not stop a second Warehouse here. */
 const open_folders = new Set<string>();
 
@@ -60,7 +65,7 @@ export async function openParts(options: WarehouseOptions): Promise<WarehousePar
     instance = await openInstance({
       folder,
       memory_limit: options.memory_limit ?? '512MB',
-      threads: options.threads ?? 2,
+      threads: options.threads ?? defaultThreads(),
       temp_limit: options.temp_limit ?? '2GB',
       more_folders: options.more_folders ?? [],
     });

@@ -1,0 +1,158 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Warehouse } from '../ingest/warehouse.ts';
+import type { WarehouseOptions } from '../ingest/warehouse.ts';
+import { compileProgram } from './support/compile-program.ts';
+import { makeBatch } from './support/make-batch.ts';
+import type { Row } from './support/make-batch.ts';
+import { temporaryFolder } from './support/temporary-folder.ts';
+
+const COMPACTION = { small: 3, minutes: 60, hours: 72, idle_ms: 60_000 };
+const open = (folder: string, options: Partial<WarehouseOptions> = {}): Promise<Warehouse> => Warehouse.open({ folder, seal_every_ms: 0, retire_after_ms: 20, compaction: COMPACTION, ...options });
+
+const event = (ts_ns: number | bigint): Row => ({ ts_ns, mono_ns: ts_ns, socket_id: 7n, op: 'read', bytes: 10, stream_offset: 0, other_offset: 0, layer: 'socket', flags: 0, payload_truncated: false });
+const HOUR = 3_600_000_000_000;
+
+async function applyAndSeal(warehouse: Warehouse, sequence: bigint, times: readonly number[]): Promise<void> {
+  await warehouse.apply(makeBatch({ sequence, utc_ns: BigInt(times[0] ?? 0) }, { socket_events: times.map(event) }));
+  await warehouse.seal();
+}
+
+const timesOf = async (warehouse: Warehouse): Promise<unknown[]> => (await warehouse.query('SELECT ts_ns FROM stored.socket_events ORDER BY ALL')).rows.map(([ts]) => Number(ts));
+const levels = (warehouse: Warehouse): number[] => warehouse.segments.filter((segment) => segment.kind === 'raw' && segment.state === 'sealed').map((segment) => segment.level);
+const files = (folder: string): string[] => readdirSync(join(folder, 'raw')).filter((name) => !name.startsWith('open-'));
+
+test('compaction: same rows in fewer files, each batch still known', async () => {
+  const folder = temporaryFolder();
+  let warehouse = await open(folder);
+  for (let i = 1; i <= 4; i++) await applyAndSeal(warehouse, BigInt(i), [i * 10 + 2, i * 10 + 1]);
+  await warehouse.compact();
+  expect(levels(warehouse)).toEqual([1]);
+  expect(await timesOf(warehouse)).toEqual([11, 12, 21, 22, 31, 32, 41, 42]);
+  expect((await warehouse.apply(makeBatch({ sequence: 2n }))).status).toBe('duplicate');
+  await warehouse.close();
+  expect(files(folder)).toHaveLength(1);
+  warehouse = await open(folder);
+  expect((await warehouse.apply(makeBatch({ sequence: 3n }))).status).toBe('duplicate');
+  expect(await timesOf(warehouse)).toHaveLength(8);
+  await warehouse.close();
+});
+
+test('a compaction that was cut off leaves neither doubles nor gaps', async () => {
+  const folder = temporaryFolder();
+  let warehouse = await open(folder);
+  for (let i = 1; i <= 3; i++) await applyAndSeal(warehouse, BigInt(i), [i]);
+  await warehouse.close();
+  const inputs = files(folder);
+  const saved = join(folder, 'saved');
+  mkdirSync(saved);
+  for (const name of inputs) execFileSync('cp', [join(folder, 'raw', name), saved]);
+  warehouse = await open(folder);
+  await warehouse.compact();
+  await warehouse.close();
+  // As if it had been killed before it deleted its inputs, with another one begun.
+  for (const name of inputs) execFileSync('cp', [join(saved, name), join(folder, 'raw')]);
+  writeFileSync(join(folder, 'raw', 'temp-0123456789ab.duckdb'), 'half a file');
+  warehouse = await open(folder);
+  expect(await timesOf(warehouse)).toEqual([1, 2, 3]);
+  expect(files(folder)).toHaveLength(1);
+  await warehouse.close();
+});
+
+test('retention: whole files go at once, what they applied stays known, numbers go on', async () => {
+  const folder = temporaryFolder();
+  let warehouse = await open(folder);
+  for (let i = 1; i <= 3; i++) await applyAndSeal(warehouse, BigInt(i), [i * HOUR, i * HOUR + 5]);
+  const sizes = warehouse.segments.filter((segment) => segment.state === 'sealed').map((segment) => segment.bytes);
+  const dropped = await warehouse.dropBefore(BigInt(3 * HOUR));
+  expect(dropped).toEqual({ files: 2, bytes: (sizes[0] as number) + (sizes[1] as number) });
+  expect(files(folder)).toHaveLength(1);
+  expect(await timesOf(warehouse)).toEqual([3 * HOUR, 3 * HOUR + 5]);
+  expect(await warehouse.dropBefore(BigInt(3 * HOUR))).toEqual({ files: 0, bytes: 0 });
+  await warehouse.dropBefore(BigInt(9 * HOUR));
+  await warehouse.close();
+  warehouse = await open(folder);
+  for (const sequence of [1n, 2n, 3n]) expect((await warehouse.apply(makeBatch({ sequence }))).status).toBe('duplicate');
+  expect(await warehouse.apply(makeBatch({ sequence: 4n }))).toEqual({ status: 'applied', apply_no: 4n });
+  await warehouse.close();
+});
+
+test('a file that was damaged is set aside and named, the rest goes on', async () => {
+  const folder = temporaryFolder();
+  let warehouse = await open(folder);
+  await applyAndSeal(warehouse, 1n, [1]);
+  await warehouse.close();
+  writeFileSync(join(folder, 'raw', 'open-00000000aaaa.duckdb'), Buffer.alloc(100_000, 7));
+  writeFileSync(join(folder, 'raw', '0-5-6-00000000bbbb.duckdb'), Buffer.alloc(100_000, 7));
+  writeFileSync(join(folder, 'raw', 'open-00000000cccc.duckdb'), '');
+  const lines: string[] = [];
+  warehouse = await open(folder, { log: (line) => lines.push(line) });
+  expect(await timesOf(warehouse)).toEqual([1]);
+  expect(lines).toHaveLength(2);
+  expect(lines.join('\n')).toMatch(/bbbb.*left out[\s\S]*aaaa.*set aside/);
+  expect(existsSync(join(folder, 'raw', 'damaged-00000000aaaa.duckdb'))).toBe(true);
+  await warehouse.close();
+});
+
+let program: ReturnType<typeof compileProgram>;
+beforeAll(() => (program = compileProgram('test/support/apply-program.ts')) && undefined);
+afterAll(() => program.remove());
+
+test('another process has the folder: one line says which, reading included; killed, it leaves no lock', async () => {
+  const folder = temporaryFolder();
+  const child = spawn(process.execPath, [program.path, folder, '1'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const closed = new Promise((resolve) => child.on('close', resolve));
+  await new Promise((resolve) => child.stdout.once('data', resolve));
+  for (const read_only of [false, true]) {
+    await expect(open(folder, { read_only })).rejects.toMatchObject({ code: 'warehouse-locked', message: expect.stringContaining(`process ${child.pid}`) });
+  }
+  child.kill('SIGKILL');
+  await closed;
+  // What it left has write-ahead logs; reading them changes nothing.
+  const before = readdirSync(join(folder, 'raw')).toSorted();
+  const reader = await open(folder, { read_only: true });
+  const rows = await timesOf(reader);
+  await reader.close();
+  expect(readdirSync(join(folder, 'raw')).toSorted()).toEqual(before);
+  const warehouse = await open(folder);
+  expect(await timesOf(warehouse)).toEqual(rows);
+  await warehouse.close();
+});
+
+/** Mounts need more than root in some containers. */
+function smallDisk(megabytes: number): { path: string; remove(): void } | string {
+  const path = temporaryFolder();
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', path], { stdio: 'pipe' });
+  } catch (error) {
+    return `cannot mount a tmpfs: ${String(error).split('\n')[0]}`;
+  }
+  return { path, remove: () => execFileSync('umount', [path]) };
+}
+
+test('a full disk: batches are refused whole, and taken when there is room again', async (context) => {
+  const disk = smallDisk(64);
+  if (typeof disk === 'string') return context.skip(disk);
+  try {
+    const folder = join(disk.path, 'data');
+    const warehouse = await open(folder);
+    const batch = (sequence: bigint): ReturnType<typeof makeBatch> => makeBatch({ sequence }, { socket_events: Array.from({ length: 2000 }, (_, i) => event(Number(sequence) * 10_000 + i)) });
+    await warehouse.apply(batch(1n));
+    const { bavail, bsize } = statfsSync(disk.path);
+    writeFileSync(join(disk.path, 'filler'), Buffer.alloc(bavail * bsize - 200_000));
+    await expect(warehouse.apply(batch(2n))).rejects.toMatchObject({ code: 'disk-full' });
+    await expect(warehouse.seal()).rejects.toMatchObject({ code: 'disk-full' });
+    expect(await timesOf(warehouse)).toHaveLength(2000);
+    rmSync(join(disk.path, 'filler'));
+    expect((await warehouse.apply(batch(2n))).status).toBe('applied');
+    await warehouse.seal();
+    expect(await timesOf(warehouse)).toHaveLength(4000);
+    await warehouse.close();
+    writeFileSync(join(disk.path, 'filler'), Buffer.alloc(statfsSync(disk.path).bavail * bsize - 200_000));
+    await expect(open(folder)).rejects.toMatchObject({ code: 'disk-full' });
+  } finally {
+    disk.remove();
+  }
+});
