@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { judge, type FoundSpan } from './judge.ts';
-import { FASTCGI_TREE, PROXIED_TREE, TREE, childId, expectedBody, expectedSpans, type Kind } from './tree.ts';
+import { PROXIED_TREE, TREE, childId, expectedBody, expectedSpans, type Kind } from './tree.ts';
 
 const truth = ['s1', 's2'].map((id) => ({ id, spans: expectedSpans(TREE, id) }));
 
@@ -63,6 +63,24 @@ describe('judge', () => {
   });
 });
 
+describe('what lies between a web server and its application is no HTTP', () => {
+  const between = (id: string, kind: Kind, parent: string | null): FoundSpan => ({ trace_id: 'trace-s1', span_id: id, parent_span_id: parent, kind, url_path: null, network_protocol_name: null });
+  const through = (top: string | null): FoundSpan[] => [...change(both, 'client /c/s1', { parent_span_id: 'y' }), between('x', 'client', top), between('y', 'server', 'x')];
+
+  test('links are judged through it', () => {
+    expect(judge(truth, through('server /a/s1'))).toMatchObject({ exact: 2, wrong: 0, strays: 0 });
+    expect(judge(truth, through('server /a/s1').map((span) => (span.span_id === 'y' ? { ...span, url_path: '/a/s1', network_protocol_name: 'fastcgi' } : span)))).toMatchObject({ exact: 2 });
+  });
+
+  test('when it hangs on nothing, so does what hangs on it', () => {
+    expect(judge(truth, through(null).map((span) => (span.span_id === 'x' || span.span_id === 'y' || span.span_id.includes('/c/s1') ? { ...span, trace_id: 'other' } : span)))).toMatchObject({ exact: 1, orphaned: 1, strays: 2 });
+  });
+
+  test('when it hangs on the wrong request, so does what hangs on it', () => {
+    expect(figures(through('server /a/s2'))).toEqual([1, 0, 1]);
+  });
+});
+
 describe('truth', () => {
   test('a hop has a client and a server span, each the child of the other end', () => {
     expect(expectedSpans(TREE, 's1').map((span) => `${span.parent_key} > ${span.key}`)).toEqual([
@@ -81,11 +99,5 @@ describe('truth', () => {
     expect(new Set(expectedSpans(TREE, 'h1').map((span) => span.key.split('/')[2])).size).toBe(4);
     expect(expectedSpans(PROXIED_TREE, 'h1')[2]).toEqual({ key: 'client /a/h1', parent_key: 'server /n/h1' });
     expect(expectedBody(PROXIED_TREE)).toBe('a(b(d()),c())');
-  });
-
-  test('a FastCGI application is one more pair of spans with the same path', () => {
-    expect(expectedSpans(FASTCGI_TREE, 's1').slice(0, 5).map((span) => span.key)).toEqual([
-      'client /a/s1', 'server /a/s1', 'client+fastcgi /a/s1', 'server+fastcgi /a/s1', 'client /b/s1',
-    ]);
   });
 });

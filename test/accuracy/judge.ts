@@ -30,20 +30,22 @@ export interface Verdict {
   readonly wrong: number;
   /** Of all links that the truth has (root spans have none); their sum is less by those of spans that were not found. */
   readonly links: { readonly expected: number; readonly right: number; readonly wrong: number; readonly null: number };
-  /** Spans that belong to no request of the truth. */
+  /** Spans that hang on no request of the truth. */
   readonly strays: number;
   readonly faults: readonly Fault[];
 }
 
-interface Placed {
-  readonly span: FoundSpan;
+interface Place {
   readonly request: TrueRequest;
   readonly expected: ExpectedSpan;
 }
 
-function keyOf(span: FoundSpan): string {
-  return spanKey(span.url_path ?? '', span.kind, span.network_protocol_name === 'fastcgi');
+interface Placed extends Place {
+  readonly span: FoundSpan;
 }
+
+const isHttp = (span: FoundSpan): boolean => span.url_path !== null && (span.network_protocol_name ?? 'http') === 'http';
+const keyOf = (span: FoundSpan): string => spanKey(span.url_path ?? '', span.kind);
 
 function group<T>(items: readonly T[], by: (item: T) => string): Map<string, T[]> {
   const groups = new Map<string, T[]>();
@@ -58,62 +60,77 @@ function group<T>(items: readonly T[], by: (item: T) => string): Map<string, T[]
 
 /** A trace is wrong if any link in it is wrong or any span in it foreign, else orphaned if anything is missing, else exact. */
 export function judge(truth: readonly TrueRequest[], found: readonly FoundSpan[]): Verdict {
-  const places = new Map<string, { request: TrueRequest; expected: ExpectedSpan }>();
+  const places = new Map<string, Place>();
   for (const request of truth) for (const expected of request.spans) places.set(expected.key, { request, expected });
 
-  const placed: Placed[] = [];
+  const placed = new Map<string, Placed>();
+  const own_spans = new Map<TrueRequest, Placed[]>(truth.map((request) => [request, []]));
   for (const span of found) {
-    const place = places.get(keyOf(span));
-    if (place !== undefined) placed.push({ span, ...place });
+    const place = isHttp(span) ? places.get(keyOf(span)) : undefined;
+    if (place === undefined) continue;
+    const item = { span, ...place };
+    placed.set(span.span_id, item);
+    own_spans.get(place.request)?.push(item);
   }
-  const owner_of_span = new Map(placed.map((item) => [item.span.span_id, item]));
-  const known = new Set(found.map((span) => span.span_id));
-  const by_request = group(placed, (item) => item.request.id);
+  const by_id = new Map(found.map((span) => [span.span_id, span]));
   const by_trace = group(found, (span) => span.trace_id);
+
+  /** The nearest judged span at or above this one: other protocols between two HTTP spans are looked through. */
+  const nearest = (span_id: string | null): Placed | 'none' | 'gone' | 'stray' => {
+    let id = span_id;
+    for (let steps = 0; id !== null && steps < 10; steps++) {
+      const item = placed.get(id);
+      if (item !== undefined) return item;
+      const span = by_id.get(id);
+      if (span === undefined) return 'gone';
+      if (isHttp(span)) return 'stray';
+      id = span.parent_span_id;
+    }
+    return 'none';
+  };
+  const requestOf = (span: FoundSpan): TrueRequest | undefined => {
+    const item = nearest(span.span_id);
+    return typeof item === 'string' ? undefined : item.request;
+  };
 
   const links = { expected: 0, right: 0, wrong: 0, null: 0 };
   const count = { exact: 0, orphaned: 0, wrong: 0 };
   const faults: Fault[] = [];
 
   for (const request of truth) {
-    const own = by_request.get(request.id) ?? [];
+    const own = own_spans.get(request) ?? [];
     const wrong: string[] = [];
     const missing: string[] = [];
+    links.expected += request.spans.filter((span) => span.parent_key !== null).length;
 
-    for (const [key, same] of group(own, (item) => item.expected.key)) {
+    const seen = group(own, (item) => item.expected.key);
+    for (const [key, same] of seen) {
       if (same.length > 1) wrong.push(`${key}: ${same.length} spans`);
     }
+    for (const { key } of request.spans) {
+      if (!seen.has(key)) missing.push(`${key}: no span`);
+    }
     for (const { span, expected } of own) {
-      if (expected.parent_key !== null) links.expected++;
-      if (span.parent_span_id === null) {
-        if (expected.parent_key === null) continue;
-        links.null++;
-        missing.push(`${expected.key}: no parent`);
-        continue;
-      }
-      const parent = owner_of_span.get(span.parent_span_id);
-      if (parent !== undefined && parent.expected.key === expected.parent_key) {
+      const { key, parent_key } = expected;
+      const parent = nearest(span.parent_span_id);
+      if (typeof parent !== 'string' && parent.expected.key === parent_key) {
         links.right++;
-      } else if (parent === undefined && !known.has(span.parent_span_id) && expected.parent_key !== null) {
+      } else if (parent === 'none' && parent_key === null) {
+        continue;
+      } else if (parent === 'none' || (parent === 'gone' && parent_key !== null)) {
         links.null++;
-        missing.push(`${expected.key}: its parent ${span.parent_span_id} is no span`);
+        missing.push(`${key}: ${parent === 'none' ? 'no parent' : `its parent ${span.parent_span_id} is no span`}`);
       } else {
         links.wrong++;
-        wrong.push(`${expected.key}: parent is ${parent === undefined ? 'a stray span' : parent.expected.key}, not ${expected.parent_key ?? 'none'}`);
+        wrong.push(`${key}: parent is ${typeof parent === 'string' ? `a ${parent} span` : parent.expected.key}, not ${parent_key ?? 'none'}`);
       }
-    }
-    const seen = new Set(own.map((item) => item.expected.key));
-    for (const expected of request.spans) {
-      if (seen.has(expected.key)) continue;
-      if (expected.parent_key !== null) links.expected++;
-      missing.push(`${expected.key}: no span`);
     }
     const traces = [...new Set(own.map((item) => item.span.trace_id))];
     if (traces.length > 1 && missing.length === 0) missing.push(`${traces.length} trace ids`);
     for (const trace_id of traces) {
       for (const span of by_trace.get(trace_id) ?? []) {
-        const holder = owner_of_span.get(span.span_id);
-        if (holder?.request !== request) wrong.push(`${trace_id} also holds ${keyOf(span)}`);
+        const holder = requestOf(span);
+        if (holder !== request && (holder !== undefined || isHttp(span))) wrong.push(`${trace_id} also holds ${keyOf(span)}`);
       }
     }
 
@@ -122,5 +139,5 @@ export function judge(truth: readonly TrueRequest[], found: readonly FoundSpan[]
     else count.exact++;
     faults.push(...[...wrong, ...missing].map((what) => ({ request_id: request.id, what })));
   }
-  return { requests: truth.length, ...count, links, strays: found.length - placed.length, faults };
+  return { requests: truth.length, ...count, links, strays: found.filter((span) => requestOf(span) === undefined).length, faults };
 }

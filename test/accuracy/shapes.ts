@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { ServiceSpec } from '../../demo/service-group.ts';
 import { packageRoot } from '../../schema/package-root.ts';
 import { apacheFastcgiConfig, apacheProxyConfig, fpmConfig, nginxConfig, phpFpm } from './server-configs.ts';
-import { FASTCGI_TREE, PROXIED_TREE, TREE, type Hop } from './tree.ts';
+import { PROXIED_TREE, TREE, type Hop } from './tree.ts';
 
 export interface Shape {
   readonly tree: Hop;
@@ -74,7 +74,7 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
     services: (folder) =>
       HOPS.map((hop) => python(hop, '/usr/bin/gunicorn', '--chdir', script(''), '--worker-tmp-dir', folder, '--bind', `127.0.0.1:${port(hop)}`, '--workers', '4', '--backlog', '128', 'flask_app:app')),
   },
-  'apache-php-fpm': { tree: FASTCGI_TREE, most_in_flight: ANY, keep: true, services: apacheWithFpm },
+  'apache-php-fpm': { tree: TREE, most_in_flight: ANY, keep: true, services: apacheWithFpm },
   'apache-proxy': {
     tree: PROXIED_TREE,
     most_in_flight: ANY,

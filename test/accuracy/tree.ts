@@ -7,8 +7,6 @@ export interface Hop {
   readonly calls: readonly Hop[];
   /** A proxy passes its own id on: nothing there could hash. */
   readonly passes_id?: boolean;
-  /** The application behind it is reached over FastCGI with the same path: one more pair of spans. */
-  readonly fastcgi?: boolean;
 }
 
 const leaf = (hop: string): Hop => ({ hop, calls: [] });
@@ -17,13 +15,6 @@ const leaf = (hop: string): Hop => ({ hop, calls: [] });
 export const TREE: Hop = { hop: 'a', calls: [{ hop: 'b', calls: [leaf('d')] }, leaf('c')] };
 /** The same behind a reverse proxy. */
 export const PROXIED_TREE: Hop = { hop: 'n', calls: [TREE], passes_id: true };
-/** The same, each hop a web server with a FastCGI application. */
-export const FASTCGI_TREE: Hop = overFastcgi(TREE);
-
-function overFastcgi(hop: Hop): Hop {
-  return { ...hop, fastcgi: true, calls: hop.calls.map(overFastcgi) };
-}
-
 /** What the services answer when every call was made. */
 export function expectedBody(tree: Hop): string {
   if (tree.passes_id === true) return tree.calls.map(expectedBody).join('');
@@ -38,7 +29,7 @@ export interface ExpectedSpan {
   readonly parent_key: string | null;
 }
 
-export const spanKey = (path: string, kind: Kind, fastcgi: boolean): string => `${kind}${fastcgi ? '+fastcgi' : ''} ${path}`;
+export const spanKey = (path: string, kind: Kind): string => `${kind} ${path}`;
 
 /** The id of a hop's request, as the services make it: ids that start with h are hashed anew for each hop. */
 export function childId(request_id: string, hop: string): string {
@@ -52,12 +43,10 @@ export function expectedSpans(tree: Hop, request_id: string): ExpectedSpan[] {
   const visit = (hop: Hop, id: string, caller: string | null): void => {
     const path = `/${hop.hop}/${id}`;
     let last = caller;
-    for (const fastcgi of hop.fastcgi === true ? [false, true] : [false]) {
-      for (const kind of ['client', 'server'] as const) {
-        const key = spanKey(path, kind, fastcgi);
-        spans.push({ key, parent_key: last });
-        last = key;
-      }
+    for (const kind of ['client', 'server'] as const) {
+      const key = spanKey(path, kind);
+      spans.push({ key, parent_key: last });
+      last = key;
     }
     for (const call of hop.calls) visit(call, hop.passes_id === true ? id : childId(id, call.hop), last);
   };
