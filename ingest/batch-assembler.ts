@@ -1,0 +1,340 @@
+// Frames of one run of the loader -> batches.
+import { LOSS_CAUSES } from '../schema/records.ts';
+import type { RecordName } from '../schema/records.ts';
+import { TracehouseError } from '../schema/errors.ts';
+import { RELATION_NAMES, SCHEMA_VERSION } from '../schema/relations.ts';
+import type { RelationName } from '../schema/relations.ts';
+import { AddressTexts } from './address-text.ts';
+import type { Batch, TableData } from './batch.ts';
+import { FrameDecoder } from './frame-decoder.ts';
+import { MessageTable } from './message-rows.ts';
+import { ProcessTable } from './process-rows.ts';
+import { readRecord, utf8 } from './record-fields.ts';
+import type { RecordValues } from './record-fields.ts';
+import { Redactor } from './redaction.ts';
+import { SocketEventTable } from './socket-event-rows.ts';
+import type { SocketEvent } from './socket-event.ts';
+import { SocketTracker } from './socket-tracker.ts';
+import type { Side, SocketState } from './socket-state.ts';
+import { TableBuilder } from './table-builder.ts';
+import { ThreadEventTable } from './thread-event-rows.ts';
+
+/** A row group of the stored tables: commits of exactly this size are the cheapest. */
+export const BATCH_EVENTS = 30_720;
+const CUT_EVERY_MS = 250;
+/** A batch without rows only moves the watermark: that can wait, unless the one before it had rows. */
+const EMPTY_EVERY_MS = 1000;
+/** Rows of other tables that may come before a batch is cut whatever the time. */
+const MOST_OTHER_ROWS = 65_536;
+
+const CAUSE_NAMES = new Map<number, string>(Object.entries(LOSS_CAUSES).map(([name, id]) => [id, name]));
+
+export interface Loss {
+  readonly cause: keyof typeof LOSS_CAUSES;
+  /** ns since 1970. */
+  readonly from_ns: bigint;
+  readonly to_ns: bigint;
+  /** null = not countable. */
+  readonly events_lost: bigint | null;
+  readonly cpu?: number | null;
+}
+
+export interface RunStart {
+  readonly run_id: bigint;
+  readonly boot_id: string;
+  readonly hostname: string;
+  readonly kernel: string;
+}
+
+export interface AssemblerOptions {
+  readonly node: string;
+  readonly keep_payload: boolean;
+  readonly keep_query: boolean;
+  on_batch(batch: Batch): void;
+  /** The loader should capture every event of this socket: encodeControl('control_follow', ...). */
+  on_follow?(socket_id: bigint): void;
+  /** A run has begun: the place to add a 'not_running' loss since the previous one. */
+  on_start?(run: RunStart): void;
+  /** ms, any origin: when the first batch is due. */
+  readonly now_ms?: number;
+  readonly most_sockets?: number;
+}
+
+interface Clock {
+  readonly mono_ns: bigint;
+  readonly utc_ns: bigint;
+  readonly error_ns: bigint;
+}
+
+const spread = (a: bigint, b: bigint): bigint => (a > b ? a - b : b - a);
+
+export class BatchAssembler {
+  readonly #options: AssemblerOptions;
+  readonly #decoder: FrameDecoder;
+  readonly #texts = new AddressTexts();
+  readonly #events = new SocketEventTable(this.#texts);
+  readonly #messages = new MessageTable(this.#texts);
+  readonly #threads = new ThreadEventTable(this.#texts);
+  readonly #processes = new ProcessTable();
+  readonly #losses = new TableBuilder('losses');
+  readonly #clocks = new TableBuilder('clocks');
+  readonly #stacks = new TableBuilder('stacks');
+  readonly #tracker: SocketTracker;
+  readonly #redact: ((data: Uint8Array, start: number) => void) | null;
+  readonly #redactor: Redactor;
+  #run: RecordValues<'hello'> | null = null;
+  /** What this batch's times are derived from. */
+  #clock: Clock | null = null;
+  #newest_clock: Clock | null = null;
+  #watermark = 0n;
+  /** CLOCK_MONOTONIC times until the batch is cut. */
+  #kernel_losses: RecordValues<'loss'>[] = [];
+  readonly #other_losses: Loss[] = [];
+  #undecodable = 0n;
+  #sequence = 0n;
+  #last_cut_ms: number | undefined;
+  #last_was_empty = false;
+  #said_bye = false;
+  #ended = false;
+  #counters = { frames_unknown: 0, events: 0, undecodable: 0, batches: 0, kernel_events: 0n, kernel_lost: 0n };
+
+  constructor(options: AssemblerOptions) {
+    this.#options = options;
+    this.#last_cut_ms = options.now_ms;
+    this.#redactor = new Redactor({ keep_query: options.keep_query });
+    this.#redact = options.keep_payload ? (data, start) => this.#redactor.apply(data, start) : null;
+    this.#tracker = new SocketTracker({
+      rows: this.#messages,
+      keep_query: options.keep_query,
+      on_event: (event, socket, side) => this.#onEvent(event, socket, side),
+      on_follow: (socket) => options.on_follow?.((BigInt(socket.high >>> 0) << 32n) | BigInt(socket.low >>> 0)),
+      ...(options.most_sockets === undefined ? {} : { most_sockets: options.most_sockets }),
+    });
+    this.#decoder = new FrameDecoder({
+      socketEvent: (words, base, bytes) => {
+        if (!this.#tracker.handle(words, base, bytes)) this.#countUndecodable();
+      },
+      threadEvent: (words, base) => {
+        if (!this.#threads.append(words, base)) this.#countUndecodable();
+        else if (this.#threads.table.rows >= MOST_OTHER_ROWS) this.#cut();
+      },
+      record: (name, body) => this.#record(name, body),
+      unknown: () => {
+        this.#counters.frames_unknown += 1;
+        this.#countUndecodable();
+      },
+    });
+  }
+
+  get counters(): Readonly<Record<string, number>> {
+    const { kernel_events, kernel_lost, ...own } = this.#counters;
+    return {
+      ...own,
+      kernel_events: Number(kernel_events),
+      kernel_lost: Number(kernel_lost),
+      sockets: this.#tracker.sockets,
+      pending_events: this.#tracker.pending,
+      open_messages: this.#tracker.book.open,
+      ...this.#tracker.counters,
+    };
+  }
+
+  /** Throws `loader-stream` when the bytes are not what the loader sends. */
+  push(chunk: Uint8Array): void {
+    this.#decoder.push(chunk);
+  }
+
+  /** Cuts the batch when it is due. Any clock that only goes forward will do. */
+  tick(now_ms: number): void {
+    this.#last_cut_ms ??= now_ms;
+    if (now_ms - this.#last_cut_ms < CUT_EVERY_MS) return;
+    const empty = this.#isEmpty();
+    if (empty && this.#last_was_empty && now_ms - this.#last_cut_ms < EMPTY_EVERY_MS) return;
+    if (this.#cut()) this.#last_cut_ms = now_ms;
+  }
+
+  /** The stream has ended; the last batch says whether in order. */
+  end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    if (this.#run === null || this.#clock === null) return;
+    this.#tracker.end();
+    this.#cut();
+  }
+
+  /** From outside the kernel: 'not_running', 'spool_full'. */
+  addLoss(loss: Loss): void {
+    this.#other_losses.push(loss);
+  }
+
+  #onEvent(event: SocketEvent, socket: SocketState, side: Side | null): void {
+    if (this.#redact !== null) this.#redactor.prepare(event, socket, side);
+    if (!this.#events.append(event, this.#redact)) {
+      this.#countUndecodable();
+      return;
+    }
+    this.#counters.events += 1;
+    if (this.#events.table.rows >= BATCH_EVENTS) this.#cut();
+  }
+
+  #countUndecodable(): void {
+    this.#undecodable += 1n;
+    this.#counters.undecodable += 1;
+  }
+
+  #record(name: RecordName, body: Uint8Array): void {
+    switch (name) {
+      case 'hello': {
+        const run = this.#read(name, body);
+        this.#run = run;
+        this.#watermark = run.started_mono_ns;
+        this.#options.on_start?.({ run_id: run.run_id, boot_id: run.boot_id, hostname: run.hostname, kernel: run.kernel });
+        break;
+      }
+      case 'clock':
+        this.#newest_clock = this.#read(name, body);
+        this.#clock ??= this.#newest_clock;
+        break;
+      case 'watermark': {
+        const { mono_ns } = this.#read(name, body);
+        if (mono_ns > this.#watermark) this.#watermark = mono_ns;
+        this.#tracker.watermark(Number(mono_ns));
+        break;
+      }
+      case 'process':
+        this.#processes.add(this.#read(name, body));
+        break;
+      case 'loss': {
+        const loss = this.#read(name, body);
+        if (loss.events_lost > 0n) this.#kernel_losses.push(loss);
+        this.#counters.kernel_lost += loss.events_lost;
+        break;
+      }
+      case 'stack':
+        this.#stack(body);
+        break;
+      case 'bye':
+        this.#counters.kernel_events = this.#read(name, body).events_seen;
+        this.#said_bye = true;
+        this.end();
+        break;
+      default:
+        break;
+    }
+  }
+
+  #read<R extends RecordName>(name: R, body: Uint8Array): RecordValues<R> {
+    const values = readRecord(name, body);
+    if (values === undefined) throw new TracehouseError('loader-stream', `the eBPF loader sent a ${name} record that is too short`);
+    return values;
+  }
+
+  #stack(body: Uint8Array): void {
+    const FRAME_BYTES = 32;
+    const { stack_id, frame_count } = this.#read('stack', body);
+    const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+    const frames: string[] = [];
+    for (let i = 0; i < frame_count && 16 + (i + 1) * FRAME_BYTES <= body.length; i += 1) {
+      const at = 16 + i * FRAME_BYTES;
+      frames.push(`${Buffer.from(body.subarray(at, at + 20)).toString('hex')}+${view.getBigUint64(at + 24, true).toString(16)}`);
+    }
+    this.#stacks.addRow({ stack_id, frames: frames.join(';') });
+  }
+
+  #isEmpty(): boolean {
+    return (
+      this.#events.table.rows === 0 && this.#messages.table.rows === 0 && this.#threads.table.rows === 0 && this.#processes.rows === 0 &&
+      this.#stacks.rows === 0 && this.#kernel_losses.length === 0 && this.#other_losses.length === 0 && this.#undecodable === 0n
+    );
+  }
+
+  /** False when it can't be: no run or no clock yet. */
+  #cut(): boolean {
+    const run = this.#run;
+    const clock = this.#clock;
+    if (run === null || clock === null) {
+      if (this.#events.table.rows >= BATCH_EVENTS) throw new TracehouseError('loader-stream', 'the eBPF loader sends events but no clock readings');
+      return false;
+    }
+    this.#tracker.book.appendPartial();
+    this.#last_was_empty = this.#isEmpty();
+    const delta = clock.utc_ns - clock.mono_ns;
+    this.#appendLosses(delta, clock);
+    if (!this.#last_was_empty || clock !== this.#newest_clock) this.#clocks.addRow({ ...(this.#newest_clock ?? clock) });
+    const pending = this.#tracker.oldestPending();
+    const watermark = pending !== null && pending < this.#watermark ? pending : this.#watermark;
+    this.#sequence += 1n;
+    this.#counters.batches += 1;
+    const final = this.#said_bye && this.#ended;
+    const batch: Batch = {
+      schema_version: SCHEMA_VERSION,
+      node: this.#options.node,
+      boot_id: run.boot_id,
+      run_id: run.run_id,
+      sequence: this.#sequence,
+      mono_ns: clock.mono_ns,
+      utc_ns: clock.utc_ns,
+      error_ns: clock.error_ns,
+      watermark_ns: watermark + delta,
+      final,
+      tables: this.#takeTables(delta, watermark),
+    };
+    this.#adoptClock();
+    this.#options.on_batch(batch);
+    return true;
+  }
+
+  #takeTables(delta: bigint, watermark: bigint): Record<RelationName, TableData> {
+    toUtc(this.#events.table, ['ts_ns'], delta);
+    toUtc(this.#messages.table, ['ts_ns', 'end_ts_ns', 'connect_ts_ns'], delta);
+    toUtc(this.#threads.table, ['ts_ns'], delta);
+    const tables: Record<RelationName, TableData> = {
+      socket_events: this.#events.table.take(),
+      messages: this.#messages.table.take(),
+      thread_events: this.#threads.table.take(),
+      processes: this.#processes.take(delta, watermark),
+      losses: this.#losses.take(),
+      clocks: this.#clocks.take(),
+      stacks: this.#stacks.take(),
+    };
+    return Object.fromEntries(RELATION_NAMES.map((name) => [name, tables[name]])) as Record<RelationName, TableData>;
+  }
+
+  #appendLosses(delta: bigint, clock: Clock): void {
+    for (const loss of this.#kernel_losses) {
+      this.#losses.addRow({
+        cpu: loss.cpu < 0 ? null : loss.cpu,
+        from_ns: loss.from_mono_ns + delta,
+        to_ns: loss.to_mono_ns + delta,
+        events_lost: loss.events_lost,
+        cause: CAUSE_NAMES.get(loss.cause) ?? 'undecodable',
+      });
+    }
+    this.#kernel_losses = [];
+    for (const loss of this.#other_losses.splice(0)) this.#losses.addRow({ ...loss, cpu: loss.cpu ?? null });
+    const { book } = this.#tracker;
+    if (book.gaps > 0) {
+      this.#losses.addRow({ cpu: null, from_ns: book.gap_from + delta, to_ns: book.gap_to + delta, events_lost: BigInt(book.gaps), cause: 'parser_gap' });
+      book.gaps = 0;
+    }
+    if (this.#undecodable > 0n) {
+      const to_ns = (this.#watermark > clock.mono_ns ? this.#watermark : clock.mono_ns) + delta;
+      this.#losses.addRow({ cpu: null, from_ns: this.#watermark + delta, to_ns, events_lost: this.#undecodable, cause: 'undecodable' });
+      this.#undecodable = 0n;
+    }
+  }
+
+  /** The next batch's clock: the one at hand while the newest agrees with it, so that times don't jitter by its error. */
+  #adoptClock(): void {
+    const [now, newest] = [this.#clock, this.#newest_clock];
+    if (now === null || newest === null) return;
+    const moved = spread(newest.utc_ns - newest.mono_ns, now.utc_ns - now.mono_ns);
+    if (moved > now.error_ns + newest.error_ns) this.#clock = newest;
+  }
+}
+
+function toUtc(table: TableBuilder, columns: readonly string[], delta: bigint): void {
+  const low = Number(BigInt.asIntN(32, delta));
+  const high = Number(BigInt.asIntN(32, delta >> 32n));
+  for (const name of columns) table.column(name, 'int64').addToAll(table.rows, low, high);
+}
