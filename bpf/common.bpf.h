@@ -30,8 +30,9 @@
 		_value;                                                                                                         \
 	})
 
-const volatile struct th_settings settings = {};
-struct th_live live = {};
+/* Sections of their own, so that the loader finds them without reading offsets out of BTF. */
+const volatile struct th_settings settings SEC(".rodata.settings") = {};
+struct th_live live SEC(".data.live") = {};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

@@ -69,20 +69,20 @@ int BPF_PROG(set_state, struct sock *sk, int old_state, int new_state)
 		state->conn_id = 0;
 		state->phase_used[0] = state->phase_used[1] = 0;
 		state->phase_other[0] = state->phase_other[1] = 0;
-		read_addresses(sk, true, state);
+		read_addresses(sk, state);
 		shot.op = TH_OP_CONNECT;
 	} else if (new_state == TCP_ESTABLISHED) {
 		state->role = old_state == TCP_SYN_SENT ? TH_ROLE_CLIENT : TH_ROLE_SERVER;
 		state->state &= ~(SOCK_LEARNT | SOCK_PREEXISTING);
-		learn_tcp(sk, tp, true, state, new_state);
+		learn_tcp(sk, state, new_state);
 		/* The accept tells of this one. */
 		if (old_state != TCP_SYN_SENT)
 			return 0;
 		shot.op = TH_OP_STATE;
 	} else {
 		shot.op = TH_OP_STATE;
-		if (!(state->state & SOCK_LEARNT))
-			learn_tcp(sk, tp, true, state, old_state);
+		if (!(state->state & SOCK_LEARNT) && old_state != TCP_SYN_SENT)
+			learn_tcp(sk, state, old_state);
 		if (who && !(state->state & SOCK_CLOSED)) {
 			if (nr == TH_NR_shutdown && (new_state == TCP_FIN_WAIT1 || new_state == TCP_LAST_ACK || new_state == TCP_CLOSE)) {
 				shot.op = TH_OP_SHUTDOWN;
@@ -140,7 +140,8 @@ static __always_inline struct sock *sock_of_file(struct file *file)
 {
 	if (!file || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
 		return NULL;
-	return BPF_CORE_READ((struct socket *)BPF_CORE_READ(file, private_data), sk);
+	struct socket *socket = BPF_CORE_READ(file, private_data);
+	return BPF_CORE_READ(socket, sk);
 }
 
 /* Where a hook has only a descriptor: connect and accept as their system call saw them end. */
@@ -179,7 +180,7 @@ static __always_inline int connected(s32 fd, u8 op, s32 syscall)
 		struct positions at = {};
 		u8 tcp_state = BPF_CORE_READ(sk, __sk_common.skc_state);
 		if (!(state->state & SOCK_LEARNT))
-			learn_tcp(sk, (struct tcp_sock *)sk, false, state, tcp_state);
+			learn_tcp(sk, state, tcp_state);
 		state->state &= ~SOCK_PREEXISTING;
 		if (state->state & SOCK_LEARNT)
 			tcp_positions(sk, (struct tcp_sock *)sk, false, state, tcp_state, &at);
@@ -265,9 +266,8 @@ int close_enter(struct enter_args *ctx)
 		u8 tcp_state = BPF_CORE_READ(sk, __sk_common.skc_state);
 		if (tcp_state != TCP_CLOSE && tcp_state != TCP_FIN_WAIT1 && tcp_state != TCP_FIN_WAIT2 && tcp_state != TCP_CLOSING && tcp_state != TCP_LAST_ACK)
 			return 0;
-		if (!(state->state & SOCK_LEARNT))
-			return 0;
-		tcp_positions(sk, (struct tcp_sock *)sk, false, state, tcp_state, &at);
+		if (state->state & SOCK_LEARNT)
+			tcp_positions(sk, (struct tcp_sock *)sk, false, state, tcp_state, &at);
 		shot.old_state = shot.new_state = tcp_state;
 	}
 	state->state |= SOCK_CLOSED;

@@ -73,7 +73,7 @@ int existing_sockets(struct bpf_iter__task_file *ctx)
 			struct tcp_sock *tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
 			if (!tp)
 				return 0;
-			learn_tcp(sk, tp, true, state, tcp_state);
+			learn_tcp(sk, state, tcp_state);
 		}
 	}
 	if (family != AF_UNIX) {

@@ -13,6 +13,7 @@ typedef __u64 u64;
 typedef __s32 s32;
 typedef __s64 s64;
 typedef _Bool bool;
+typedef __SIZE_TYPE__ size_t;
 #define true 1
 #define false 0
 #define NULL ((void *)0)

@@ -64,7 +64,8 @@ static __always_inline int socket_io(struct sock *sk, const bool direct, const b
 		state = sock_of(sk, family, cookie, netns);
 		if (!state)
 			return 0;
-		if (family == AF_UNIX)
+		/* Without its connect or accept seen, its beginning is not known. */
+		if (family == AF_UNIX && !state->role)
 			state->state |= SOCK_RELATIVE;
 	}
 	if (!wants_socket(state, who))
@@ -87,7 +88,7 @@ static __always_inline int socket_io(struct sock *sk, const bool direct, const b
 		if (!tp)
 			return 0;
 		if (!(state->state & SOCK_LEARNT))
-			learn_tcp(sk, tp, direct, state, tcp_state);
+			learn_tcp(sk, state, tcp_state);
 		if (state->state & SOCK_LEARNT)
 			tcp_positions(sk, tp, direct, state, tcp_state, &at);
 		if (!writing)
@@ -112,12 +113,12 @@ static __always_inline int socket_io(struct sock *sk, const bool direct, const b
 	if (writing) {
 		shot.stream_offset = at.sent - bytes;
 		shot.other_offset = at.received;
-		shot.tcp_seq = at.sent_seq - bytes;
+		shot.tcp_seq = family == AF_UNIX ? 0 : at.sent_seq - bytes;
 		shot.other_tcp_seq = at.received_seq;
 	} else {
 		shot.stream_offset = at.received - bytes;
 		shot.other_offset = at.sent;
-		shot.tcp_seq = at.received_seq - bytes;
+		shot.tcp_seq = family == AF_UNIX ? 0 : at.received_seq - bytes;
 		shot.other_tcp_seq = at.sent_seq;
 	}
 	shot_by(&shot, task, who);

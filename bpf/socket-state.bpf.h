@@ -83,7 +83,7 @@ static __always_inline struct sock_state *sock_of(struct sock *sk, u16 family, u
 		if (cookie)
 			state->socket_id = th_id(settings.salt ^ TH_SOCKET_SALT, cookie);
 		else
-			state->socket_id = th_id(settings.salt ^ TH_SOCKET_SALT ^ key, bpf_ktime_get_ns());
+			state->socket_id = th_id(settings.salt ^ TH_SOCKET_SALT ^ (u64)bpf_get_smp_processor_id() << 32, bpf_ktime_get_ns());
 	}
 	return state;
 }
@@ -102,14 +102,16 @@ static __always_inline bool fin_queued(u8 state)
 }
 
 /* IPv4 in IPv6 clothes (::ffff:a.b.c.d) is told as IPv4, so that both ends show the same addresses. */
-static __always_inline void read_addresses(struct sock *sk, const bool direct, struct sock_state *state)
+static __noinline int read_addresses(struct sock *sk, struct sock_state *state)
 {
-	u32 family = GET(direct, sk, __sk_common.skc_family);
+	u32 family = BPF_CORE_READ(sk, __sk_common.skc_family);
 
-	state->local_port = GET(direct, sk, __sk_common.skc_num);
-	state->remote_port = bpf_ntohs(GET(direct, sk, __sk_common.skc_dport));
+	if (!state)
+		return 0;
+	state->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	state->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
 	if (family == AF_INET6) {
-		u32 words[4];
+		u32 words[4] = {};
 		BPF_CORE_READ_INTO(&words, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32);
 		if (words[0] == 0 && words[1] == 0 && words[2] == bpf_htonl(0xffff)) {
 			family = AF_INET;
@@ -120,10 +122,11 @@ static __always_inline void read_addresses(struct sock *sk, const bool direct, s
 		}
 	}
 	if (family == AF_INET) {
-		*(u32 *)state->local_ip = GET(direct, sk, __sk_common.skc_rcv_saddr);
-		*(u32 *)state->remote_ip = GET(direct, sk, __sk_common.skc_daddr);
+		*(u32 *)state->local_ip = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+		*(u32 *)state->remote_ip = BPF_CORE_READ(sk, __sk_common.skc_daddr);
 	}
 	state->family = family;
+	return 0;
 }
 
 /* opener's first byte, acceptor's first byte: the same pair at both ends, through NAT too. */
@@ -139,35 +142,35 @@ static __always_inline void name_connection(struct sock_state *state)
 
 /* Derive the beginning of both streams from what TCP counts anyway. snd_una and bytes_acked move together under the socket's
  * lock, which is not held here: read them until nothing moved in between. */
-static __always_inline void learn_tcp(struct sock *sk, struct tcp_sock *tp, const bool direct, struct sock_state *state, u8 tcp_state)
+static __noinline int learn_tcp(struct sock *sk, struct sock_state *state, u8 tcp_state)
 {
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
 	u64 acked = 0, received = 0, sent, opener;
 	u32 una = 0, next = 0;
 
-#pragma unroll
+	if (!state)
+		return 0;
 	for (int round = 0; round < 4; round++) {
-		acked = GET(direct, tp, bytes_acked);
-		una = GET(direct, tp, snd_una);
-		barrier();
-		if (acked == *(volatile u64 *)&(u64){GET(direct, tp, bytes_acked)} && una == GET(direct, tp, snd_una))
+		acked = BPF_CORE_READ(tp, bytes_acked);
+		una = BPF_CORE_READ(tp, snd_una);
+		if (acked == BPF_CORE_READ(tp, bytes_acked) && una == BPF_CORE_READ(tp, snd_una))
 			break;
 	}
-#pragma unroll
 	for (int round = 0; round < 4; round++) {
-		received = GET(direct, tp, bytes_received);
-		next = GET(direct, tp, rcv_nxt);
-		barrier();
-		if (received == *(volatile u64 *)&(u64){GET(direct, tp, bytes_received)} && next == GET(direct, tp, rcv_nxt))
+		received = BPF_CORE_READ(tp, bytes_received);
+		next = BPF_CORE_READ(tp, rcv_nxt);
+		if (received == BPF_CORE_READ(tp, bytes_received) && next == BPF_CORE_READ(tp, rcv_nxt))
 			break;
 	}
-	if (!acked && !received && (tcp_state == TCP_CLOSE || tcp_state == TCP_SYN_SENT))
-		return; /* never connected */
+	if (!acked && !received && !state->role)
+		if (tcp_state == TCP_CLOSE || tcp_state == TCP_SYN_SENT)
+			return 0; /* never connected */
 	if (!state->role) {
 		/* The opener's SYN is acknowledged but not among the bytes sent. */
-		u32 snd_nxt = GET(direct, tp, snd_nxt);
-		sent = GET(direct, tp, bytes_sent) - GET(direct, tp, bytes_retrans);
+		u32 snd_nxt = BPF_CORE_READ(tp, snd_nxt);
+		sent = BPF_CORE_READ(tp, bytes_sent) - BPF_CORE_READ(tp, bytes_retrans);
 		opener = acked + (u32)(snd_nxt - una) - sent;
-		if (fin_queued(tcp_state) && snd_nxt == GET(direct, tp, write_seq))
+		if (fin_queued(tcp_state) && snd_nxt == BPF_CORE_READ(tp, write_seq))
 			opener -= 1;
 		if (opener == 1)
 			state->role = TH_ROLE_CLIENT;
@@ -177,10 +180,11 @@ static __always_inline void learn_tcp(struct sock *sk, struct tcp_sock *tp, cons
 	}
 	state->first_sent = una - (u32)acked + (state->role == TH_ROLE_CLIENT ? 1 : 0);
 	state->first_received = next - (u32)received;
-	state->read_seq = GET(direct, tp, copied_seq);
-	read_addresses(sk, direct, state);
+	state->read_seq = BPF_CORE_READ(tp, copied_seq);
+	read_addresses(sk, state);
 	name_connection(state);
 	state->state |= SOCK_LEARNT;
+	return 0;
 }
 
 /* 64 bits from a 32-bit distance and a counter that is near. */

@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The only privileged process: attaches, drains the ring, reads /proc, writes frames to standard output and takes control
+ * frames on standard input. */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+#include "hooks.h"
+#include "ids.h"
+#include "output.h"
+#include "processes.h"
+#include "records.h"
+#include "ring.h"
+#include "scope.h"
+
+#define POLL_BUSY_MS 5
+#define POLL_IDLE_MS 20
+#define REPORT_NS 100000000ull
+#define SWEEP_NS 30000000000ull
+#define FLUSH_MS 5000
+
+static const char *scopes[256];
+static size_t scope_count;
+static uint32_t excluded[256];
+static size_t excluded_count;
+static const char *scope_error;
+
+static struct hooks hooks;
+static struct ring ring;
+static struct bpf_object *object;
+static volatile struct th_live *live;
+static uint64_t watermark_ns, lost_events;
+static int64_t time_namespace_ns; /* what this process's CLOCK_MONOTONIC is ahead of the kernel's */
+static volatile sig_atomic_t stopping;
+
+static void on_signal(int number)
+{
+	stopping = 1;
+}
+
+static int complain(int code, const char *format, ...)
+{
+	va_list args;
+
+	fputs("tracehouse-loader: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+	return code;
+}
+
+static uint64_t read_clock(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return now.tv_sec * 1000000000ull + now.tv_nsec;
+}
+
+/* The kernel's monotonic time, as the events carry it. */
+static uint64_t mono_now(void)
+{
+	return read_clock(CLOCK_MONOTONIC) - time_namespace_ns;
+}
+
+static void read_time_namespace(void)
+{
+	FILE *file = fopen("/proc/self/timens_offsets", "r");
+	long long seconds, nanoseconds;
+
+	if (file && fscanf(file, "monotonic %lld %lld", &seconds, &nanoseconds) == 2)
+		time_namespace_ns = seconds * 1000000000ll + nanoseconds;
+	if (file)
+		fclose(file);
+}
+
+static uint64_t hash_text(const char *text)
+{
+	uint64_t hash = 0xcbf29ce484222325ull;
+
+	for (; *text; text++)
+		hash = (hash ^ (uint8_t)*text) * 0x100000001b3ull;
+	return hash;
+}
+
+static void read_line(const char *path, char *to, size_t size)
+{
+	FILE *file = fopen(path, "r");
+
+	to[0] = 0;
+	if (file && fgets(to, size, file))
+		to[strcspn(to, "\n")] = 0;
+	if (file)
+		fclose(file);
+}
+
+/* The best of a few tries: an interrupt between the readings makes a pair worthless. */
+static void write_clock(void)
+{
+	struct th_clock best = {.error_ns = ~0ull};
+
+	for (int i = 0; i < 5; i++) {
+		uint64_t before = read_clock(CLOCK_REALTIME);
+		uint64_t mono = mono_now();
+		uint64_t after = read_clock(CLOCK_REALTIME);
+		uint64_t error = after > before ? (after - before + 1) / 2 : 1;
+		if (after >= before && error < best.error_ns)
+			best = (struct th_clock){.mono_ns = mono, .utc_ns = before + (after - before) / 2, .error_ns = error};
+	}
+	output_frame(TH_RECORD_CLOCK, &best, sizeof(best), NULL, 0);
+}
+
+static void write_watermark(void)
+{
+	struct th_watermark mark = {.mono_ns = watermark_ns};
+
+	if (watermark_ns)
+		output_frame(TH_RECORD_WATERMARK, &mark, sizeof(mark), NULL, 0);
+}
+
+/* Slots only grow; what is new since the last report goes out. */
+static void write_losses(void)
+{
+	static struct th_loss_slot *slots;
+	static uint64_t *told;
+	static uint64_t missed_before, report_before;
+	int cpus = libbpf_num_possible_cpus();
+	int fd = bpf_object__find_map_fd_by_name(object, "losses");
+	uint64_t missed, now = mono_now();
+
+	if (!slots) {
+		slots = calloc(cpus, sizeof(*slots));
+		told = calloc(cpus * TH_LOSS_SLOTS, sizeof(*told));
+	}
+	live->loss_epoch++;
+	for (uint32_t cause = 0; cause < TH_LOSS_SLOTS; cause++) {
+		if (bpf_map_lookup_elem(fd, &cause, slots))
+			continue;
+		for (int cpu = 0; cpu < cpus; cpu++) {
+			uint64_t *before = &told[cpu * TH_LOSS_SLOTS + cause];
+			struct th_loss loss = {.from_mono_ns = slots[cpu].first_ns, .to_mono_ns = slots[cpu].last_ns, .events_lost = slots[cpu].count - *before, .cpu = cpu, .cause = cause};
+			if (!loss.events_lost)
+				continue;
+			*before = slots[cpu].count;
+			if (cause != TH_LOSS_PAYLOAD_SHED)
+				lost_events += loss.events_lost;
+			output_frame(TH_RECORD_LOSS, &loss, sizeof(loss), NULL, 0);
+		}
+	}
+	missed = hooks_missed(&hooks);
+	if (missed > missed_before) {
+		struct th_loss loss = {.from_mono_ns = report_before ? report_before : now, .to_mono_ns = now, .events_lost = missed - missed_before, .cpu = -1, .cause = TH_LOSS_HOOK_MISSED};
+		lost_events += loss.events_lost;
+		output_frame(TH_RECORD_LOSS, &loss, sizeof(loss), NULL, 0);
+	}
+	missed_before = missed;
+	report_before = now;
+}
+
+static void see_thread_event(const struct th_thread_event *event)
+{
+	struct seen_process seen = {.process_id = event->process_id, .pid = event->pid, .comm = (const char *)event->comm};
+
+	if (event->op == TH_THREAD_FORK && event->target_pid != event->pid) {
+		if (!process_known(seen.process_id))
+			process_seen(&seen, false);
+		seen.process_id = event->target_process_id;
+		seen.pid = event->target_pid;
+		seen.started_mono_ns = event->mono_ns;
+		process_seen(&seen, false);
+	} else if (event->op == TH_THREAD_EXEC) {
+		process_seen(&seen, true);
+	} else if (event->op == TH_THREAD_EXIT && event->exit_process) {
+		process_ended(&seen, event->mono_ns);
+	} else if (!process_known(seen.process_id)) {
+		process_seen(&seen, false);
+	}
+}
+
+static bool take(const void *record, size_t length)
+{
+	const struct th_frame *frame = record;
+	const void *body = frame + 1;
+
+	if (output_room() < OUTPUT_MARGIN)
+		return false;
+	if (frame->type == TH_RECORD_SOCKET_EVENT) {
+		const struct th_socket_event *event = body;
+		if (event->process_id && !process_known(event->process_id)) {
+			char comm[17] = "";
+			memcpy(comm, event->comm, 16);
+			process_seen(&(struct seen_process){.process_id = event->process_id, .cgroup_id = event->cgroup_id, .pid = event->pid, .comm = comm}, false);
+		}
+	} else if (frame->type == TH_RECORD_THREAD_EVENT) {
+		see_thread_event(body);
+	}
+	if (sizeof(*frame) + frame->length > length)
+		return true;
+	output_raw(record, sizeof(*frame) + frame->length);
+	return true;
+}
+
+/* What has no space in the ring yet will carry a later time than now (the kernel takes the time after the space), and what has
+ * is before the producers' position of now. So once that is reached, now is the watermark. */
+static bool drain(void)
+{
+	uint64_t now = mono_now(), before = ring.seen;
+
+	if (ring_drain(&ring, take))
+		watermark_ns = now;
+	return ring.seen != before;
+}
+
+/* Reads an iterator to its end, draining the ring between its pieces. */
+static void run_iterator(const char *name, size_t piece, void (*each)(const void *))
+{
+	struct bpf_program *program = bpf_object__find_program_by_name(object, name);
+	uint8_t buffer[4096];
+	struct bpf_link *link;
+	ssize_t length;
+	int fd;
+
+	if (!bpf_program__autoload(program))
+		return;
+	link = bpf_program__attach_iter(program, NULL);
+	if (!link)
+		return;
+	fd = bpf_iter_create(bpf_link__fd(link));
+	while (fd >= 0 && !stopping) {
+		length = read(fd, buffer, piece == 1 ? 64 : sizeof(buffer) / piece * piece);
+		if (length < 0 && errno == EAGAIN)
+			continue;
+		if (length <= 0)
+			break;
+		if (each)
+			for (ssize_t at = 0; at + (ssize_t)piece <= length; at += piece)
+				each(buffer + at);
+		drain();
+		output_flush_all(FLUSH_MS);
+	}
+	if (fd >= 0)
+		close(fd);
+	bpf_link__destroy(link);
+}
+
+static void see_task_line(const void *bytes)
+{
+	struct th_task_line line;
+
+	memcpy(&line, bytes, sizeof(line));
+	process_seen(&(struct seen_process){.process_id = line.process_id, .started_mono_ns = line.start_mono_ns, .cgroup_id = line.cgroup_id, .pid = line.pid}, false);
+}
+
+static bool text_of(const uint8_t *body, size_t used, size_t fixed, char *to, size_t size)
+{
+	uint32_t length;
+
+	if (used < fixed + 4)
+		return false;
+	memcpy(&length, body + fixed, 4);
+	if (length >= size || used < fixed + 4 + length)
+		return false;
+	memcpy(to, body + fixed + 4, length);
+	to[length] = 0;
+	return true;
+}
+
+/* 0 = go on, 1 = stop asked for, -1 = garbage. */
+static int obey(const struct th_frame *frame, const uint8_t *body)
+{
+	char spec[4096];
+	const char *why;
+
+	switch (frame->type) {
+	case TH_RECORD_CONTROL_SCOPE:
+		if (!text_of(body, frame->used, sizeof(struct th_control_scope), spec, sizeof(spec)))
+			return -1;
+		if (!scope_add(spec, &why)) {
+			complain(0, "%s", why);
+		} else {
+			run_iterator("existing_processes", sizeof(struct th_task_line), see_task_line);
+			run_iterator("existing_sockets", 1, NULL);
+		}
+		return 0;
+	case TH_RECORD_CONTROL_EXCLUDE:
+		if (frame->used < sizeof(struct th_control_exclude))
+			return -1;
+		scope_exclude(((const struct th_control_exclude *)body)->pid);
+		return 0;
+	case TH_RECORD_CONTROL_FOLLOW:
+		if (frame->used < sizeof(struct th_control_follow))
+			return -1;
+		scope_follow(((const struct th_control_follow *)body)->socket_id, ((const struct th_control_follow *)body)->on);
+		return 0;
+	case TH_RECORD_CONTROL_STOP:
+		return 1;
+	}
+	return -1;
+}
+
+static int read_control(void)
+{
+	static uint8_t buffer[64 << 10] __attribute__((aligned(8)));
+	static size_t have;
+	ssize_t length = read(STDIN_FILENO, buffer + have, sizeof(buffer) - have);
+	size_t at = 0;
+	int result = 0;
+
+	if (length < 0)
+		return errno == EINTR || errno == EAGAIN ? 0 : 1;
+	if (length == 0)
+		return 1;
+	have += length;
+	while (!result && have - at >= sizeof(struct th_frame)) {
+		struct th_frame frame;
+		uint8_t body[8192] __attribute__((aligned(8)));
+		memcpy(&frame, buffer + at, sizeof(frame));
+		if (frame.magic != TH_FRAME_MAGIC || frame.length > sizeof(body) || frame.length % 8 || frame.used > frame.length)
+			return -1;
+		if (have - at < sizeof(frame) + frame.length)
+			break;
+		memcpy(body, buffer + at + sizeof(frame), frame.length);
+		at += sizeof(frame) + frame.length;
+		result = obey(&frame, body);
+	}
+	/* Less than a header is judged too, or a stray line would wait for ever. */
+	if (!result && at == 0 && have >= 4 && memcmp(buffer, &(uint32_t){TH_FRAME_MAGIC}, 4))
+		return -1;
+	memmove(buffer, buffer + at, have - at);
+	have -= at;
+	return result;
+}
+
+static void write_capabilities(void)
+{
+	for (size_t i = 0; i < hooks.count; i++) {
+		const struct capability *one = &hooks.capabilities[i];
+		struct th_capability fixed = {.ok = one->ok, .required = one->required};
+		output_frame(TH_RECORD_CAPABILITY, &fixed, sizeof(fixed), (const char *[]){one->name, one->hook, one->mend}, 3);
+	}
+}
+
+static void prepare(struct bpf_object *loaded)
+{
+	const char *why;
+
+	object = loaded;
+	live = scope_open(loaded);
+	if (!live) {
+		scope_error = "cannot map the settings of the kernel programs";
+		return;
+	}
+	scope_exclude(getpid());
+	for (size_t i = 0; i < excluded_count; i++)
+		scope_exclude(excluded[i]);
+	for (size_t i = 0; i < scope_count && !scope_error; i++)
+		if (!scope_add(scopes[i], &why))
+			scope_error = why;
+}
+
+static int usage(const char *problem)
+{
+	fprintf(stderr,
+		"tracehouse-loader: %s\n"
+		"usage: tracehouse-loader [--node NAME] [--ring-bytes N] [--payload 0..4096] [--scope SPEC]... [--exclude-pid N]...\n"
+		"                         [--no-wakes] [--stacks] [--hooks auto|tp|fexit|kprobe] [--probe]\n"
+		"SPEC: all, netns:NAME_OR_PATH, cgroup:PATH, pid:N\n",
+		problem);
+	return 2;
+}
+
+static bool number(const char *text, unsigned long long least, unsigned long long most, unsigned long long *value)
+{
+	char *end;
+
+	errno = 0;
+	*value = strtoull(text, &end, 10);
+	return *text >= '0' && *text <= '9' && !*end && !errno && *value >= least && *value <= most;
+}
+
+int main(int argc, char **argv)
+{
+	char boot_id[64], hostname[256] = "";
+	const char *node = NULL, *kind = "auto";
+	unsigned long long ring_bytes = 16 << 20, payload = 256, value;
+	struct th_settings settings = {.wakes = 1};
+	struct sigaction action = {.sa_handler = on_signal};
+	uint64_t run_id = read_clock(CLOCK_REALTIME), reported = 0, swept = 0;
+	struct utsname kernel;
+	bool probe = false, busy = false, stop = false;
+	int code = 0;
+
+	for (int i = 1; i < argc; i++) {
+		const char *name = argv[i], *text = i + 1 < argc ? argv[i + 1] : NULL;
+		if (!strcmp(name, "--no-wakes")) {
+			settings.wakes = 0;
+			continue;
+		} else if (!strcmp(name, "--stacks")) {
+			settings.stacks = 1;
+			continue;
+		} else if (!strcmp(name, "--probe")) {
+			probe = true;
+			continue;
+		}
+		if (strcmp(name, "--node") && strcmp(name, "--ring-bytes") && strcmp(name, "--payload") && strcmp(name, "--scope") &&
+		    strcmp(name, "--exclude-pid") && strcmp(name, "--hooks"))
+			return usage("unknown argument");
+		if (!text)
+			return usage("an argument lacks its value");
+		i++;
+		if (!strcmp(name, "--node")) {
+			node = text;
+		} else if (!strcmp(name, "--ring-bytes")) {
+			if (!number(text, 1, 1ull << 30, &ring_bytes))
+				return usage("--ring-bytes takes 1 to 1073741824");
+		} else if (!strcmp(name, "--payload")) {
+			if (!number(text, 0, 4096, &payload))
+				return usage("--payload takes 0 to 4096");
+		} else if (!strcmp(name, "--exclude-pid")) {
+			if (!number(text, 1, 1 << 30, &value) || excluded_count == 256)
+				return usage("--exclude-pid takes a process id");
+			excluded[excluded_count++] = value;
+		} else if (!strcmp(name, "--hooks")) {
+			if (strcmp(text, "auto") && strcmp(text, "tp") && strcmp(text, "fexit") && strcmp(text, "kprobe"))
+				return usage("--hooks takes auto, tp, fexit or kprobe");
+			kind = text;
+		} else {
+			if (scope_count == 256)
+				return usage("too many scopes");
+			scopes[scope_count++] = text;
+		}
+	}
+	if (!scope_count)
+		scopes[scope_count++] = "all";
+
+	signal(SIGPIPE, SIG_IGN);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+	read_time_namespace();
+	read_line("/proc/sys/kernel/random/boot_id", boot_id, sizeof(boot_id));
+	gethostname(hostname, sizeof(hostname) - 1);
+	uname(&kernel);
+	settings.salt = th_mix(hash_text(node ? node : hostname), hash_text(boot_id));
+	settings.payload = payload;
+	/* The kernel wants a power of two, in pages. */
+	size_t size = sysconf(_SC_PAGESIZE);
+	while (size < ring_bytes)
+		size *= 2;
+	settings.ring_half = size / 2;
+	settings.ring_wakes = size / 100 * 65;
+	settings.ring_most = size / 10 * 8;
+	settings.ring_full = size / 10 * 9;
+
+	output_open();
+	bool collecting = hooks_open(&hooks, kind, size, &settings, prepare);
+	if (probe || !collecting) {
+		write_capabilities();
+		output_flush_all(FLUSH_MS);
+		hooks_close(&hooks);
+		return collecting ? 0 : complain(1, "%s", hooks.error);
+	}
+	if (scope_error) {
+		hooks_close(&hooks);
+		return complain(1, "%s", scope_error);
+	}
+	struct bpf_map *map = bpf_object__find_map_by_name(object, "ring");
+	if (!ring_open(&ring, bpf_map__fd(map), bpf_map__max_entries(map))) {
+		hooks_close(&hooks);
+		return complain(1, "cannot map the ring buffer: %s", strerror(errno));
+	}
+	struct th_hello hello = {.run_id = run_id, .abi_version = TH_ABI_VERSION, .cpus = libbpf_num_possible_cpus(), .ring_bytes = bpf_map__max_entries(map), .started_mono_ns = mono_now()};
+	output_frame(TH_RECORD_HELLO, &hello, sizeof(hello), (const char *[]){boot_id, hostname, kernel.release}, 3);
+	write_capabilities();
+	write_clock();
+	run_iterator("existing_processes", sizeof(struct th_task_line), see_task_line);
+	run_iterator("existing_sockets", 1, NULL);
+
+	while (!stop && !stopping) {
+		struct pollfd watched[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = output_pending() ? STDOUT_FILENO : -1, .events = POLLOUT}};
+		poll(watched, 2, busy ? POLL_BUSY_MS : POLL_IDLE_MS);
+		if (watched[0].revents) {
+			int asked = read_control();
+			if (asked < 0) {
+				code = complain(1, "standard input carries something that is no control frame: a newer or older tracehouse may be talking to this loader, or a terminal");
+				break;
+			}
+			stop = asked > 0;
+		}
+		uint64_t now = mono_now();
+		busy = drain();
+		if (now - reported >= REPORT_NS && output_room() > OUTPUT_MARGIN) {
+			write_clock();
+			write_losses();
+			write_watermark();
+			reported = now;
+			if (now - swept >= SWEEP_NS) {
+				processes_sweep(now);
+				swept = now;
+			}
+		}
+		if (!output_flush()) {
+			hooks_close(&hooks);
+			return complain(1, "nobody reads standard output any more");
+		}
+	}
+
+	hooks_close(&hooks);
+	/* What was being written when the hooks went is complete after a moment; all else is there. */
+	uint64_t deadline = mono_now() + FLUSH_MS * 1000000ull;
+	bool taken = true;
+	do {
+		uint64_t now = mono_now();
+		bool all = ring_drain(&ring, take);
+		if (all && *ring.consumer == __atomic_load_n(ring.producer, __ATOMIC_ACQUIRE)) {
+			watermark_ns = now;
+			break;
+		}
+		taken = output_flush_all(FLUSH_MS);
+	} while (taken && mono_now() < deadline);
+	taken = taken && output_flush_all(FLUSH_MS);
+	if (!taken)
+		return complain(1, "nobody reads standard output any more");
+	write_clock();
+	write_losses();
+	write_watermark();
+	struct th_bye bye = {.events_seen = ring.seen, .events_lost = lost_events};
+	output_frame(TH_RECORD_BYE, &bye, sizeof(bye), NULL, 0);
+	if (!output_flush_all(FLUSH_MS))
+		return complain(1, "nobody reads standard output any more");
+	return code;
+}

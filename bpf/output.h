@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Frames on standard output. Never blocks: what the pipe does not take stays in a bounded buffer, and while that is full
+ * nothing is taken from the kernel's ring, which then drops and counts. */
+#ifndef TH_OUTPUT_H
+#define TH_OUTPUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+void output_open(void);
+/* Bytes that still fit. */
+size_t output_room(void);
+bool output_pending(void);
+/* Writes what the pipe takes; false when its reader is gone. */
+bool output_flush(void);
+/* Waits for the pipe up to the deadline; false when it did not take all. */
+bool output_flush_all(int timeout_ms);
+/* A ready-made frame. */
+void output_raw(const void *bytes, size_t length);
+/* A fixed part, and strings after it. */
+void output_frame(unsigned type, const void *fixed, size_t length, const char *const *strings, size_t count);
+/* Room enough for any single record. */
+#define OUTPUT_MARGIN (96u << 10)
+
+#endif
