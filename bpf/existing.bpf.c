@@ -67,8 +67,8 @@ int existing_sockets(struct bpf_iter__task_file *ctx)
 		return 0;
 	if (!(state->state & SOCK_LEARNT)) {
 		if (family == AF_UNIX) {
-			learn_unix(sk, true, state);
 			state->state |= SOCK_PREEXISTING | SOCK_RELATIVE;
+			learn_unix(sk, true, state);
 		} else {
 			struct tcp_sock *tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
 			if (!tp)

@@ -241,6 +241,8 @@ static __always_inline void learn_unix(struct sock *sk, const bool direct, struc
 	other = sock_of(peer, AF_UNIX, cookie, state->netns);
 	if (!other)
 		return;
+	if (state->state & SOCK_RELATIVE)
+		other->state |= SOCK_RELATIVE;
 	state->peer_socket_id = other->socket_id;
 	state->conn_id = state->socket_id < other->socket_id ? th_id(settings.salt ^ TH_UNIX_SALT ^ state->socket_id, other->socket_id)
 							     : th_id(settings.salt ^ TH_UNIX_SALT ^ other->socket_id, state->socket_id);
