@@ -24,6 +24,8 @@ export interface Segment {
   /** Rows a table, once sealed. */
   readonly rows: ReadonlyMap<string, number> | null;
   readonly bytes: number;
+  /** raw, sealed: apply_no of its last batch; null = not known, may be any. */
+  readonly last_apply_no: bigint | null;
   /** Wall time at which the file was made. */
   readonly born_ms: number;
 }
@@ -59,6 +61,11 @@ export class SegmentCatalog {
 
   sealed(kind: SegmentKind): Segment[] {
     return this.#segments.filter((segment) => segment.kind === kind && segment.state === 'sealed');
+  }
+
+  /** A relation over only those segments that fit, to be read soon: the files it names stay about retire_after_ms. */
+  relationOver(kind: SegmentKind, table: string, fits: (segment: Segment) => boolean): string {
+    return `(${relationText(kind, table, this.of(kind).filter(fits))})`;
   }
 
   attachReadOnly(path: string, alias: string): Promise<void> {
@@ -103,7 +110,7 @@ export class SegmentCatalog {
   publish(kind: SegmentKind, change: (segments: Segment[]) => Segment[]): Promise<void> {
     return this.#mutex.run(async () => {
       const next = change(this.of(kind)).toSorted((a, b) => (a.from_ns < b.from_ns ? -1 : a.from_ns > b.from_ns ? 1 : 0));
-      const views = this.#tables.of(kind).map(({ name }) => viewText(kind, name, next));
+      const views = this.#tables.of(kind).map(({ name }) => `CREATE OR REPLACE VIEW memory.stored.${sqlName(name)} AS ${relationText(kind, name, next)}`);
       if (views.length > 0) {
         try {
           await this.#connection.run(`BEGIN; ${views.join('; ')}; COMMIT`);
@@ -155,12 +162,12 @@ export async function removeDatabase(path: string): Promise<void> {
   await rm(`${path}.wal`, { force: true });
 }
 
-function viewText(kind: SegmentKind, table: string, segments: readonly Segment[]): string {
+function relationText(kind: SegmentKind, table: string, segments: readonly Segment[]): string {
   const name = sqlName(table);
   const parts = [`SELECT * FROM memory.${templateSchema(kind)}.${name}`];
   for (const segment of segments) {
     // Rows of a sealed segment are known: most have none for most tables.
     if (segment.rows === null || (segment.rows.get(table) ?? 0) > 0) parts.push(`SELECT * FROM ${sqlName(segment.alias)}.main.${name}`);
   }
-  return `CREATE OR REPLACE VIEW memory.stored.${name} AS ${parts.join(' UNION ALL BY NAME ')}`;
+  return parts.join(' UNION ALL BY NAME ');
 }

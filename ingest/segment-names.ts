@@ -8,7 +8,7 @@ export type SegmentKind = 'raw' | 'derived';
 export const SEGMENT_KINDS = ['raw', 'derived'] as const satisfies readonly SegmentKind[];
 
 export interface SealedName {
-  /** 0 sealed from an open one, 1 about a minute, 2 an hour, 3 a day. */
+  /** 0 sealed from an open one, 1 minutes, 2 an hour, 3 a day. */
   readonly level: number;
   readonly from_ns: bigint;
   readonly to_ns: bigint;

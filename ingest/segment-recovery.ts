@@ -9,6 +9,7 @@ import type { SealedName, SegmentKind } from './segment-names.ts';
 import { isTempName, parseOpenName, parseSealedName } from './segment-names.ts';
 import { replacedSegments } from './segment-replaced.ts';
 import { describeSealed, openAlias, sealUnread, sealedAlias } from './segment-seal.ts';
+import { lastApplyNumbers } from './segment-tables.ts';
 import type { SegmentTables } from './segment-tables.ts';
 
 /** Three headers and nothing else. */
@@ -84,7 +85,7 @@ export async function attachFound(context: AttachContext): Promise<Segment[]> {
     if (segment.to_ns > from_ns) from_ns = segment.to_ns;
     live.push(segment);
   }
-  return withRowCounts(connection, live);
+  return withContents(connection, live);
 }
 
 async function attachSealed({ kind, catalog, log }: AttachContext, file: FoundSegments['sealed'][number]): Promise<Segment | null> {
@@ -95,7 +96,7 @@ async function attachSealed({ kind, catalog, log }: AttachContext, file: FoundSe
     log(`${file.path} cannot be read and is left out: ${firstLine(error)}`);
     return null;
   }
-  return describeSealed(kind, file, file.path, new Map());
+  return describeSealed(kind, file, file.path, new Map(), null);
 }
 
 /** A reader may not write: it takes the file as it is, with its write-ahead log where DuckDB can read that. */
@@ -107,13 +108,13 @@ async function attachUnsealed({ kind, catalog, log }: AttachContext, uid: string
     log(`${path} was not closed and cannot be read before the next \`serve\` or \`up\`: ${firstLine(error)}`);
     return null;
   }
-  return { ...(await describeSealed(kind, { uid, level: 0, from_ns: 0n, to_ns: 0n }, path, new Map())), alias };
+  return { ...(await describeSealed(kind, { uid, level: 0, from_ns: 0n, to_ns: 0n }, path, new Map(), null)), alias };
 }
 
 async function sealLeftover(context: AttachContext, uid: string, path: string, from_ns: bigint): Promise<Segment | null> {
   const { kind, catalog, connection, tables, log } = context;
   const alias = openAlias(kind, uid);
-  const segment: Segment = { kind, uid, level: 0, state: 'sealing', alias, path, from_ns, to_ns: from_ns, rows: null, bytes: 0, born_ms: 0 };
+  const segment: Segment = { kind, uid, level: 0, state: 'sealing', alias, path, from_ns, to_ns: from_ns, rows: null, bytes: 0, last_apply_no: null, born_ms: 0 };
   try {
     await catalog.attachWritable(path, alias);
   } catch (error) {
@@ -133,12 +134,13 @@ async function sealLeftover(context: AttachContext, uid: string, path: string, f
   return attachSealed(context, { ...name, path: sealed.path });
 }
 
-async function withRowCounts(connection: DuckDBConnection, segments: readonly Segment[]): Promise<Segment[]> {
+async function withContents(connection: DuckDBConnection, segments: readonly Segment[]): Promise<Segment[]> {
   const result = await connection.run(`SELECT database_name, table_name, estimated_size FROM duckdb_tables() WHERE schema_name = 'main'`);
   const rows = new Map<string, Map<string, number>>();
   for (const [alias, table, count] of (await result.getRowsJS()) as [string, string, bigint][]) {
     const counts = rows.get(alias) ?? new Map<string, number>();
     rows.set(alias, counts.set(table, Number(count)));
   }
-  return segments.map((segment) => ({ ...segment, rows: rows.get(segment.alias) ?? new Map() }));
+  const numbered = await lastApplyNumbers(connection, segments.filter((segment) => rows.get(segment.alias)?.has('batches')).map((segment) => segment.alias));
+  return segments.map((segment) => ({ ...segment, rows: rows.get(segment.alias) ?? new Map(), last_apply_no: numbered.get(segment.alias) ?? null }));
 }

@@ -54,7 +54,7 @@ export async function rewriteSegments(context: RewriteContext, job: Rewrite): Pr
   }
   const path = join(folder, kind, sealedName({ level, from_ns, to_ns, uid }));
   await rename(temp_path, path);
-  const segment = await describeSealed(kind, { uid, level, from_ns, to_ns }, path, rows);
+  const segment = await describeSealed(kind, { uid, level, from_ns, to_ns }, path, rows, kind === 'raw' ? newest(inputs) : null);
   try {
     await catalog.attachReadOnly(path, segment.alias);
     await catalog.publish(kind, (segments) => [...segments.filter((other) => !inputs.includes(other)), segment]);
@@ -64,4 +64,8 @@ export async function rewriteSegments(context: RewriteContext, job: Rewrite): Pr
     throw error;
   }
   return { segment, retired: catalog.retire(inputs) };
+}
+
+function newest(inputs: readonly Segment[]): bigint | null {
+  return inputs.reduce<bigint | null>((last, { last_apply_no: own }) => (last === null || own === null ? null : own > last ? own : last), 0n);
 }

@@ -10,7 +10,7 @@ import type { Segment, SegmentCatalog } from './segment-catalog.ts';
 import { removeDatabase } from './segment-catalog.ts';
 import { sealedName } from './segment-names.ts';
 import type { SegmentKind } from './segment-names.ts';
-import { countRows, timeRange } from './segment-tables.ts';
+import { countRows, lastApplyNumbers, timeRange } from './segment-tables.ts';
 import type { SegmentTables } from './segment-tables.ts';
 
 /** Rows that come whether anything happens or not: alone they are no reason to make a file every few seconds. */
@@ -48,9 +48,9 @@ async function rangeOf(connection: DuckDBConnection, tables: SegmentTables, segm
 export const sealedAlias = (kind: SegmentKind, uid: string): string => `${kind}_${uid}`;
 export const openAlias = (kind: SegmentKind, uid: string): string => `${kind}_${uid}_open`;
 
-export async function describeSealed(kind: SegmentKind, name: { uid: string; level: number; from_ns: bigint; to_ns: bigint }, path: string, rows: ReadonlyMap<string, number>): Promise<Segment> {
+export async function describeSealed(kind: SegmentKind, name: { uid: string; level: number; from_ns: bigint; to_ns: bigint }, path: string, rows: ReadonlyMap<string, number>, last_apply_no: bigint | null): Promise<Segment> {
   const { size, mtimeMs } = await stat(path);
-  return { kind, ...name, state: 'sealed', alias: sealedAlias(kind, name.uid), path, rows, bytes: size, born_ms: mtimeMs };
+  return { kind, ...name, state: 'sealed', alias: sealedAlias(kind, name.uid), path, rows, last_apply_no, bytes: size, born_ms: mtimeMs };
 }
 
 /** While readers go on: a second name for the same file, attached read-only under its own alias, before the first goes. `also` become visible with it. */
@@ -58,9 +58,10 @@ export async function sealWhileRead(connection: DuckDBConnection, catalog: Segme
   await checkpoint(connection, catalog, segment);
   const rows = await countRows(connection, segment.alias);
   const range = await rangeOf(connection, tables, segment, rows);
+  const applied = segment.kind === 'raw' ? await lastApplyNumbers(connection, [segment.alias]) : null;
   const path = join(segment.path, '..', sealedName({ level: 0, ...range, uid: segment.uid }));
   if (!existsSync(path)) await link(segment.path, path);
-  const sealed = await describeSealed(segment.kind, { uid: segment.uid, level: 0, ...range }, path, rows);
+  const sealed = await describeSealed(segment.kind, { uid: segment.uid, level: 0, ...range }, path, rows, applied?.get(segment.alias) ?? null);
   await catalog.attachReadOnly(path, sealed.alias);
   try {
     await catalog.publish(segment.kind, (segments) => [...segments.filter((other) => other !== segment), sealed, ...also]);

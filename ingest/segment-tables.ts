@@ -115,3 +115,11 @@ export async function timeRange(connection: DuckDBConnection, alias: string, tab
     return { from_ns, to_ns: high < from_ns ? from_ns : high };
   }
 }
+
+/** Of each of these raw databases that has batches. */
+export async function lastApplyNumbers(connection: DuckDBConnection, aliases: readonly string[]): Promise<Map<string, bigint>> {
+  if (aliases.length === 0) return new Map();
+  const result = await connection.run(aliases.map((alias) => `SELECT ${sqlText(alias)}, max(apply_no) FROM ${sqlName(alias)}.main.batches`).join(' UNION ALL '));
+  const rows = (await result.getRows()) as [string, bigint | null][];
+  return new Map(rows.filter((row): row is [string, bigint] => row[1] !== null));
+}

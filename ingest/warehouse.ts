@@ -3,6 +3,7 @@ import { statSync } from 'node:fs';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { TracehouseError } from '../schema/errors.ts';
 import { RELATION_NAMES } from '../schema/relations.ts';
+import type { RelationName } from '../schema/relations.ts';
 import type { Batch } from './batch.ts';
 import { checkBatch } from './batch-check.ts';
 import { hasLanded, insertBatch } from './batch-insert.ts';
@@ -148,6 +149,20 @@ export class Warehouse {
   /** For readers that stream or hold a transaction; the caller closes it. */
   connect(): Promise<DuckDBConnection> {
     return this.#parts.instance.connect();
+  }
+
+  /**
+   * A raw table as a relation to put after FROM, over only the segments that may hold rows of batches after apply_no:
+   * what stored.<table> says of them, without the planning of a hundred files. Rows before them have to be left out by
+   * the reader. For use at once, or within the same withDerived.
+   */
+  storedSince(table: RelationName | 'batches', apply_no: bigint): string {
+    return this.#parts.catalog.relationOver('raw', table, (segment) => segment.last_apply_no === null || segment.last_apply_no > apply_no);
+  }
+
+  /** The same over the segments whose rows may lie in [from_ns, to_ns]; open ones always. */
+  storedBetween(kind: SegmentKind, table: string, from_ns: bigint, to_ns: bigint): string {
+    return this.#parts.catalog.relationOver(kind, table, (segment) => segment.state !== 'sealed' || (segment.from_ns <= to_ns && segment.to_ns >= from_ns));
   }
 
   /**
