@@ -128,7 +128,7 @@ export class SegmentKeeper {
       if (ranges.length === 0) throw new RangeError('nothing to replace, and no range given for what is new');
       const level = inputs.reduce((highest, segment) => Math.max(highest, segment.level), 0);
       await requireRoom(folder, sizeOf(inputs));
-      await rewriteSegments({ folder, connection, catalog }, { kind: 'derived', inputs, level, ...cover(ranges), fill });
+      await rewriteSegments({ folder, connection, catalog }, { kind: 'derived', inputs, level, ...cover(ranges), fill, when: (swap) => writer.write(swap) });
     });
   }
 

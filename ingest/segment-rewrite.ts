@@ -29,6 +29,8 @@ export interface Rewrite {
   readonly to_ns: bigint;
   /** Writes all rows of the new segment; its tables are there, empty. */
   fill(alias: string, connection: DuckDBConnection): Promise<void>;
+  /** Waits for the moment at which the views may change, where their rows do. */
+  when?(swap: () => Promise<void>): Promise<void>;
 }
 
 /** Settles when the new segment is what the views show; `retired` when the inputs' files are gone. */
@@ -57,7 +59,8 @@ export async function rewriteSegments(context: RewriteContext, job: Rewrite): Pr
   const segment = await describeSealed(kind, { uid, level, from_ns, to_ns }, path, rows, kind === 'raw' ? newest(inputs) : null);
   try {
     await catalog.attachReadOnly(path, segment.alias);
-    await catalog.publish(kind, (segments) => [...segments.filter((other) => !inputs.includes(other)), segment]);
+    const swap = (): Promise<void> => catalog.publish(kind, (segments) => [...segments.filter((other) => !inputs.includes(other)), segment]);
+    await (job.when === undefined ? swap() : job.when(swap));
   } catch (error) {
     await catalog.detach(segment.alias).catch(() => undefined);
     await removeDatabase(path);

@@ -7,9 +7,11 @@ import { sqlName, sqlText } from './duckdb-instance.ts';
 import { SEGMENT_KINDS } from './segment-names.ts';
 import type { SegmentKind } from './segment-names.ts';
 
+/** migrations/raw, migrations/derived and views lie in it. */
+export const schemaFolder = (): string => join(packageRoot(), 'schema');
+
 /** The .sql files of a folder in name order; none when there is no folder. */
-export function sqlFiles(...folder: string[]): { name: string; sql: string }[] {
-  const path = join(packageRoot(), ...folder);
+export function sqlFiles(path: string): { name: string; sql: string }[] {
   let names: string[];
   try {
     names = readdirSync(path).filter((name) => name.endsWith('.sql'));
@@ -36,15 +38,15 @@ export class SegmentTables {
     this.#shapes = shapes;
   }
 
-  static async load(connection: DuckDBConnection): Promise<SegmentTables> {
+  static async load(connection: DuckDBConnection, folder: string): Promise<SegmentTables> {
     const migrations: Record<SegmentKind, string> = { raw: '', derived: '' };
     const shapes: Record<SegmentKind, readonly TableShape[]> = { raw: [], derived: [] };
     for (const kind of SEGMENT_KINDS) {
-      migrations[kind] = sqlFiles('schema', 'migrations', kind)
+      migrations[kind] = sqlFiles(join(folder, 'migrations', kind))
         .map((file) => file.sql)
         .join('\n');
       const schema = templateSchema(kind);
-      if (kind === 'raw' && migrations[kind] === '') throw new Error('schema/migrations/raw is missing from this installation');
+      if (kind === 'raw' && migrations[kind] === '') throw new Error(`${folder}/migrations/raw is missing`);
       await connection.run(`CREATE SCHEMA memory.${schema}`);
       await runMigrations(connection, `memory.${schema}`, migrations[kind]);
       const columns = await connection.run(

@@ -15,7 +15,7 @@ import { SegmentKeeper } from './segment-keeper.ts';
 import { SEGMENT_KINDS } from './segment-names.ts';
 import type { SegmentKind } from './segment-names.ts';
 import { attachFound } from './segment-recovery.ts';
-import { SegmentTables, sqlFiles } from './segment-tables.ts';
+import { SegmentTables, schemaFolder, sqlFiles } from './segment-tables.ts';
 import { SegmentWriter } from './segment-writer.ts';
 
 export interface WarehouseOptions {
@@ -33,6 +33,8 @@ export interface WarehouseOptions {
   /** Folders besides the data folder that trusted SQL may reach. */
   readonly more_folders?: readonly string[];
   readonly compaction?: CompactionLimits;
+  /** Migrations and views, where they are not the package's own. */
+  readonly schema_folder?: string;
   readonly now?: () => number;
   readonly log?: (line: string) => void;
 }
@@ -101,7 +103,8 @@ async function assemble(folder: string, instance: DuckDBInstance, options: Wareh
   };
   const ledger = await LedgerStore.open(connections.ledger, folder, read_only);
   await connections.catalog.run('CREATE SCHEMA memory.stored; CREATE SCHEMA memory.live');
-  const tables = await SegmentTables.load(connections.catalog);
+  const schema_folder = options.schema_folder ?? schemaFolder();
+  const tables = await SegmentTables.load(connections.catalog, schema_folder);
   const catalog = new SegmentCatalog(connections.catalog, tables, { log, retire_after_ms: options.retire_after_ms ?? 1000 });
   const writers: Partial<Record<SegmentKind, SegmentWriter>> = {};
   for (const kind of SEGMENT_KINDS) {
@@ -114,19 +117,19 @@ async function assemble(folder: string, instance: DuckDBInstance, options: Wareh
     }
     await catalog.publish(kind, () => found);
   }
-  await createPublicViews(connections.catalog);
+  await createPublicViews(connections.catalog, join(schema_folder, 'views'));
   const batch_rows = new BatchRows();
   batch_rows.register(connections.writer);
   const keeper = new SegmentKeeper({ folder, catalog, tables, connection: connections.copier, now, ...(options.compaction === undefined ? {} : { limits: options.compaction }) });
   return { folder, instance, catalog, ledger, tables, keeper, segment_writers: read_only ? null : (writers as Record<SegmentKind, SegmentWriter>), batch_rows, connections };
 }
 
-async function createPublicViews(connection: DuckDBConnection): Promise<void> {
-  for (const { name, sql } of sqlFiles('schema', 'views')) {
+async function createPublicViews(connection: DuckDBConnection, folder: string): Promise<void> {
+  for (const { name, sql } of sqlFiles(folder)) {
     try {
       await connection.run(sql);
     } catch (error) {
-      throw new TracehouseError('views-failed', `schema/views/${name}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+      throw new TracehouseError('views-failed', `${folder}/${name}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
     }
   }
 }

@@ -196,7 +196,7 @@ export class Warehouse {
   derivedSegments(from_ns: bigint, to_ns: bigint): DerivedSegment[] {
     return this.#parts.catalog
       .of('derived')
-      .filter((segment) => segment.state !== 'spare' && segment.from_ns < to_ns && segment.to_ns >= from_ns)
+      .filter((segment) => segment.state !== 'spare' && segment.from_ns < segment.to_ns && segment.from_ns < to_ns && segment.to_ns >= from_ns)
       .map((segment) => ({ id: segment.uid, from_ns: segment.from_ns, to_ns: segment.to_ns, open: segment.state === 'open' }));
   }
 
