@@ -1,7 +1,7 @@
 // Kysely on DuckDB's own Node.js client. Values come back as the client gives them: bigint for 64-bit integers,
 // value objects for times and nested types.
 import { CompiledQuery, DefaultQueryCompiler, DialectAdapterBase, sql } from 'kysely';
-import type { DatabaseConnection, DatabaseIntrospector, DatabaseMetadata, Dialect, DialectAdapter, Driver, Kysely, QueryCompiler, QueryResult, SchemaMetadata, TableMetadata } from 'kysely';
+import type { ColumnMetadata, DatabaseConnection, DatabaseIntrospector, DatabaseMetadata, Dialect, DialectAdapter, Driver, Kysely, QueryCompiler, QueryResult, SchemaMetadata, TableMetadata } from 'kysely';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { bindParams, hasParams } from '../ingest/duckdb-query.ts';
 
@@ -151,10 +151,10 @@ class DuckDbIntrospector implements DatabaseIntrospector {
       LEFT JOIN duckdb_views() AS v ON v.database_name = c.database_name AND v.schema_name = c.schema_name AND v.view_name = c.table_name
       WHERE c.database_name = current_database() AND NOT c.internal
       ORDER BY 1, 2, c.column_index`.execute(this.#db);
-    const tables = new Map<string, TableMetadata>();
+    const tables = new Map<string, Omit<TableMetadata, 'columns'> & { readonly columns: ColumnMetadata[] }>();
     for (const row of rows) {
       const key = `${row.schema}.${row.table}`;
-      const table = tables.get(key) ?? { name: row.table, schema: row.schema, isView: row.is_view, isForeign: false, columns: [] };
+      const table = tables.get(key) ?? { name: row.table, schema: row.schema, isView: row.is_view, isForeign: false, columns: [] as ColumnMetadata[] };
       tables.set(key, table);
       table.columns.push({ name: row.name, dataType: row.type, isNullable: row.nullable, isAutoIncrementing: false, hasDefaultValue: row.fallback !== null });
     }

@@ -1,0 +1,76 @@
+// The API, as an index: what it guards against, how it describes itself, which routes it has.
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import Fastify from 'fastify';
+import type { FastifyInstance } from 'fastify';
+import { packageRoot } from '../schema/package-root.ts';
+import type { App } from './app-type.ts';
+import { openDatabase } from './database.ts';
+import type { ApiDependencies, ApiOptions, RouteContext } from './dependencies.ts';
+import { guardLoopback } from './loopback-guard.ts';
+import { Problem, describeError, sendProblem } from './problem.ts';
+import { describeRoutes, serveDocuments } from './routes/documents.ts';
+import { healthRoutes } from './routes/health.ts';
+import { serviceRoutes } from './routes/services.ts';
+import { sqlRoutes } from './routes/sql.ts';
+import { traceByIdRoute } from './routes/trace-by-id.ts';
+import { traceSearchRoute } from './routes/trace-search.ts';
+import { Candidate, Span, Trace, TraceSummary } from './trace-json.ts';
+
+const REQUEST_ID = /^[\w.:-]{1,64}$/;
+const BODY_LIMIT = 1024 * 1024;
+const INGEST_LIMIT = 256 * 1024 * 1024;
+
+export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}): FastifyInstance {
+  const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
+  const log = options.log ?? ((): void => undefined);
+  const db = openDatabase(dependencies.warehouse);
+  const context: RouteContext = {
+    db,
+    warehouse: dependencies.warehouse,
+    correlator: dependencies.correlator,
+    now_ns: options.now_ns ?? (() => BigInt(Date.now()) * 1_000_000n),
+    log,
+    ingest_limit_bytes: options.ingest_limit_bytes ?? INGEST_LIMIT,
+  };
+
+  const app = Fastify({
+    bodyLimit: BODY_LIMIT,
+    genReqId: (request) => {
+      const given = request.headers['x-request-id'];
+      return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
+    },
+    // A filter that is not known must not be left out in silence.
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: true, allErrors: false, allowUnionTypes: true } },
+    routerOptions: { maxParamLength: 200 },
+    forceCloseConnections: 'idle',
+  });
+  app.setErrorHandler((error, request, reply) => {
+    const problem = describeError(error);
+    if (problem.status >= 500) log(`${request.id} ${request.method} ${request.url}: ${(error as Error).stack ?? String(error)}`);
+    return sendProblem(request, reply, problem);
+  });
+  app.setNotFoundHandler((request, reply) => sendProblem(request, reply, { status: 404, code: 'not-found', detail: `there is no ${request.method} ${request.url.split('?', 1)[0]}`, mend: 'GET /openapi.json lists what there is' }));
+  app.addHook('onClose', async () => db.destroy());
+
+  guardLoopback(app);
+  describeRoutes(app, version);
+  void app.register(async (root) => {
+    const typed: App = root.withTypeProvider();
+    for (const schema of [Problem, TraceSummary, Candidate, Span, Trace]) typed.addSchema(schema);
+    healthRoutes(typed, context);
+    serveDocuments(root);
+    await root.register(
+      async (scope) => {
+        const v1: App = scope.withTypeProvider();
+        traceSearchRoute(v1, context);
+        traceByIdRoute(v1, context);
+        serviceRoutes(v1, context);
+        sqlRoutes(v1, context);
+      },
+      { prefix: '/api/v1' },
+    );
+  });
+  return app;
+}

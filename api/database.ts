@@ -1,0 +1,101 @@
+// The contract's relations as the API's own queries see them.
+import { Kysely } from 'kysely';
+import type { DuckDBListValue, DuckDBTimestampNanosecondsValue } from '@duckdb/node-api';
+import type { Warehouse } from '../ingest/warehouse.ts';
+import { DuckDbDialect } from './kysely-duckdb-dialect.ts';
+
+type Timestamp = DuckDBTimestampNanosecondsValue;
+
+export interface TracesTable {
+  trace_id: string;
+  root_service: string | null;
+  root_name: string | null;
+  start_time: Timestamp;
+  duration_ns: bigint;
+  span_count: bigint;
+  error_count: bigint;
+  services: DuckDBListValue;
+  complete: boolean;
+}
+
+export interface SpansTable {
+  trace_id: string;
+  span_id: string;
+  parent_span_id: string | null;
+  kind: string;
+  service_name: string | null;
+  span_name: string | null;
+  start_time: Timestamp;
+  end_time: Timestamp;
+  duration_ns: bigint;
+  status: string;
+  node: string;
+  pid: number | null;
+  tid: number | null;
+  process_id: bigint | null;
+  thread_id: bigint | null;
+  comm: string | null;
+  socket_id: bigint | null;
+  client_address: string | null;
+  client_port: number | null;
+  server_address: string | null;
+  server_port: number | null;
+  network_protocol_name: string | null;
+  http_request_method: string | null;
+  url_path: string | null;
+  url_template: string | null;
+  http_response_status_code: number | null;
+  bytes_in: bigint | null;
+  bytes_out: bigint | null;
+  attributes: string | null;
+  parent_evidence: string | null;
+  parent_confidence: number | null;
+  rule_version: number | null;
+  complete: boolean;
+}
+
+export interface SpanLinksTable {
+  span_id: string;
+  candidate_span_id: string | null;
+  evidence: string;
+  score: number;
+  chosen: boolean;
+  rule_version: number;
+  model_version: number | null;
+}
+
+export interface TraceAliasesTable {
+  old_trace_id: string;
+  trace_id: string;
+}
+
+export interface SocketEventsTable {
+  node: string;
+  ts: Timestamp;
+  pid: number | null;
+  tid: number | null;
+  process_id: bigint | null;
+  thread_id: bigint | null;
+  comm: string | null;
+  socket_id: bigint;
+  conn_id: bigint | null;
+  fd: number | null;
+  op: string;
+  bytes: bigint;
+  stream_offset: bigint;
+  other_offset: bigint;
+  turn: bigint | null;
+  errno: number | null;
+}
+
+export interface Database {
+  traces: TracesTable;
+  spans: SpansTable;
+  span_links: SpanLinksTable;
+  trace_aliases: TraceAliasesTable;
+  socket_events: SocketEventsTable;
+}
+
+export function openDatabase(warehouse: Warehouse): Kysely<Database> {
+  return new Kysely<Database>({ dialect: new DuckDbDialect({ connect: () => warehouse.connect(), max_connections: 4 }) });
+}

@@ -1,0 +1,33 @@
+import type { Kysely } from 'kysely';
+import type { Warehouse } from '../ingest/warehouse.ts';
+import type { Database } from './database.ts';
+
+/** What the API is given; main composes it. */
+export interface ApiDependencies {
+  readonly warehouse: Warehouse;
+  /** None where nobody correlates: a folder that is open for reading. */
+  readonly correlator?: CorrelatorState;
+}
+
+export interface CorrelatorState {
+  /** Every span that ended before is readable; ns since 1970. */
+  readonly cut_ns: bigint;
+}
+
+export interface ApiOptions {
+  /** Lines for the operator: unexpected errors, with their request id. */
+  readonly log?: (line: string) => void;
+  readonly now_ns?: () => bigint;
+  /** Of an Arrow stream, after decompression. */
+  readonly ingest_limit_bytes?: number;
+}
+
+/** What a route works with. */
+export interface RouteContext {
+  readonly db: Kysely<Database>;
+  readonly warehouse: Warehouse;
+  readonly correlator: CorrelatorState | undefined;
+  readonly now_ns: () => bigint;
+  readonly log: (line: string) => void;
+  readonly ingest_limit_bytes: number;
+}

@@ -1,0 +1,112 @@
+// Where the API listens: a loopback address, and a socket file for the same user's command line.
+import { chmodSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { Server } from 'node:http';
+import { connect } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import type { FastifyInstance } from 'fastify';
+import { TracehouseError } from '../schema/errors.ts';
+
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface Listening {
+  readonly app: FastifyInstance;
+  /** Of the TCP listener. */
+  readonly url: string;
+  /** Stops both listeners; running statements are cancelled, other requests end first. */
+  close(): Promise<void>;
+}
+
+const LOOPBACK = /^(?:127(?:\.\d{1,3}){3}|::1)$/;
+
+/** '127.0.0.1:7070', 'localhost:7070', '[::1]:7070'. Error: listen-refused. */
+export function parseListen(text: string): ListenAddress {
+  const match = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(text.trim());
+  const port = Number(match?.[3]);
+  if (match === null || port > 65535) {
+    throw new TracehouseError('listen-refused', `--listen ${text} is no address`, { mend: 'write HOST:PORT, such as 127.0.0.1:7070', exit_code: 2 });
+  }
+  const given = (match[1] ?? match[2] ?? '').toLowerCase();
+  // What localhost resolves to is for /etc/hosts to say: it need not be loopback.
+  const host = given === 'localhost' ? '127.0.0.1' : given;
+  if (!LOOPBACK.test(host)) {
+    throw new TracehouseError('listen-refused', `--listen ${text}: only loopback addresses are served, because there is no authentication yet`, {
+      mend: 'use 127.0.0.1:PORT, and an SSH tunnel or an authenticating proxy to reach it from elsewhere',
+      exit_code: 2,
+    });
+  }
+  return { host, port };
+}
+
+function listenError(error: unknown, what: string): unknown {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'EADDRINUSE') return new TracehouseError('port-in-use', `${what} is in use`, { mend: 'stop what listens there, or name another with --listen', cause: error });
+  if (code === 'EACCES') return new TracehouseError('port-refused', `not permitted to listen on ${what}`, { mend: 'name a port from 1024 on with --listen', cause: error });
+  if (code === 'EADDRNOTAVAIL') return new TracehouseError('port-refused', `this machine has no address ${what}`, { mend: 'use 127.0.0.1:PORT', cause: error });
+  return error;
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path, () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
+
+async function listenOnFile(server: Server, path: string): Promise<void> {
+  if (await answers(path)) throw new TracehouseError('socket-in-use', `${path} is in use`, { mend: 'another tracehouse runs on this data folder' });
+  rmSync(path, { force: true });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) =>
+      reject(error.code === 'EINVAL' || error.code === 'ENAMETOOLONG' ? new TracehouseError('socket-path', `${path} is too long for a socket file`, { mend: 'name a data folder with a shorter path' }) : error),
+    );
+    // The file must never exist with more permissions than 0600.
+    const before = process.umask(0o177);
+    try {
+      server.listen({ path }, resolve);
+    } finally {
+      process.umask(before);
+    }
+  });
+  chmodSync(path, 0o600);
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeIdleConnections();
+  });
+}
+
+/** Errors: port-in-use, port-refused, socket-in-use, socket-path. */
+export async function listenBoth(build: () => FastifyInstance, places: { address: ListenAddress; socket_path?: string }): Promise<Listening> {
+  const app = build();
+  const { host, port } = places.address;
+  const shown = host.includes(':') ? `[${host}]` : host;
+  const local = createServer((request, response) => app.routing(request, response));
+  try {
+    await app.ready();
+    await app.listen({ host, port }).catch((error: unknown) => {
+      throw listenError(error, `${shown}:${port}`);
+    });
+    if (places.socket_path !== undefined) await listenOnFile(local, places.socket_path);
+  } catch (error) {
+    await app.close();
+    throw error;
+  }
+  return {
+    app,
+    url: `http://${shown}:${(app.server.address() as AddressInfo).port}`,
+    close: async () => {
+      const closed = local.listening ? closeServer(local) : Promise.resolve();
+      await Promise.all([app.close(), closed]);
+      if (places.socket_path !== undefined) rmSync(places.socket_path, { force: true });
+    },
+  };
+}

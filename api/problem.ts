@@ -1,0 +1,113 @@
+// Every error leaves as application/problem+json (RFC 9457) with a stable code.
+import { STATUS_CODES } from 'node:http';
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
+import { Type } from '@fastify/type-provider-typebox';
+import { TracehouseError } from '../schema/errors.ts';
+
+export const PROBLEM_TYPE = 'application/problem+json';
+
+export const Problem = Type.Object(
+  {
+    type: Type.String({ description: 'urn:tracehouse:problem: and the code', examples: ['urn:tracehouse:problem:trace-not-found'] }),
+    title: Type.String({ description: 'the status in words' }),
+    status: Type.Integer({ description: 'HTTP status' }),
+    code: Type.String({ description: 'stable, for programs', examples: ['trace-not-found'] }),
+    detail: Type.String({ description: 'what is wrong, for people' }),
+    mend: Type.Optional(Type.String({ description: 'what would make it right' })),
+    instance: Type.String({ description: 'path of the request' }),
+    request_id: Type.String({ description: 'of this request: also in x-request-id and in the log' }),
+  },
+  { $id: 'Problem', title: 'Problem', additionalProperties: true, description: 'RFC 9457 problem' },
+);
+
+/** HTTP status of the codes that other layers throw; what is not here is our fault and says nothing of itself. */
+const STATUS_OF_CODE: Readonly<Record<string, number>> = {
+  'invalid-request': 400, 'invalid-time': 400, 'invalid-duration': 400, 'invalid-range': 400, 'invalid-cursor': 400, 'invalid-params': 400,
+  'sql-syntax': 400, 'sql-params': 400, 'sql-limit': 400, 'arrow-format': 400,
+  'sql-forbidden': 403, 'host-refused': 403, 'origin-refused': 403,
+  'not-found': 404, 'trace-not-found': 404,
+  'not-acceptable': 406,
+  'sql-timeout': 408, 'sql-cancelled': 408,
+  'body-too-large': 413,
+  'unsupported-media-type': 415, 'unsupported-encoding': 415,
+  'sql-failed': 422, 'sql-memory': 422, 'sql-type': 422, 'batch-invalid': 422, 'batch-version': 422, 'schema-version': 422,
+  'sql-busy': 429,
+  'not-ready': 503, 'warehouse-closed': 503, 'warehouse-locked': 503, 'warehouse-read-only': 503,
+  'disk-full': 507,
+};
+
+/** Fastify's own errors that have a name of ours. */
+const CODE_OF_FASTIFY: Readonly<Record<string, string>> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: 'body-too-large',
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'unsupported-media-type',
+  FST_ERR_CTP_EMPTY_JSON_BODY: 'invalid-request',
+  FST_ERR_CTP_INVALID_JSON_BODY: 'invalid-request',
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'invalid-request',
+};
+
+export interface ProblemDetails {
+  readonly status: number;
+  readonly code: string;
+  readonly detail: string;
+  readonly mend?: string;
+  readonly more?: Readonly<Record<string, unknown>>;
+}
+
+/** A TracehouseError that carries more members for its problem document. */
+export class ProblemError extends TracehouseError {
+  readonly more: Readonly<Record<string, unknown>>;
+
+  constructor(code: string, message: string, options: { mend?: string; more?: Readonly<Record<string, unknown>>; cause?: unknown } = {}) {
+    super(code, message, options);
+    this.more = options.more ?? {};
+  }
+}
+
+export function describeError(error: unknown): ProblemDetails {
+  if (error instanceof TracehouseError) {
+    const status = STATUS_OF_CODE[error.code];
+    if (status !== undefined) {
+      return { status, code: error.code, detail: error.message, ...(error.mend === undefined ? {} : { mend: error.mend }), ...(error instanceof ProblemError ? { more: error.more } : {}) };
+    }
+  }
+  const { statusCode, code, message, validation } = (error ?? {}) as Partial<FastifyError>;
+  if (validation !== undefined) return { status: 400, code: 'invalid-request', detail: message ?? 'the request does not match its schema' };
+  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
+    return { status: statusCode, code: CODE_OF_FASTIFY[code ?? ''] ?? 'invalid-request', detail: message ?? STATUS_CODES[statusCode] ?? '' };
+  }
+  return { status: 500, code: 'internal', detail: 'something went wrong here; the log has it under this request id' };
+}
+
+export function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: ProblemDetails): FastifyReply {
+  if (problem.status === 429 || problem.status === 503) reply.header('retry-after', '1');
+  // Serialized here: a route's own schemas do not know which of its statuses this is.
+  return reply
+    .code(problem.status)
+    .header('content-type', PROBLEM_TYPE)
+    .serializer((body: unknown) => JSON.stringify(body))
+    .send({
+      type: `urn:tracehouse:problem:${problem.code}`,
+      title: STATUS_CODES[problem.status] ?? 'Error',
+      status: problem.status,
+      code: problem.code,
+      detail: problem.detail,
+      ...(problem.mend === undefined ? {} : { mend: problem.mend }),
+      instance: request.url.split('?', 1)[0],
+      request_id: request.id,
+      ...problem.more,
+    });
+}
+
+const PROBLEM_TEXTS = {
+  400: 'the request is not understood', 403: 'refused', 404: 'there is no such thing', 406: 'no such format', 408: 'no answer within the time limit', 413: 'the body is too large',
+  415: 'content type or encoding is not taken', 422: 'understood, but cannot be processed', 429: 'too many at once: try again', 503: 'not ready', 507: 'the disk is full',
+} as const;
+
+/** For a route's schema.response: these statuses answer with a problem. */
+export function problems<const S extends keyof typeof PROBLEM_TEXTS>(...statuses: S[]): Record<S, ReturnType<typeof problemResponse>> {
+  return Object.fromEntries(statuses.map((status) => [status, problemResponse(PROBLEM_TEXTS[status])])) as Record<S, ReturnType<typeof problemResponse>>;
+}
+
+function problemResponse(description: string) {
+  return { description, content: { [PROBLEM_TYPE]: { schema: Type.Ref('Problem#') } } };
+}

@@ -1,0 +1,46 @@
+// The range of time that a request is about. It is always part of the answer: what was not searched must show.
+import { Type } from '@fastify/type-provider-typebox';
+import { sql } from 'kysely';
+import type { Kysely, RawBuilder } from 'kysely';
+import { TracehouseError } from '../schema/errors.ts';
+import type { Database } from './database.ts';
+import { Time } from './json-types.ts';
+import { parseTime, rfc3339 } from './time-text.ts';
+
+export interface SearchRange {
+  readonly start_ns: bigint;
+  readonly end_ns: bigint;
+}
+
+export const RangeParameters = {
+  start: Type.Optional(Type.String({ description: 'start of the range: RFC 3339, 15m for that long ago, or nanoseconds since 1970. Left out: the oldest that is stored', examples: ['3d'] })),
+  end: Type.Optional(Type.String({ description: 'end of the range, exclusive. Left out: now', examples: ['2200-01-01T00:00:00Z'] })),
+};
+
+export const Searched = Type.Object(
+  { start: Time('first instant that was searched'), end: Time('first instant that was no longer searched') },
+  { description: 'the range of start times that this answer is about' },
+);
+
+export const searchedJson = (range: SearchRange): { start: string; end: string } => ({ start: rfc3339(range.start_ns), end: rfc3339(range.end_ns) });
+
+export const timestamp = (ns: bigint): RawBuilder<never> => sql`make_timestamp_ns(${ns})`;
+export const epochNs = (column: string): RawBuilder<bigint> => sql<bigint>`epoch_ns(${sql.ref(column)})`;
+
+/** Start of the oldest span that is stored. */
+async function oldest(db: Kysely<Database>): Promise<bigint | null> {
+  const row = await db.selectFrom('spans').select(({ fn }) => sql<bigint | null>`epoch_ns(${fn.min('start_time')})`.as('start_ns')).executeTakeFirst();
+  return row?.start_ns ?? null;
+}
+
+/** Errors: invalid-time, invalid-range. */
+export async function searchRange(db: Kysely<Database>, asked: { start?: string | undefined; end?: string | undefined }, now_ns: bigint): Promise<SearchRange> {
+  const end_ns = asked.end === undefined ? now_ns : parseTime('end', asked.end, now_ns);
+  if (asked.start !== undefined) {
+    const start_ns = parseTime('start', asked.start, now_ns);
+    if (start_ns > end_ns) throw new TracehouseError('invalid-range', 'start is later than end', { mend: 'swap them' });
+    return { start_ns, end_ns };
+  }
+  const start_ns = (await oldest(db)) ?? end_ns;
+  return { start_ns: start_ns < end_ns ? start_ns : end_ns, end_ns };
+}
