@@ -73,6 +73,7 @@ struct {
 #define SOCK_EOF 16
 #define SOCK_CLOSED 32 /* the application's close has been told */
 #define SOCK_FIN 64    /* write_seq counts our FIN */
+#define SOCK_OURS 128  /* a task in scope has used it, so what the network does to it is told */
 
 struct sock_state {
 	u64 cookie; /* 0 = the kernel had given it none yet */

@@ -61,11 +61,13 @@ int BPF_PROG(set_state, struct sock *sk, int old_state, int new_state)
 		if (!state)
 			return 0;
 	}
+	if (who && !wants_socket(state, who))
+		who = NULL;
 
 	if (new_state == TCP_SYN_SENT) {
 		/* A socket may connect again after it failed. */
 		state->role = TH_ROLE_CLIENT;
-		state->state = 0;
+		state->state &= SOCK_OURS;
 		state->conn_id = 0;
 		state->phase_used[0] = state->phase_used[1] = 0;
 		state->phase_other[0] = state->phase_other[1] = 0;
@@ -96,6 +98,8 @@ int BPF_PROG(set_state, struct sock *sk, int old_state, int new_state)
 		tcp_positions(sk, tp, true, state, old_state, &at);
 	if (fin_queued(new_state))
 		state->state |= SOCK_FIN;
+	if (!(state->state & SOCK_OURS))
+		return 0;
 	shot.stream_offset = at.sent;
 	shot.other_offset = at.received;
 	shot.tcp_seq = at.sent_seq;
@@ -168,6 +172,8 @@ static __always_inline int connected(s32 fd, u8 op, s32 syscall)
 		return 0;
 	state = sock_of(sk, family, cookie_of(sk, false), netns);
 	if (!state)
+		return 0;
+	if (!wants_socket(state, who))
 		return 0;
 	state->role = op == TH_OP_ACCEPT ? TH_ROLE_SERVER : TH_ROLE_CLIENT;
 	if (family == AF_UNIX) {

@@ -76,6 +76,7 @@ int existing_sockets(struct bpf_iter__task_file *ctx)
 			learn_tcp(sk, state, tcp_state);
 		}
 	}
+	state->state |= SOCK_OURS;
 	if (family != AF_UNIX) {
 		struct tcp_sock *tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
 		struct positions at = {};

@@ -33,15 +33,19 @@ static __always_inline u16 stream_family(struct sock *sk, const bool direct)
 
 static __always_inline bool wants_socket(struct sock_state *state, const struct task_state *task)
 {
-	if (task->in_scope)
-		return true;
-	if (!live.scope_netns || task->excluded)
-		return false;
-	if (state->netns_generation != live.generation) {
-		state->netns_in_scope = netns_wanted(state->netns);
-		state->netns_generation = live.generation;
+	if (!task->in_scope) {
+		if (!live.scope_netns || task->excluded)
+			return false;
+		if (state->netns_generation != live.generation) {
+			state->netns_in_scope = netns_wanted(state->netns);
+			state->netns_generation = live.generation;
+		}
+		if (!state->netns_in_scope)
+			return false;
 	}
-	return state->netns_in_scope;
+	if (!(state->state & SOCK_OURS))
+		state->state |= SOCK_OURS;
+	return true;
 }
 
 static __always_inline struct sock_state *find_sock(struct sock *sk)
