@@ -47,6 +47,11 @@ export class Tracer {
     return new Tracer(child, url, lines);
   }
 
+  /** Of `tracehouse up`. */
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   /** What it said on standard error. */
   get said(): readonly string[] {
     return this.#lines;

@@ -1,0 +1,101 @@
+// `up` under a steady load: losses, memory, and how soon a trace can be read. One JSON line a figure.
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { NetworkNamespace } from '../demo/network-namespace.ts';
+import { packageRoot } from '../schema/package-root.ts';
+import { Tracer } from '../test/accuracy/tracer.ts';
+import { childNamed, cpuSeconds, residentBytes } from './process-memory.ts';
+
+export interface LiveFigures {
+  readonly events_per_second: number;
+  readonly seconds: number;
+  readonly calls: number;
+  readonly events: number;
+  readonly events_lost: number;
+  readonly payload_shed: number;
+  readonly spans: number;
+  readonly spans_complete: number;
+  readonly warehouse_rss_max_mib: number;
+  readonly loader_rss_max_mib: number;
+  readonly cpu_cores_used: number;
+  /** How far behind the newest readable span was, while load ran: ms. */
+  readonly readable_p50_ms: number;
+  readonly readable_p95_ms: number;
+  readonly readable_p99_ms: number;
+}
+
+const MIB = 2 ** 20;
+
+function quantile(sorted: readonly number[], q: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? Number.NaN;
+}
+
+/** Compiles the load program into `folder`. */
+export function buildLoad(folder: string): string {
+  const program = join(folder, 'http-load');
+  execFileSync('gcc', ['-O2', '-pthread', '-o', program, join(packageRoot(), 'bench', 'http-load.c')]);
+  return program;
+}
+
+/** Traces `events_per_second` socket calls a second for so many seconds, in a namespace of its own. */
+export async function measureLive(events_per_second: number, seconds: number): Promise<LiveFigures> {
+  const folder = mkdtempSync(join(tmpdir(), 'tracehouse-bench-'));
+  const netns = NetworkNamespace.create();
+  let tracer: Tracer | undefined;
+  try {
+    const program = buildLoad(folder);
+    tracer = await Tracer.start({ data: join(folder, 'data'), scopes: [`netns:${netns.name}`] });
+    const up = tracer.pid;
+    const loader = childNamed(up, 'tracehouse-load');
+    const [command = '', ...args] = netns.inside([program, '8080', '32', String(events_per_second / 4), String(seconds)]);
+    const load = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    let said = '';
+    load.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
+    let running = true;
+    const ended = new Promise<void>((resolve) => load.once('close', () => resolve()));
+    void ended.then(() => (running = false));
+    const cpu_before = cpuSeconds(up);
+    const behind: number[] = [];
+    let [rss, loader_rss] = [0, 0];
+    const started = Date.now();
+    while (running) {
+      const asked = Date.now();
+      // The newest readable span ended so long ago; the load never pauses, so an older one waits no longer.
+      const [row] = await tracer.sql('select max(end_time) as newest from spans where start_time > now()::timestamp - interval 20 seconds');
+      const newest = row?.['newest'];
+      if (typeof newest === 'string' && asked - started > 3000) behind.push(asked - Date.parse(`${newest.replace(' ', 'T').slice(0, 23)}Z`));
+      rss = Math.max(rss, residentBytes(up));
+      if (loader !== undefined) loader_rss = Math.max(loader_rss, residentBytes(loader));
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    const cpu = cpuSeconds(up) - cpu_before;
+    const { calls } = JSON.parse(said) as { calls: number };
+    const [events] = await tracer.poll(`select count(*) as n from socket_events where op in ('read', 'write') and bytes > 0`, ([row]) => Number(row?.['n']) >= calls, 10_000);
+    const [spans] = await tracer.poll('select count(*) as n, count(*) filter (complete) as whole from spans', ([row]) => Number(row?.['n']) >= calls / 2, 10_000);
+    const losses = await tracer.sql('select cause, sum(events_lost)::bigint as n from losses group by cause');
+    const lost = (cause: string): number => Number(losses.find((row) => row['cause'] === cause)?.['n'] ?? 0);
+    behind.sort((a, b) => a - b);
+    return {
+      events_per_second,
+      seconds,
+      calls,
+      events: Number(events?.['n']),
+      events_lost: lost('ring_full') + lost('connection_shed'),
+      payload_shed: lost('payload_shed'),
+      spans: Number(spans?.['n']),
+      spans_complete: Number(spans?.['whole']),
+      warehouse_rss_max_mib: Math.round(rss / MIB),
+      loader_rss_max_mib: Math.round(loader_rss / MIB),
+      cpu_cores_used: Number((cpu / seconds).toFixed(2)),
+      readable_p50_ms: quantile(behind, 0.5),
+      readable_p95_ms: quantile(behind, 0.95),
+      readable_p99_ms: quantile(behind, 0.99),
+    };
+  } finally {
+    await tracer?.stop();
+    netns.remove();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}

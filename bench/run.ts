@@ -1,0 +1,22 @@
+// npm run bench [-- --quick]: figures as JSON lines, one a figure, on standard output.
+import { mkdirSync, appendFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { packageRoot } from '../schema/package-root.ts';
+import { measureLive } from './live-load.ts';
+
+const quick = process.argv.includes('--quick');
+const results = join(packageRoot(), 'bench', 'results');
+mkdirSync(results, { recursive: true });
+const file = join(results, `${new Date().toISOString().replaceAll(':', '-')}.ndjson`);
+
+function report(figure: string, values: object): void {
+  const line = JSON.stringify({ figure, ...values });
+  console.log(line);
+  appendFileSync(file, `${line}\n`);
+}
+
+for (const rate of [10_000, 50_000]) {
+  console.error(`live load at ${rate} events/s`);
+  report('live_load', await measureLive(rate, quick ? 15 : 60));
+}
+console.error(`written to ${file}`);

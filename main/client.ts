@@ -1,0 +1,66 @@
+// Where a verb's answers come from: a running tracehouse (--url, or DIR/tracehouse.sock); else the same application is
+// started over the data folder, read-only, on a socket of its own, so that every verb speaks HTTP and nothing else.
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { TracehouseError } from '../schema/errors.ts';
+
+export type Address = { readonly url: string } | { readonly socket_path: string };
+
+export interface Source {
+  readonly address: Address;
+  close(): Promise<void>;
+}
+
+export interface SourceOptions {
+  readonly data: string;
+  readonly url?: string;
+}
+
+/** A socket file may be left over from a killed process: only one that answers counts. */
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
+
+/** The running tracehouse of this folder or URL, if there is one. */
+export async function runningSource(options: SourceOptions): Promise<Source | undefined> {
+  const close = async (): Promise<void> => undefined;
+  if (options.url !== undefined) {
+    if (!/^https?:\/\//.test(options.url)) throw new TracehouseError('url', `--url ${options.url} is no URL`, { mend: 'write http://127.0.0.1:7070', exit_code: 2 });
+    return { address: { url: options.url.replace(/\/$/, '') }, close };
+  }
+  const socket_path = join(options.data, 'tracehouse.sock');
+  return existsSync(socket_path) && (await answers(socket_path)) ? { address: { socket_path }, close } : undefined;
+}
+
+/** The running tracehouse, or the folder itself, opened for reading only. */
+export async function openSource(options: SourceOptions): Promise<Source> {
+  const running = await runningSource(options);
+  if (running !== undefined) return running;
+  if (!existsSync(options.data)) {
+    throw new TracehouseError('data-folder', `there is no data folder ${options.data}`, { mend: 'name it with --data, or a running tracehouse with --url; `tracehouse up` makes one' });
+  }
+  const { Warehouse } = await import('../ingest/warehouse.ts');
+  const { buildApp } = await import('../api/app.ts');
+  const warehouse = await Warehouse.open({ folder: options.data, read_only: true });
+  const folder = mkdtempSync(join(tmpdir(), 'tracehouse-'));
+  const app = await buildApp({ warehouse });
+  const socket_path = join(folder, 'api.sock');
+  await app.listen({ path: socket_path });
+  return {
+    address: { socket_path },
+    close: async () => {
+      await app.close();
+      await warehouse.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}

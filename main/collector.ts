@@ -1,0 +1,117 @@
+// Loader and assembler together: from a scope to batches.
+import { BatchAssembler } from '../ingest/batch-assembler.ts';
+import type { Batch } from '../ingest/batch.ts';
+import { encodeControl } from '../ingest/control-frames.ts';
+import { LoaderProcess } from '../ingest/loader-process.ts';
+import { TracehouseError } from '../schema/errors.ts';
+
+export interface CaptureOptions {
+  readonly node: string;
+  readonly scope?: readonly string[];
+  readonly payload: number;
+  readonly keepPayload?: boolean;
+  readonly keepQuery?: boolean;
+  readonly ring: number;
+  readonly wakes?: boolean;
+  readonly stacks?: boolean;
+  readonly hooks?: string;
+}
+
+export interface CollectorHandlers {
+  on_batch(batch: Batch): void;
+  log(line: string): void;
+}
+
+/** Ticks more often than batches are cut, so that a quiet stream still yields one in time. */
+const TICK_MS = 50;
+
+export class Collector {
+  /** Resolves when every hook is attached; rejects when the loader gives up before that. */
+  readonly ready: Promise<void>;
+  /** Resolves with an error when the loader ended on its own, with undefined after stop(). */
+  readonly ended: Promise<TracehouseError | undefined>;
+  readonly assembler: BatchAssembler;
+  readonly #loader: LoaderProcess;
+  readonly #timer: NodeJS.Timeout;
+  #stopping = false;
+
+  private constructor(options: CaptureOptions, handlers: CollectorHandlers, exclude_pids: readonly number[]) {
+    let is_ready: () => void = () => undefined;
+    let not_ready: (error: Error) => void = () => undefined;
+    let has_ended: (error: TracehouseError | undefined) => void = () => undefined;
+    this.ready = new Promise((resolve, reject) => {
+      is_ready = resolve;
+      not_ready = reject;
+    });
+    this.ready.catch(() => undefined);
+    this.ended = new Promise((resolve) => (has_ended = resolve));
+    const lines: string[] = [];
+    let broken: TracehouseError | undefined;
+    this.assembler = new BatchAssembler({
+      node: options.node,
+      keep_payload: options.keepPayload === true,
+      keep_query: options.keepQuery === true,
+      on_batch: (batch) => handlers.on_batch(batch),
+      on_follow: (socket_id) => this.#loader.send(encodeControl('control_follow', { socket_id, on: 1n })),
+    });
+    this.#loader = LoaderProcess.start(
+      {
+        node: options.node,
+        scopes: options.scope ?? [],
+        exclude_pids,
+        ring_bytes: options.ring,
+        payload_bytes: options.payload,
+        wakes: options.wakes !== false,
+        stacks: options.stacks === true,
+        ...(options.hooks === undefined ? {} : { hooks: options.hooks }),
+      },
+      {
+        on_chunk: (chunk) => {
+          if (broken !== undefined) return;
+          try {
+            this.assembler.push(chunk);
+            is_ready();
+          } catch (error) {
+            broken = error instanceof TracehouseError ? error : new TracehouseError('loader-stream', (error as Error).message, { cause: error });
+            void this.#loader.stop(1000);
+          }
+        },
+        on_line: (line) => {
+          lines.push(line);
+          handlers.log(line);
+        },
+        on_exit: ({ code, signal }) => {
+          clearInterval(this.#timer);
+          this.assembler.end();
+          const failure =
+            broken ??
+            (this.#stopping && code === 0
+              ? undefined
+              : new TracehouseError('collector', lines.at(-1) ?? `the eBPF loader ended unexpectedly (${signal ?? `exit code ${code}`})`, { mend: 'run `tracehouse doctor` to see what this machine lacks' }));
+          if (failure !== undefined) not_ready(failure);
+          has_ended(failure);
+        },
+      },
+    );
+    this.#timer = setInterval(() => this.assembler.tick(Date.now()), TICK_MS);
+  }
+
+  static start(options: CaptureOptions, handlers: CollectorHandlers, exclude_pids: readonly number[] = [process.pid]): Collector {
+    return new Collector(options, handlers, exclude_pids);
+  }
+
+  pause(): void {
+    this.#loader.pause();
+  }
+
+  resume(): void {
+    this.#loader.resume();
+  }
+
+  /** Drains what the kernel has, hands over the final batch. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await this.#loader.stop();
+    await this.ended;
+  }
+}

@@ -1,0 +1,93 @@
+// Warehouse, correlator and API around one data folder: what `up` and `serve` have in common.
+import { join } from 'node:path';
+import { buildApp } from '../api/app.ts';
+import { listenBoth, parseListen, type Listening } from '../api/listen.ts';
+import type { Batch } from '../ingest/batch.ts';
+import { Warehouse } from '../ingest/warehouse.ts';
+import { Correlator } from '../queries/correlator.ts';
+import { TracehouseError } from '../schema/errors.ts';
+import { BatchQueue } from './batch-queue.ts';
+import { sleep } from './signals.ts';
+
+export interface ServerOptions {
+  readonly folder: string;
+  readonly listen: string;
+  readonly memory_limit: string;
+  log(line: string): void;
+  /** Too many batches wait: the collector should pause (true) or go on (false). */
+  on_pressure?(full: boolean): void;
+}
+
+/** Pause between two correlation cycles; a trace is readable about one batch, one commit and one cycle after its end. */
+const CYCLE_MS = 400;
+
+export class Server {
+  readonly warehouse: Warehouse;
+  readonly url: string;
+  readonly #correlator: Correlator;
+  readonly #queue: BatchQueue;
+  readonly #listening: Listening;
+  readonly #log: (line: string) => void;
+  #stopping = false;
+  #cycles: Promise<void>;
+
+  private constructor(parts: { warehouse: Warehouse; correlator: Correlator; queue: BatchQueue; listening: Listening; log: (line: string) => void }) {
+    this.warehouse = parts.warehouse;
+    this.#correlator = parts.correlator;
+    this.#queue = parts.queue;
+    this.#listening = parts.listening;
+    this.#log = parts.log;
+    this.url = parts.listening.url;
+    this.#cycles = this.#correlate();
+  }
+
+  static async open(options: ServerOptions): Promise<Server> {
+    const address = parseListen(options.listen);
+    const warehouse = await Warehouse.open({ folder: options.folder, memory_limit: options.memory_limit, log: options.log });
+    try {
+      const correlator = new Correlator(warehouse, { log: options.log });
+      const queue = new BatchQueue({
+        apply: async (batch) => void (await warehouse.apply(batch)),
+        on_pressure: (full) => options.on_pressure?.(full),
+        on_error: async (error) => {
+          // A full disk or a passing fault: the batch waits, the pipe fills, the kernel counts what it drops.
+          options.log(`${(error as Error).message}${error instanceof TracehouseError && error.mend !== undefined ? ` (${error.mend})` : ''}; trying again`);
+          await sleep(1000);
+        },
+      });
+      const listening = await listenBoth(() => buildApp({ warehouse, correlator }), { address, socket_path: join(options.folder, 'tracehouse.sock') });
+      return new Server({ warehouse, correlator, queue, listening, log: options.log });
+    } catch (error) {
+      await warehouse.close();
+      throw error;
+    }
+  }
+
+  submit(batch: Batch): void {
+    this.#queue.push(batch);
+  }
+
+  /** Flush, correlate, checkpoint. */
+  async close(): Promise<void> {
+    await this.#listening.close();
+    await this.#queue.drain();
+    this.#stopping = true;
+    await this.#cycles;
+    await this.#correlator.finish();
+    await this.warehouse.close();
+  }
+
+  async #correlate(): Promise<void> {
+    let failing = false;
+    while (!this.#stopping) {
+      try {
+        await this.#correlator.cycle();
+        failing = false;
+      } catch (error) {
+        if (!failing) this.#log(`correlation: ${(error as Error).message}; trying again`);
+        failing = true;
+      }
+      await sleep(CYCLE_MS);
+    }
+  }
+}

@@ -1,0 +1,89 @@
+import { Collector, type CaptureOptions } from './collector.ts';
+import { DemoProcess } from './demo-process.ts';
+import { dropToOwner, ensureDataFolder } from './privileges.ts';
+import { Server } from './server.ts';
+import { stopSignal } from './signals.ts';
+import type { Batch } from '../ingest/batch.ts';
+
+export interface ServeOptions {
+  readonly data: string;
+  readonly listen: string;
+  readonly memoryLimit: string;
+}
+
+export interface UpOptions extends ServeOptions, CaptureOptions {
+  readonly demo?: boolean;
+}
+
+const log = (line: string): void => console.error(`tracehouse: ${line}`);
+
+/** `serve`: warehouse and API; batches come over POST /api/v1/ingest. */
+export async function serve(options: ServeOptions): Promise<void> {
+  ensureDataFolder(options.data);
+  dropToOwner(options.data);
+  const server = await Server.open({ folder: options.data, listen: options.listen, memory_limit: options.memoryLimit, log });
+  console.log(`ready ${server.url}`);
+  await stopSignal();
+  await server.close();
+}
+
+export interface Running {
+  readonly server: Server;
+  /** Resolves with an error when collecting has ended on its own. */
+  readonly ended: Promise<Error | undefined>;
+  stop(): Promise<void>;
+}
+
+/** Starts everything that `up` is, in the order that root allows: what needs it first, then it is given up. */
+export async function startUp(options: UpOptions): Promise<Running> {
+  ensureDataFolder(options.data);
+  const demo = options.demo === true ? await DemoProcess.start(log) : undefined;
+  let server: Server | undefined;
+  const early: Batch[] = [];
+  let collector: Collector | undefined;
+  try {
+    collector = Collector.start(
+      demo === undefined ? options : { ...options, scope: [`netns:${demo.netns}`] },
+      {
+        on_batch: (batch) => (server === undefined ? early.push(batch) : server.submit(batch)),
+        log: (line) => log(`loader: ${line}`),
+      },
+    );
+    const started = collector;
+    dropToOwner(options.data);
+    server = await Server.open({
+      folder: options.data,
+      listen: options.listen,
+      memory_limit: options.memoryLimit,
+      log,
+      on_pressure: (full) => (full ? started.pause() : started.resume()),
+    });
+    for (const batch of early.splice(0)) server.submit(batch);
+    await collector.ready;
+  } catch (error) {
+    await collector?.stop();
+    await server?.close();
+    await demo?.stop();
+    throw error;
+  }
+  const running = { collector, server };
+  return {
+    server,
+    ended: collector.ended,
+    stop: async () => {
+      await demo?.stop();
+      await running.collector.stop();
+      await running.server.close();
+    },
+  };
+}
+
+/** `up`: collector, warehouse and API in one; ends in order at SIGINT or SIGTERM. */
+export async function up(options: UpOptions): Promise<void> {
+  const signal = stopSignal();
+  const running = await startUp(options);
+  console.log(`ready ${running.server.url}`);
+  const early = await Promise.race([signal.then(() => undefined), running.ended]);
+  await running.stop();
+  if (early !== undefined) throw early;
+}

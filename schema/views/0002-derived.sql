@@ -1,0 +1,55 @@
+-- What correlation found, with public types: hex ids, TIMESTAMP_NS in UTC, durations in ns.
+CREATE OR REPLACE VIEW exchanges AS
+SELECT node, run_id, socket_id, CAST(NULL AS BIGINT) AS stream_id, exchange_no, CASE WHEN is_server THEN 'server' ELSE 'client' END AS kind,
+  printf('%016x', span_id) AS span_id, printf('%016x', peer_span_id) AS peer_span_id, process_id, protocol, make_timestamp_ns(start_ns) AS start_time,
+  make_timestamp_ns(request_end_ns) AS request_end_time, make_timestamp_ns(answer_ns) AS response_time, make_timestamp_ns(end_ns) AS end_time,
+  end_ns - start_ns AS duration_ns, answered, end_reason, complete
+FROM stored.exchanges;
+
+CREATE OR REPLACE VIEW spans AS
+SELECT trace_id, printf('%016x', span_id) AS span_id, printf('%016x', parent_span_id) AS parent_span_id, CASE WHEN is_server THEN 'server' ELSE 'client' END AS kind,
+  service_name,
+  CASE WHEN method IS NOT NULL THEN method || ' ' || coalesce(url_template, '/') WHEN protocol IS NULL AND end_reason = 'refused' THEN 'connect' ELSE coalesce(protocol, 'exchange') END AS span_name,
+  make_timestamp_ns(start_ns) AS start_time, make_timestamp_ns(end_ns) AS end_time, end_ns - start_ns AS duration_ns,
+  CASE WHEN NOT answered OR coalesce(errno, 0) <> 0 OR status >= 500 OR (status >= 400 AND NOT is_server) THEN 'error' ELSE 'unset' END AS status,
+  node, pid, tid, process_id, thread_id, comm, socket_id,
+  CASE WHEN is_server THEN remote_ip ELSE local_ip END AS client_address, CASE WHEN is_server THEN remote_port ELSE local_port END AS client_port,
+  CASE WHEN is_server THEN local_ip ELSE remote_ip END AS server_address, CASE WHEN is_server THEN local_port ELSE remote_port END AS server_port,
+  protocol AS network_protocol_name, method AS http_request_method, path AS url_path, url_template, status AS http_response_status_code,
+  CASE WHEN is_server THEN request_bytes ELSE coalesce(response_bytes, 0) END AS bytes_in, CASE WHEN is_server THEN coalesce(response_bytes, 0) ELSE request_bytes END AS bytes_out,
+  to_json(struct_pack(host := host, network_protocol_version := http_version, fd := fd, end_reason := end_reason, errno := errno, answered := answered,
+    peer := CASE WHEN peer_seen THEN NULL ELSE 'untraced' END, candidates := candidates, connect_duration_ns := CASE WHEN connect_ns IS NULL THEN NULL ELSE 0 END)) AS attributes,
+  parent_evidence, parent_confidence, rule_version, complete
+FROM stored.spans;
+
+CREATE OR REPLACE VIEW span_links AS
+SELECT printf('%016x', span_id) AS span_id, printf('%016x', candidate_span_id) AS candidate_span_id, evidence, score, chosen, rule_version, model_version
+FROM stored.span_links;
+
+CREATE OR REPLACE VIEW ids AS
+SELECT node, printf('%016x', span_id) AS span_id, printf('%016x', peer_span_id) AS peer_span_id, CASE WHEN is_server THEN 'server' ELSE 'client' END AS kind,
+  CASE WHEN is_server THEN NULL ELSE printf('%016x', parent_span_id) END AS owner_span_id
+FROM stored.spans;
+
+-- The root is the span that the trace is named after: its id is the second half of trace_id.
+CREATE OR REPLACE VIEW traces AS
+SELECT s.trace_id,
+  coalesce(max(s.service_name) FILTER (s.span_id = s.trace_lo), min_by(s.service_name, s.start_ns)) AS root_service,
+  coalesce(max(s.method || ' ' || coalesce(s.url_template, '/')) FILTER (s.span_id = s.trace_lo), min_by(coalesce(s.method || ' ' || coalesce(s.url_template, '/'), s.protocol, 'exchange'), s.start_ns)) AS root_name,
+  make_timestamp_ns(min(s.start_ns)) AS start_time,
+  max(s.end_ns) - min(s.start_ns) AS duration_ns,
+  count(*) AS span_count,
+  count(*) FILTER (NOT s.answered OR coalesce(s.errno, 0) <> 0 OR s.status >= 500 OR (s.status >= 400 AND NOT s.is_server)) AS error_count,
+  list_sort(list(DISTINCT s.service_name) FILTER (s.service_name IS NOT NULL)) AS services,
+  bool_and(s.complete) AS complete
+FROM stored.spans s GROUP BY s.trace_id;
+
+CREATE OR REPLACE VIEW trace_aliases AS SELECT old_trace_id, trace_id FROM stored.trace_aliases;
+
+CREATE OR REPLACE VIEW models AS
+SELECT model_version, service, make_timestamp_ns(window_start_ns) AS window_start, make_timestamp_ns(window_end_ns) AS window_end, parameters FROM stored.models;
+
+CREATE OR REPLACE VIEW exports AS
+SELECT CAST(NULL AS VARCHAR) AS export_id, CAST(NULL AS VARCHAR) AS cron, CAST(NULL AS VARCHAR) AS relations, CAST(NULL AS VARCHAR) AS destination, CAST(NULL AS TIMESTAMP_NS) AS created_at WHERE FALSE;
+CREATE OR REPLACE VIEW export_files AS
+SELECT CAST(NULL AS VARCHAR) AS export_id, CAST(NULL AS VARCHAR) AS path, CAST(NULL AS BIGINT) AS rows, CAST(NULL AS BIGINT) AS bytes, CAST(NULL AS TIMESTAMP_NS) AS min_ts, CAST(NULL AS TIMESTAMP_NS) AS max_ts, CAST(NULL AS VARCHAR) AS checksum WHERE FALSE;
