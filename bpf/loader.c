@@ -211,13 +211,15 @@ static bool take(const void *record, size_t length)
 
 /* What has no space in the ring yet will carry a later time than now (the kernel takes the time after the space), and what has
  * is before the producers' position of now. So once that is reached, now is the watermark. */
-static bool drain(void)
+static bool drain(bool *moved)
 {
 	uint64_t now = mono_now(), before = ring.seen;
+	bool all = ring_drain(&ring, take);
 
-	if (ring_drain(&ring, take))
+	if (all)
 		watermark_ns = now;
-	return ring.seen != before;
+	*moved = ring.seen != before;
+	return all;
 }
 
 /* Reads an iterator to its end, draining the ring between its pieces. */
@@ -227,6 +229,7 @@ static void run_iterator(const char *name, size_t piece, void (*each)(const void
 	uint8_t buffer[4096];
 	struct bpf_link *link;
 	ssize_t length;
+	bool moved;
 	int fd;
 
 	if (!bpf_program__autoload(program))
@@ -244,7 +247,7 @@ static void run_iterator(const char *name, size_t piece, void (*each)(const void
 		if (each)
 			for (ssize_t at = 0; at + (ssize_t)piece <= length; at += piece)
 				each(buffer + at);
-		drain();
+		drain(&moved);
 		output_flush_all(FLUSH_MS);
 	}
 	if (fd >= 0)
@@ -396,7 +399,7 @@ int main(int argc, char **argv)
 	struct sigaction action = {.sa_handler = on_signal};
 	uint64_t run_id = read_clock(CLOCK_REALTIME), reported = 0, swept = 0;
 	struct utsname kernel;
-	bool probe = false, busy = false, stop = false;
+	bool probe = false, busy = false, drained = true, stop = false;
 	int code = 0;
 
 	for (int i = 1; i < argc; i++) {
@@ -486,7 +489,8 @@ int main(int argc, char **argv)
 
 	while (!stop && !stopping) {
 		struct pollfd watched[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = output_pending() ? STDOUT_FILENO : -1, .events = POLLOUT}};
-		poll(watched, 2, busy ? POLL_BUSY_MS : POLL_IDLE_MS);
+		/* With room in the pipe and more in the ring there is nothing to wait for. */
+		poll(watched, 2, !drained && !output_pending() ? 0 : busy ? POLL_BUSY_MS : POLL_IDLE_MS);
 		if (watched[0].revents) {
 			int asked = read_control();
 			if (asked < 0) {
@@ -496,7 +500,7 @@ int main(int argc, char **argv)
 			stop = asked > 0;
 		}
 		uint64_t now = mono_now();
-		busy = drain();
+		drained = drain(&busy);
 		if (now - reported >= REPORT_NS && output_room() > OUTPUT_MARGIN) {
 			write_clock();
 			write_losses();

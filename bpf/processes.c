@@ -16,6 +16,7 @@
 /* As much of a command line or environment as is read. */
 #define CMDLINE_BYTES 4096
 #define ENVIRON_BYTES (256 << 10)
+#define ENDED_NS 10000000000ull
 
 enum { EXE, CMDLINE, CONTAINER, CGROUP, SERVICE, COMM, CWD, STRINGS };
 
@@ -273,20 +274,24 @@ void process_ended(const struct seen_process *seen, uint64_t ended_mono_ns)
 	known = find(seen->process_id);
 	known->record.ended_mono_ns = ended_mono_ns;
 	write_record(known);
-	remove_known(seen->process_id);
+	/* Kept for a while: its sockets are closed after its exit is told. */
 }
 
 void processes_sweep(uint64_t now_mono_ns)
 {
 	for (size_t i = 0; i < capacity && output_room() > OUTPUT_MARGIN; i++) {
+		struct known *known = table[i];
 		char path[64];
-		if (!table[i])
+		if (!known)
 			continue;
-		snprintf(path, sizeof(path), "/proc/%u", table[i]->record.pid);
-		if (access(path, F_OK)) {
-			table[i]->record.ended_mono_ns = now_mono_ns;
-			write_record(table[i]);
-			remove_known(table[i]->record.process_id);
+		if (!known->record.ended_mono_ns) {
+			snprintf(path, sizeof(path), "/proc/%u", known->record.pid);
+			if (!access(path, F_OK))
+				continue;
+			known->record.ended_mono_ns = now_mono_ns;
+			write_record(known);
+		} else if (now_mono_ns - known->record.ended_mono_ns > ENDED_NS) {
+			remove_known(known->record.process_id);
 		}
 	}
 }

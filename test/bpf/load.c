@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Socket calls of every kind, counted by the caller itself: what the collector must have seen, one line a call on stdout.
  *   load calls            every way to write and read, over TCP (IPv4, IPv6) and Unix sockets
- *   load flood N          N writes and N reads over one connection; waits for a line on stdin before and after
+ *   load flood N          N questions and answers over one connection, four calls each; waits for a line on stdin before and after
  *   load hold             opens a connection, waits for a line, exchanges over it, waits for another
  *   load reset            a connection whose accepting end resets it
  *   load serve PORT / load ask PORT    one exchange between two processes
@@ -293,8 +293,10 @@ static void flood(long count)
 	for (long i = 0; i < count; i++) {
 		CHECK(write(pair.client, data, sizeof(data)));
 		CHECK(read(pair.server, data, sizeof(data)));
+		CHECK(write(pair.server, data, sizeof(data)));
+		CHECK(read(pair.client, data, sizeof(data)));
 	}
-	printf("calls %ld bytes %ld\n", 2 * count, count * (long)sizeof(data));
+	printf("calls %ld\n", 4 * count);
 	wait_line();
 }
 

@@ -75,7 +75,7 @@ describe('scope', () => {
     await run.settled();
     await run.stop();
     expect(new Set(run.events.map((event) => event.pid))).toEqual(new Set([Number(pid)]));
-    expect(run.of('read').length + run.of('write').length).toBe(6);
+    expect(run.of('read').length + run.of('write').length).toBe(12);
     load.go();
     other.go();
     await load.end();
