@@ -1,6 +1,6 @@
 -- The raw relations as people see them: times as TIMESTAMP_NS in UTC.
 CREATE OR REPLACE VIEW socket_events AS
-SELECT node, boot_id, run_id, make_timestamp_ns(ts_ns) AS ts, mono_ns, pid, tid, process_id, thread_id, comm, socket_id, conn_id, peer_socket_id, fd, op, bytes,
+SELECT node, boot_id, run_id, make_timestamp_ns(ts_ns) AS ts, ts_ns, mono_ns, pid, tid, process_id, thread_id, comm, socket_id, conn_id, peer_socket_id, fd, op, bytes,
   stream_offset, tcp_seq, other_offset, other_tcp_seq, local_ip, local_port, remote_ip, remote_port, role, netns, cgroup_id, turn, task_id, parent_task_id,
   stack_id, layer, errno, flags, old_state, new_state, payload, payload_truncated
 FROM stored.socket_events;

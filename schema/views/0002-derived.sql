@@ -1,4 +1,5 @@
 -- What correlation found, with public types: hex ids, TIMESTAMP_NS in UTC, durations in ns.
+-- Conditions on start_ns and end_ns skip what cannot match; on the timestamps made of them every row is looked at.
 CREATE OR REPLACE VIEW exchanges AS
 SELECT node, run_id, socket_id, CAST(NULL AS BIGINT) AS stream_id, exchange_no, CASE WHEN is_server THEN 'server' ELSE 'client' END AS kind,
   printf('%016x', span_id) AS span_id, printf('%016x', peer_span_id) AS peer_span_id, process_id, protocol, make_timestamp_ns(start_ns) AS start_time,
@@ -10,7 +11,7 @@ CREATE OR REPLACE VIEW spans AS
 SELECT trace_id, printf('%016x', span_id) AS span_id, printf('%016x', parent_span_id) AS parent_span_id, CASE WHEN is_server THEN 'server' ELSE 'client' END AS kind,
   service_name,
   CASE WHEN method IS NOT NULL THEN method || ' ' || coalesce(url_template, '/') WHEN protocol IS NULL AND end_reason = 'refused' THEN 'connect' ELSE coalesce(protocol, 'exchange') END AS span_name,
-  make_timestamp_ns(start_ns) AS start_time, make_timestamp_ns(end_ns) AS end_time, end_ns - start_ns AS duration_ns,
+  make_timestamp_ns(start_ns) AS start_time, make_timestamp_ns(end_ns) AS end_time, start_ns, end_ns, end_ns - start_ns AS duration_ns,
   CASE WHEN NOT answered OR coalesce(errno, 0) <> 0 OR status >= 500 OR (status >= 400 AND NOT is_server) THEN 'error' ELSE 'unset' END AS status,
   node, pid, tid, process_id, thread_id, comm, socket_id,
   CASE WHEN is_server THEN remote_ip ELSE local_ip END AS client_address, CASE WHEN is_server THEN remote_port ELSE local_port END AS client_port,
@@ -37,6 +38,7 @@ SELECT s.trace_id,
   coalesce(max(s.service_name) FILTER (s.span_id = s.trace_lo), min_by(s.service_name, s.start_ns)) AS root_service,
   coalesce(max(s.method || ' ' || coalesce(s.url_template, '/')) FILTER (s.span_id = s.trace_lo), min_by(coalesce(s.method || ' ' || coalesce(s.url_template, '/'), s.protocol, 'exchange'), s.start_ns)) AS root_name,
   make_timestamp_ns(min(s.start_ns)) AS start_time,
+  min(s.start_ns) AS start_ns,
   max(s.end_ns) - min(s.start_ns) AS duration_ns,
   count(*) AS span_count,
   count(*) FILTER (NOT s.answered OR coalesce(s.errno, 0) <> 0 OR s.status >= 500 OR (s.status >= 400 AND NOT s.is_server)) AS error_count,
