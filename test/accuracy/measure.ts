@@ -29,7 +29,7 @@ export async function measure(tracer: Tracer, stage: Stage, shape: Shape, reques
   const since = `start_time >= make_timestamp(${started - 50}000)`;
   let [before, changed] = [-1, Date.now()];
   await tracer.poll(
-    `select count(*) as n from spans where ${since}`,
+    `select count(*) as n from spans where url_path is not null and coalesce(network_protocol_name, 'http') = 'http' and ${since}`,
     ([row]) => {
       const now = Number(row?.['n']);
       if (now !== before) [before, changed] = [now, Date.now()];
