@@ -5,8 +5,14 @@ import type { BatchRows } from './duckdb-batch-rows.ts';
 import { rowsFunctionName } from './duckdb-batch-rows.ts';
 import { sqlName, sqlText } from './duckdb-instance.ts';
 
-/** All rows of a checked batch and the row that says it was applied, in one transaction. */
-export async function insertBatch(connection: DuckDBConnection, source: BatchRows, alias: string, batch: Batch, apply_no: bigint): Promise<void> {
+/** The time before a run in which its node was not watched, ns since 1970. */
+export interface Unwatched {
+  readonly from_ns: bigint;
+  readonly to_ns: bigint;
+}
+
+/** All rows of a checked batch and the row that says it was applied, in one transaction; unwatched becomes a row of losses. */
+export async function insertBatch(connection: DuckDBConnection, source: BatchRows, alias: string, batch: Batch, apply_no: bigint, unwatched?: Unwatched): Promise<void> {
   const target = `${sqlName(alias)}.main`;
   const origin = `${sqlText(batch.node)} AS node, ${sqlText(batch.boot_id)} AS boot_id, ${batch.run_id}::BIGINT AS run_id`;
   let rows = 0;
@@ -19,6 +25,11 @@ export async function insertBatch(connection: DuckDBConnection, source: BatchRow
       const numbered = relation === 'messages' ? `, ${apply_no}::BIGINT AS apply_no` : '';
       await connection.run(`INSERT INTO ${target}.${sqlName(relation)} BY NAME SELECT ${origin}${numbered}, * FROM ${rowsFunctionName(relation)}()`);
       rows += table.rows;
+    }
+    if (unwatched !== undefined) {
+      await connection.run(
+        `INSERT INTO ${target}.losses BY NAME SELECT ${origin}, NULL::INTEGER AS cpu, ${unwatched.from_ns}::BIGINT AS from_ns, ${unwatched.to_ns}::BIGINT AS to_ns, NULL::BIGINT AS events_lost, 'not_running' AS cause`,
+      );
     }
     await connection.run(
       `INSERT INTO ${target}.batches BY NAME SELECT ${origin}, ${batch.sequence}::BIGINT AS sequence, ${apply_no}::BIGINT AS apply_no, ${batch.schema_version} AS schema_version,

@@ -30,6 +30,17 @@ export class RunStates {
     });
   }
 
+  /** With the first batch of a run: from where its node's previous run was last heard of to this run's start; else undefined. */
+  unwatchedBefore(header: Pick<BatchHeader, 'node' | 'run_id' | 'sequence'>): { from_ns: bigint; to_ns: bigint } | undefined {
+    if (header.sequence !== 1n) return undefined;
+    let from_ns: bigint | undefined;
+    for (const run of this.#runs.values()) {
+      if (run.node === header.node && run.run_id < header.run_id && (from_ns === undefined || run.watermark_ns > from_ns)) from_ns = run.watermark_ns;
+    }
+    // Started before the other had ended: nothing was missed.
+    return from_ns === undefined || from_ns >= header.run_id ? undefined : { from_ns, to_ns: header.run_id };
+  }
+
   async load(connection: DuckDBConnection, batches: string): Promise<void> {
     const result = await connection.run(
       `SELECT node, boot_id, run_id, max(watermark_ns), max(utc_ns), bool_or(final), max(sequence) FROM ${batches} GROUP BY node, boot_id, run_id`,

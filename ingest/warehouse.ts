@@ -126,7 +126,7 @@ export class Warehouse {
       const { connections, batch_rows } = this.#parts;
       try {
         await requireRoom(this.folder, rows * ROW_BYTES);
-        await insertBatch(connections.writer, batch_rows, segment.alias, batch, apply_no);
+        await insertBatch(connections.writer, batch_rows, segment.alias, batch, apply_no, this.#runs.unwatchedBefore(batch));
       } catch (error) {
         if (isInvalidated(error)) await this.#parts.catalog.attachAgain(segment).catch((again: unknown) => this.#log(`could not open ${segment.path} again: ${String(again)}`));
         // A commit that reported an error may still be in the log.
