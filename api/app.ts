@@ -10,11 +10,18 @@ import { openDatabase } from './database.ts';
 import type { ApiDependencies, ApiOptions, RouteContext } from './dependencies.ts';
 import { guardLoopback } from './loopback-guard.ts';
 import { Problem, describeError, sendProblem } from './problem.ts';
+import { createMetrics, measureRequests } from './metrics.ts';
+import { correlateRoute } from './routes/correlate.ts';
 import { describeRoutes, serveDocuments } from './routes/documents.ts';
+import { graphRoute } from './routes/graph.ts';
 import { healthRoutes } from './routes/health.ts';
+import { ingestRoute } from './routes/ingest.ts';
+import { metricsRoute } from './routes/metrics.ts';
+import { schemaRoute } from './routes/schema.ts';
 import { serviceRoutes } from './routes/services.ts';
 import { sqlRoutes } from './routes/sql.ts';
 import { traceByIdRoute } from './routes/trace-by-id.ts';
+import { traceEvidenceRoute } from './routes/trace-evidence.ts';
 import { traceSearchRoute } from './routes/trace-search.ts';
 import { Candidate, Span, Trace, TraceSummary } from './trace-json.ts';
 
@@ -54,20 +61,28 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, { status: 404, code: 'not-found', detail: `there is no ${request.method} ${request.url.split('?', 1)[0]}`, mend: 'GET /openapi.json lists what there is' }));
   app.addHook('onClose', async () => db.destroy());
 
+  const metrics = createMetrics(context);
   guardLoopback(app);
+  measureRequests(app, metrics);
   describeRoutes(app, version);
   void app.register(async (root) => {
     const typed: App = root.withTypeProvider();
     for (const schema of [Problem, TraceSummary, Candidate, Span, Trace]) typed.addSchema(schema);
     healthRoutes(typed, context);
+    metricsRoute(typed, metrics);
     serveDocuments(root);
     await root.register(
       async (scope) => {
         const v1: App = scope.withTypeProvider();
         traceSearchRoute(v1, context);
         traceByIdRoute(v1, context);
+        traceEvidenceRoute(v1, context);
         serviceRoutes(v1, context);
+        graphRoute(v1, context);
         sqlRoutes(v1, context);
+        schemaRoute(v1, context);
+        ingestRoute(v1, context);
+        correlateRoute(v1, context);
       },
       { prefix: '/api/v1' },
     );

@@ -1,16 +1,15 @@
-// The contract's relations as the API's own queries see them.
+// The public relations as the API's own queries see them: times are read as numbers, which alone let DuckDB skip what
+// cannot match.
 import { Kysely } from 'kysely';
-import type { DuckDBListValue, DuckDBTimestampNanosecondsValue } from '@duckdb/node-api';
+import type { DuckDBListValue } from '@duckdb/node-api';
 import type { Warehouse } from '../ingest/warehouse.ts';
 import { DuckDbDialect } from './kysely-duckdb-dialect.ts';
-
-type Timestamp = DuckDBTimestampNanosecondsValue;
 
 export interface TracesTable {
   trace_id: string;
   root_service: string | null;
   root_name: string | null;
-  start_time: Timestamp;
+  start_ns: bigint;
   duration_ns: bigint;
   span_count: bigint;
   error_count: bigint;
@@ -25,8 +24,8 @@ export interface SpansTable {
   kind: string;
   service_name: string | null;
   span_name: string | null;
-  start_time: Timestamp;
-  end_time: Timestamp;
+  start_ns: bigint;
+  end_ns: bigint;
   duration_ns: bigint;
   status: string;
   node: string;
@@ -54,14 +53,16 @@ export interface SpansTable {
   complete: boolean;
 }
 
-export interface SpanLinksTable {
-  span_id: string;
-  candidate_span_id: string | null;
+/** As stored: ids are numbers. */
+export interface StoredSpanLinksTable {
+  span_id: bigint;
+  candidate_span_id: bigint | null;
   evidence: string;
   score: number;
   chosen: boolean;
   rule_version: number;
   model_version: number | null;
+  start_ns: bigint;
 }
 
 export interface TraceAliasesTable {
@@ -71,7 +72,7 @@ export interface TraceAliasesTable {
 
 export interface SocketEventsTable {
   node: string;
-  ts: Timestamp;
+  ts_ns: bigint;
   pid: number | null;
   tid: number | null;
   process_id: bigint | null;
@@ -91,9 +92,7 @@ export interface SocketEventsTable {
 export interface Database {
   traces: TracesTable;
   spans: SpansTable;
-  span_links: SpanLinksTable;
   trace_aliases: TraceAliasesTable;
-  socket_events: SocketEventsTable;
 }
 
 export function openDatabase(warehouse: Warehouse): Kysely<Database> {

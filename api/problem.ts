@@ -28,10 +28,11 @@ const STATUS_OF_CODE: Readonly<Record<string, number>> = {
   'not-found': 404, 'trace-not-found': 404,
   'not-acceptable': 406,
   'sql-timeout': 408, 'sql-cancelled': 408,
+  'correlate-busy': 409, 'segments-changed': 409,
   'body-too-large': 413,
   'unsupported-media-type': 415, 'unsupported-encoding': 415,
   'sql-failed': 422, 'sql-memory': 422, 'sql-type': 422, 'batch-invalid': 422, 'batch-version': 422, 'schema-version': 422,
-  'sql-busy': 429,
+  'sql-busy': 429, 'ingest-busy': 429,
   'not-ready': 503, 'warehouse-closed': 503, 'warehouse-locked': 503, 'warehouse-read-only': 503,
   'disk-full': 507,
 };
@@ -99,7 +100,7 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
 }
 
 const PROBLEM_TEXTS = {
-  400: 'the request is not understood', 403: 'refused', 404: 'there is no such thing', 406: 'no such format', 408: 'no answer within the time limit', 413: 'the body is too large',
+  400: 'the request is not understood', 403: 'refused', 404: 'there is no such thing', 406: 'no such format', 408: 'no answer within the time limit', 409: 'something else is in the way', 413: 'the body is too large',
   415: 'content type or encoding is not taken', 422: 'understood, but cannot be processed', 429: 'too many at once: try again', 503: 'not ready', 507: 'the disk is full',
 } as const;
 

@@ -1,7 +1,6 @@
 // The range of time that a request is about. It is always part of the answer: what was not searched must show.
 import { Type } from '@fastify/type-provider-typebox';
-import { sql } from 'kysely';
-import type { Kysely, RawBuilder } from 'kysely';
+import type { Kysely } from 'kysely';
 import { TracehouseError } from '../schema/errors.ts';
 import type { Database } from './database.ts';
 import { Time } from './json-types.ts';
@@ -24,12 +23,9 @@ export const Searched = Type.Object(
 
 export const searchedJson = (range: SearchRange): { start: string; end: string } => ({ start: rfc3339(range.start_ns), end: rfc3339(range.end_ns) });
 
-export const timestamp = (ns: bigint): RawBuilder<never> => sql`make_timestamp_ns(${ns})`;
-export const epochNs = (column: string): RawBuilder<bigint> => sql<bigint>`epoch_ns(${sql.ref(column)})`;
-
 /** Start of the oldest span that is stored. */
 async function oldest(db: Kysely<Database>): Promise<bigint | null> {
-  const row = await db.selectFrom('spans').select(({ fn }) => sql<bigint | null>`epoch_ns(${fn.min('start_time')})`.as('start_ns')).executeTakeFirst();
+  const row = await db.selectFrom('spans').select(({ fn }) => fn.min<bigint | null>('start_ns').as('start_ns')).executeTakeFirst();
   return row?.start_ns ?? null;
 }
 

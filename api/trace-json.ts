@@ -2,7 +2,8 @@
 import { Type } from '@fastify/type-provider-typebox';
 import type { Static } from '@fastify/type-provider-typebox';
 import { Count, Int64, NullableInt64, NullableInteger, NullableNumber, NullableText, SpanId, Time, TraceId, int64, nullableInt64 } from './json-types.ts';
-import type { CandidateRow, SpanRow } from './lookups/trace-spans.ts';
+import type { CandidateRow } from './lookups/span-candidates.ts';
+import type { SpanRow } from './lookups/trace-spans.ts';
 import type { TraceRow } from './lookups/trace-search.ts';
 import { rfc3339 } from './time-text.ts';
 
@@ -108,7 +109,8 @@ export function candidateJson(row: CandidateRow): Candidate {
 }
 
 export function attributesOf(row: SpanRow): Record<string, unknown> {
-  return row.attributes === null ? {} : (JSON.parse(row.attributes) as Record<string, unknown>);
+  const all = row.attributes === null ? {} : (JSON.parse(row.attributes) as Record<string, unknown>);
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null));
 }
 
 export function spanJson(row: SpanRow, candidates: readonly CandidateRow[] = []): Span {

@@ -3,7 +3,6 @@
 import { sql } from 'kysely';
 import type { Kysely } from 'kysely';
 import type { Database } from '../database.ts';
-import { timestamp } from '../search-range.ts';
 import type { SearchRange } from '../search-range.ts';
 
 export interface ServiceRow {
@@ -28,7 +27,7 @@ export interface OperationRow {
 }
 
 const spansIn = (db: Kysely<Database>, range: SearchRange) =>
-  db.selectFrom('spans').where('start_time', '>=', timestamp(range.start_ns)).where('start_time', '<', timestamp(range.end_ns));
+  db.selectFrom('spans').where('start_ns', '>=', range.start_ns).where('start_ns', '<', range.end_ns);
 
 export async function listServices(db: Kysely<Database>, range: SearchRange): Promise<ServiceRow[]> {
   return spansIn(db, range)
@@ -38,8 +37,8 @@ export async function listServices(db: Kysely<Database>, range: SearchRange): Pr
       sql<bigint>`count(*) FILTER (WHERE kind = 'client')`.as('call_count'),
       sql<bigint>`count(*) FILTER (WHERE kind = 'server' AND status = 'error')`.as('error_count'),
       sql<bigint>`count(DISTINCT span_name) FILTER (WHERE kind = 'server')`.as('operation_count'),
-      sql<bigint>`epoch_ns(min(start_time))`.as('first_ns'),
-      sql<bigint>`epoch_ns(max(start_time))`.as('last_ns'),
+      sql<bigint>`min(start_ns)`.as('first_ns'),
+      sql<bigint>`max(start_ns)`.as('last_ns'),
     ])
     .groupBy(sql`1`)
     .orderBy('service_name')

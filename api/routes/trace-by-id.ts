@@ -5,7 +5,8 @@ import { jaegerTraces } from '../formats/jaeger-json.ts';
 import { otlpTraces } from '../formats/otlp-json.ts';
 import { TraceId } from '../json-types.ts';
 import { requireTrace } from '../lookups/one-trace.ts';
-import { candidatesOf, spansOfTrace } from '../lookups/trace-spans.ts';
+import { candidatesOf } from '../lookups/span-candidates.ts';
+import { spansOfTrace } from '../lookups/trace-spans.ts';
 import { problems } from '../problem.ts';
 import { Trace, spanJson, traceSummary } from '../trace-json.ts';
 
@@ -19,7 +20,7 @@ const Query = Type.Object(
 
 const Params = Type.Object({ trace_id: TraceId() });
 
-export function traceByIdRoute(app: App, { db }: RouteContext): void {
+export function traceByIdRoute(app: App, { db, warehouse }: RouteContext): void {
   app.route({
     method: 'GET',
     url: '/traces/:trace_id',
@@ -47,7 +48,7 @@ export function traceByIdRoute(app: App, { db }: RouteContext): void {
         // These have formats of their own, which the schema of 200 does not describe.
         return reply.header('content-type', 'application/json; charset=utf-8').serializer((value: unknown) => JSON.stringify(value)).send(body);
       }
-      const candidates = await candidatesOf(db, spans.filter((span) => span.parent_span_id === null).map((span) => span.span_id));
+      const candidates = await candidatesOf(db, warehouse, spans.filter((span) => span.parent_span_id === null));
       const answer: Trace = {
         ...traceSummary(trace),
         requested_trace_id: request.params.trace_id.toLowerCase(),
