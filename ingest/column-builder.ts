@@ -2,6 +2,7 @@
 import type { ColumnData, Validity } from './batch.ts';
 
 const FIRST_CAPACITY = 256;
+const FEW_VALUES = 4;
 
 /** Bit set = present. All ones from the start, so that only nulls cost something. */
 class ValidityBits {
@@ -150,10 +151,19 @@ export class DictBuilder implements ColumnBuilder {
   #dictionary: string[] = [];
 
   set(row: number, value: string): void {
+    const dictionary = this.#dictionary;
+    // Most columns have a handful of values: looking through them costs less than a hash.
+    const few = dictionary.length < FEW_VALUES ? dictionary.length : FEW_VALUES;
+    for (let index = 0; index < few; index += 1) {
+      if (dictionary[index] === value) {
+        this.#indices[row] = index;
+        return;
+      }
+    }
     let index = this.#index_of.get(value);
     if (index === undefined) {
-      index = this.#dictionary.length;
-      this.#dictionary.push(value);
+      index = dictionary.length;
+      dictionary.push(value);
       this.#index_of.set(value, index);
     }
     this.#indices[row] = index;

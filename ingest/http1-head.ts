@@ -35,13 +35,15 @@ function knownMethod(bytes: Uint8Array, from: number, to: number): string | null
   return null;
 }
 
+const { latin1Slice } = Buffer.prototype as unknown as { latin1Slice(this: Uint8Array, from: number, to: number): string };
+
+/** As text that is sure to be printable ASCII. */
 function text(bytes: Uint8Array, from: number, to: number): string {
-  let result = '';
   for (let at = from; at < to; at += 1) {
     const byte = bytes[at] as number;
-    result += byte < 0x20 || byte > 0x7e ? '?' : String.fromCharCode(byte);
+    if (byte < 0x20 || byte > 0x7e) return latin1Slice.call(bytes, from, to).replace(/[^ -~]/g, '?');
   }
-  return result;
+  return latin1Slice.call(bytes, from, to);
 }
 
 /** How far `bytes[from, to)` begins 'HTTP/1.'; -1 = it does not. */
@@ -221,7 +223,16 @@ export class Http1Head {
   }
 
   #contentLength(bytes: Uint8Array, from: number, end: number): void {
-    const value = this.#value(bytes, from, end);
-    if (/^\d{1,15}$/.test(value) && this.content_length < 0) this.content_length = Number(value);
+    let at = from;
+    while (at < end && (bytes[at] === SPACE || bytes[at] === 9)) at += 1;
+    const first = at;
+    let value = 0;
+    while (at < end && isDigit(bytes[at] as number)) {
+      value = value * 10 + (bytes[at] as number) - 0x30;
+      at += 1;
+    }
+    const digits = at - first;
+    while (at < end && (bytes[at] === SPACE || bytes[at] === 9)) at += 1;
+    if (at === end && digits > 0 && digits <= 15 && this.content_length < 0) this.content_length = value;
   }
 }

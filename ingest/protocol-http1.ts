@@ -53,7 +53,7 @@ export class Http1 implements Protocol {
       case START:
         return this.#start(socket, side, event, at);
       case HEAD:
-        return this.#moreHead(socket, side, event, at);
+        return this.#moreHead(socket, side, event, at, PREFIX);
       case LENGTH:
         return this.#length(socket, side, event, at);
       case CHUNKS:
@@ -95,7 +95,7 @@ export class Http1 implements Protocol {
     this.#beginMessage(socket, side, event, at);
     side.state = HEAD;
     side.head_length = 0;
-    return this.#moreHead(socket, side, event, at);
+    return this.#moreHead(socket, side, event, at, line);
   }
 
   /** Is it what this direction carries? Settles who sends requests when that was open. */
@@ -130,7 +130,7 @@ export class Http1 implements Protocol {
     else if (side.state === HEAD_CUT || side.state === CHUNKS_LOST || side.state === UNTIL_CLOSE) this.#breakOff(socket, side, 'next', event);
   }
 
-  #moreHead(socket: SocketState, side: Side, event: SocketEvent, at: number): number {
+  #moreHead(socket: SocketState, side: Side, event: SocketEvent, at: number, known: StartLine): number {
     const message = side.message;
     if (message === null) return this.#desync(side, event);
     const { bytes, origin } = event;
@@ -138,8 +138,8 @@ export class Http1 implements Protocol {
     const to = origin + Math.max(at, event.captured_end);
     if (side.head_length === 0) {
       const end = this.#head.parse(bytes, from, to, this.#keep_query);
-      if (end >= 0) return this.#headRead(socket, side, event, message, bytes, from, end, at + end - from);
-      const line = classify(bytes, from, to);
+      if (end >= 0) return this.#headRead(socket, side, event, message, known >= REQUEST ? known : classify(bytes, from, end), bytes, at + end - from);
+      const line = known >= REQUEST ? known : classify(bytes, from, to);
       if (!this.#fits(socket, side, line)) return this.#notHttp(socket, side, event, at);
       if (line >= REQUEST) socket.decided = true;
       message.extend(event, event.end);
@@ -164,7 +164,7 @@ export class Http1 implements Protocol {
     if (line >= REQUEST) socket.decided = true;
     if (end >= 0) {
       this.#head.parse(head, 0, end, this.#keep_query);
-      return this.#headRead(socket, side, event, message, head, 0, end, at + end - before);
+      return this.#headRead(socket, side, event, message, classify(head, 0, end), head, at + end - before);
     }
     message.extend(event, event.end);
     if (event.captured_end < event.end || side.head_length >= MOST_HEAD_BYTES) {
@@ -205,11 +205,10 @@ export class Http1 implements Protocol {
     }
   }
 
-  /** The head is whole: bytes[from, end), which ends at stream offset `at`. */
-  #headRead(socket: SocketState, side: Side, event: SocketEvent, message: OpenMessage, bytes: Uint8Array, from: number, end: number, at: number): number {
+  /** The head is whole and parsed from these bytes; it ends at stream offset `at`. */
+  #headRead(socket: SocketState, side: Side, event: SocketEvent, message: OpenMessage, line: StartLine, bytes: Uint8Array, at: number): number {
     side.head_length = 0;
     if (side.head !== null && side.head.length > 4096) side.head = null;
-    const line = classify(bytes, from, end);
     if ((line !== REQUEST && line !== RESPONSE) || !this.#fits(socket, side, line)) return this.#notHttp(socket, side, event, at);
     if ((line === RESPONSE) !== (message.kind === 'response')) return this.#notHttp(socket, side, event, at);
     socket.decided = true;
