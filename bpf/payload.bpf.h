@@ -38,15 +38,18 @@ static __always_inline void take_msghdr(struct call *call, u64 address)
 }
 
 /* What the current task is doing to a socket. splice names two descriptors: the socket is the third argument when written to. */
-static __always_inline void read_call(struct task_struct *task, bool writing, struct call *call)
+__noinline int read_call(struct call *call, u32 writing)
 {
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
 	int nr = TH_SYSCALL_NR(regs);
 
+	if (!call)
+		return 0;
 	call->syscall = -1;
 	call->fd = -1;
 	if (is_compat(task) || nr < 0)
-		return;
+		return 0;
 	call->syscall = nr;
 	switch (nr) {
 	case TH_NR_read:
@@ -91,6 +94,7 @@ static __always_inline void read_call(struct task_struct *task, bool writing, st
 			call->base = one.base;
 		call->iov_count = 0;
 	}
+	return 0;
 }
 
 /* The first `want` bytes of the call, from up to four segments. The record has room for twice `most`, which is what lets the
@@ -129,9 +133,12 @@ static __always_inline u64 read_last(u64 end, u64 length)
 }
 
 /* The last bytes of a call, last byte highest: they tell where a chunked body or a pipelined request ends. */
-static __always_inline u32 read_tail(const struct call *call, u64 bytes, u64 *tail)
+__noinline int read_tail(const struct call *call, u64 bytes, u64 *tail)
 {
 	u64 before = 0, previous_end = 0, previous_length = 0;
+
+	if (!call || !tail)
+		return 0;
 
 	*tail = 0;
 	if (call->base) {
@@ -139,7 +146,8 @@ static __always_inline u32 read_tail(const struct call *call, u64 bytes, u64 *ta
 		*tail = read_last(call->base + bytes, length);
 		return length;
 	}
-	for (int i = 0; i < 16; i++) {
+#pragma unroll
+	for (int i = 0; i < 8; i++) {
 		struct th_iovec part = {};
 		if (i >= call->iov_count)
 			return 0;

@@ -5,7 +5,7 @@
 
 #include "common.bpf.h"
 
-static __noinline int count_loss(u32 cause)
+__noinline int count_loss(u32 cause)
 {
 	struct th_loss_slot *slot = bpf_map_lookup_elem(&losses, &cause);
 	u64 now = bpf_ktime_get_ns();

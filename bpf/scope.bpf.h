@@ -25,18 +25,18 @@ static __always_inline bool netns_wanted(u32 inum)
 	return live.scope_netns && bpf_map_lookup_elem(&scope_netns, &inum);
 }
 
-static __always_inline bool cgroup_wanted(struct task_struct *task)
+/* The group and its ancestors, up to 12 levels. */
+static __noinline bool cgroup_wanted(struct task_struct *task)
 {
 	struct cgroup *group = BPF_CORE_READ(task, cgroups, dfl_cgrp);
 
-	for (int level = 0; level < 24; level++) {
-		if (!group)
-			break;
+#pragma unroll
+	for (int level = 0; level < 12; level++) {
 		u64 id = BPF_CORE_READ(group, kn, id);
 		if (bpf_map_lookup_elem(&scope_cgroups, &id))
 			return true;
 		struct cgroup_subsys_state *parent = BPF_CORE_READ(group, self.parent);
-		group = parent ? BPF_CORE_READ(parent, cgroup) : NULL;
+		group = BPF_CORE_READ(parent, cgroup);
 	}
 	return false;
 }

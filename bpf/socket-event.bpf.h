@@ -34,7 +34,7 @@ static __always_inline void shot_by(struct shot *shot, struct task_struct *task,
 
 /* The time is taken after the space: whatever has no space yet at time t will carry a later time, so the loader's watermark
  * needs no margin. */
-static __noinline int fill_event(struct ring_socket_event *record, const struct shot *shot, const struct sock_state *state, u32 payload)
+__noinline int fill_event(struct ring_socket_event *record, const struct shot *shot, const struct sock_state *state, u32 payload)
 {
 	struct th_socket_event *event = &record->event;
 
@@ -128,7 +128,7 @@ static __always_inline bool send_plain(const struct shot *shot, const struct soc
 	})
 
 /* Ring space is reserved in classes, as its size must be a constant; the loader trims. */
-static __noinline int send_event(struct shot *shot, const struct sock_state *state, const struct call *call, u32 want)
+__noinline int send_event(struct shot *shot, const struct sock_state *state, const struct call *call, u32 want)
 {
 	bool sent = false;
 

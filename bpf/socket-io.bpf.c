@@ -127,7 +127,7 @@ static __always_inline int socket_io(struct sock *sk, const bool direct, const b
 		call.fd = -1;
 		shot.flags |= TH_FLAG_NO_THREAD | (task->flags & PF_IO_WORKER ? TH_FLAG_IO_URING : 0);
 	} else {
-		read_call(task, writing, &call);
+		read_call(&call, writing);
 		if (call.syscall == TH_NR_io_uring_enter)
 			shot.flags |= TH_FLAG_IO_URING;
 	}

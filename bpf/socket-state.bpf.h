@@ -154,18 +154,19 @@ static __noinline int learn_tcp(struct sock *sk, struct sock_state *state, u8 tc
 
 	if (!state)
 		return 0;
-	for (int round = 0; round < 4; round++) {
-		acked = BPF_CORE_READ(tp, bytes_acked);
-		una = BPF_CORE_READ(tp, snd_una);
-		if (acked == BPF_CORE_READ(tp, bytes_acked) && una == BPF_CORE_READ(tp, snd_una))
-			break;
-	}
-	for (int round = 0; round < 4; round++) {
-		received = BPF_CORE_READ(tp, bytes_received);
-		next = BPF_CORE_READ(tp, rcv_nxt);
-		if (received == BPF_CORE_READ(tp, bytes_received) && next == BPF_CORE_READ(tp, rcv_nxt))
-			break;
-	}
+	/* Unrolled: kernels before 6.2 take a loop only in the shape that the compiler does not always give it. */
+#pragma unroll
+	for (int round = 0; round < 3; round++)
+		if (round == 0 || acked != BPF_CORE_READ(tp, bytes_acked) || una != BPF_CORE_READ(tp, snd_una)) {
+			acked = BPF_CORE_READ(tp, bytes_acked);
+			una = BPF_CORE_READ(tp, snd_una);
+		}
+#pragma unroll
+	for (int round = 0; round < 3; round++)
+		if (round == 0 || received != BPF_CORE_READ(tp, bytes_received) || next != BPF_CORE_READ(tp, rcv_nxt)) {
+			received = BPF_CORE_READ(tp, bytes_received);
+			next = BPF_CORE_READ(tp, rcv_nxt);
+		}
 	if (!acked && !received && !state->role)
 		if (tcp_state == TCP_CLOSE || tcp_state == TCP_SYN_SENT)
 			return 0; /* never connected */

@@ -3,6 +3,7 @@
  *   load calls            every way to write and read, over TCP (IPv4, IPv6) and Unix sockets
  *   load flood N          N questions and answers over one connection, four calls each; waits for a line on stdin before and after
  *   load hold             opens a connection, waits for a line, exchanges over it, waits for another
+ *   load crowd            200 threads blocked in a read at once
  *   load reset            a connection whose accepting end resets it
  *   load serve PORT / load ask PORT    one exchange between two processes
  */
@@ -423,6 +424,34 @@ static void threads(void)
 	printf("child %d\n", child);
 }
 
+static void *read_one(void *argument)
+{
+	char byte;
+
+	CHECK(read(*(int *)argument, &byte, 1));
+	return NULL;
+}
+
+/* As many readers as there are threads, all of them blocked before the first byte comes. */
+static void crowd(void)
+{
+	enum { CROWD = 200 };
+	static struct pair pairs[CROWD];
+	static pthread_t threads[CROWD];
+
+	for (int i = 0; i < CROWD; i++)
+		pairs[i] = connect_pair(AF_INET);
+	for (int i = 0; i < CROWD; i++)
+		if (pthread_create(&threads[i], NULL, read_one, &pairs[i].server))
+			exit(1);
+	sleep(1);
+	for (int i = 0; i < CROWD; i++)
+		CHECK(write(pairs[i].client, "x", 1));
+	for (int i = 0; i < CROWD; i++)
+		pthread_join(threads[i], NULL);
+	printf("crowd %d %d\n", CROWD, getpid());
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -435,6 +464,8 @@ int main(int argc, char **argv)
 		hold();
 	else if (!strcmp(what, "reset"))
 		reset();
+	else if (!strcmp(what, "crowd"))
+		crowd();
 	else if (!strcmp(what, "threads"))
 		threads();
 	else if (!strcmp(what, "serve"))

@@ -1,7 +1,8 @@
 // Connections that are older than the collector, that are refused, or that are reset; and both ends in two processes.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { LoadProgram } from './load-program.ts';
-import { LoaderRun, hasFlag, type SocketEvent } from './loader-run.ts';
+import { hasFlag, type SocketEvent } from './frame-log.ts';
+import { LoaderRun } from './loader-run.ts';
 import { build } from './built.ts';
 import { makeNetwork, type Network } from './network.ts';
 

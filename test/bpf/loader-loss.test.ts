@@ -1,7 +1,8 @@
 // Nothing is lost without being counted: what was seen and what was lost is what the caller itself counted.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { LoadProgram } from './load-program.ts';
-import { LoaderRun, hasFlag } from './loader-run.ts';
+import { hasFlag } from './frame-log.ts';
+import { LoaderRun } from './loader-run.ts';
 import { build } from './built.ts';
 import { makeNetwork, type Network } from './network.ts';
 

@@ -101,10 +101,12 @@ describe('scope', () => {
     mkdirSync(`${mount}/${name}/below`, { recursive: true });
     try {
       const run = await LoaderRun.start('--scope', `cgroup:${name}`);
-      const member = spawn('bash', ['-c', `echo $$ > ${mount}/${name}/below/cgroup.procs && ip netns exec ${outside.name} ${LOAD} reset`], { stdio: ['ignore', 'ignore', 'inherit'] });
-      await once(member, 'exit');
+      const member = spawn('bash', ['-c', `echo $$ > ${mount}/${name}/below/cgroup.procs && ip netns exec ${outside.name} ${LOAD} reset; read`], { stdio: ['pipe', 'ignore', 'inherit'] });
+      await run.until(() => run.of('close').length >= 3, 'the end of the connections');
       await new LoadProgram(outside.name, 'reset').end();
       await run.settled();
+      member.stdin.end();
+      await once(member, 'exit');
       await run.stop();
       const groups = new Set(run.events.map((event) => event.cgroup_id).filter((id) => id !== 0n));
       expect(groups.size).toBe(1);
