@@ -97,6 +97,9 @@ export class Collector {
   }
 
   static start(options: CaptureOptions, handlers: CollectorHandlers, exclude_pids: readonly number[] = [process.pid]): Collector {
+    if (process.getuid?.() !== 0) {
+      throw new TracehouseError('not-root', 'tracing the kernel needs root', { mend: 'run it with sudo; `tracehouse serve`, `replay` and `sql` work without' });
+    }
     return new Collector(options, handlers, exclude_pids);
   }
 
