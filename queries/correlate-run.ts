@@ -30,17 +30,18 @@ export async function storeFinished(connection: DuckDBConnection, alias: string)
     FROM finished`);
   await connection.run(`INSERT INTO ${alias}.spans
     SELECT printf('%016x%016x', f.trace_hi, f.trace_lo), f.trace_hi, f.trace_lo, f.span_id, f.parent_span_id, f.peer_span_id, f.is_server,
-      f.call_ns, f.end_ns, f.node, f.process_id, f.pid, f.first_tid, f.first_thread_id, f.comm,
-      p.service_name, f.socket_id, f.fd, f.local_ip, f.local_port, f.remote_ip, f.remote_port,
-      f.protocol, f.method, f.path, url_template(f.path), f.answer_status, f.host, f.http_version,
+      f.call_ns, f.end_ns, f.node, f.process_id, m.pid, m.first_tid, f.first_thread_id, m.comm,
+      p.service_name, f.socket_id, m.fd, m.local_ip, m.local_port, m.remote_ip, m.remote_port,
+      f.protocol, m.method, m.path, url_template(m.path), f.answer_status, m.host, m.http_version,
       f.end_offset - f.stream_offset, f.answer_bytes, f.connect_ts_ns, coalesce(f.answer_errno, f.errno), coalesce(f.answer_end_reason, f.end_reason), f.answered,
       peer.span_id IS NOT NULL, coalesce(k.total, 0),
       CASE WHEN f.parent_span_id IS NULL THEN NULL WHEN f.is_server THEN 'connection' ELSE 'thread' END,
       CASE WHEN f.parent_span_id IS NULL THEN NULL ELSE 1.0 END, ${RULE_VERSION},
       f.complete AND coalesce(f.answer_complete, f.kind = 'connect' OR f.close_ns IS NOT NULL) AND l.span_id IS NULL
     FROM finished f
+    JOIN messages m ON m.run_id = f.run_id AND m.socket_id = f.socket_id AND m.kind = f.kind AND m.exchange_no = f.exchange_no AND m.apply_no = f.apply_no AND m.partial = f.partial
     LEFT JOIN processes p ON p.process_id = f.process_id
-    LEFT JOIN (SELECT DISTINCT span_id FROM (SELECT span_id FROM exchanges UNION ALL SELECT span_id FROM decided)) peer ON peer.span_id = f.peer_span_id
+    LEFT JOIN (SELECT span_id FROM exchanges UNION SELECT span_id FROM decided) peer ON peer.span_id = f.peer_span_id
     LEFT JOIN (SELECT span_id, max(total) AS total FROM claims GROUP BY span_id) k ON k.span_id = f.span_id
     LEFT JOIN (SELECT DISTINCT x.span_id FROM finished x JOIN losses y ON y.node = x.node AND y.from_ns <= x.end_ns AND y.to_ns >= x.call_ns) l ON l.span_id = f.span_id`);
   await connection.run(`INSERT INTO ${alias}.span_links

@@ -30,6 +30,10 @@ const RESTART_NS = 60_000_000_000n;
 const LATE_EVERY_MS = 5000;
 const NEVER = 9_000_000_000_000_000_000n;
 
+/** What correlation needs of a message. */
+export const MESSAGE_COLUMNS =
+  'node, run_id, apply_no, ts_ns, end_ts_ns, socket_id, conn_id, process_id, pid, role, kind, protocol, exchange_no, stream_offset, end_offset, first_thread_id, first_tid, comm, fd, local_ip, local_port, remote_ip, remote_port, connect_ts_ns, connect_thread_id, method, path, status, host, http_version, errno, end_reason, complete, partial';
+
 const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
 
 export class Correlator {
@@ -82,7 +86,7 @@ export class Correlator {
     this.#cut = cut_ns;
     this.#read_to = apply_no;
     const from = cut_ns - RESTART_NS;
-    await connection.run(`CREATE OR REPLACE TEMP TABLE messages AS SELECT * FROM memory.stored.messages WHERE ts_ns >= ${from} AND apply_no <= ${apply_no}`);
+    await connection.run(`CREATE OR REPLACE TEMP TABLE messages AS SELECT ${MESSAGE_COLUMNS} FROM memory.stored.messages WHERE ts_ns >= ${from} AND apply_no <= ${apply_no}`);
     await connection.run(`CREATE OR REPLACE TEMP TABLE closes AS SELECT run_id, socket_id, min(ts_ns) AS close_ns FROM memory.stored.socket_events
       WHERE ts_ns >= ${from} AND (op = 'close' OR new_state = 7) AND ${apply_no} > 0 GROUP BY ALL`);
     await connection.run('CREATE OR REPLACE TEMP TABLE processes AS SELECT process_id, max_by(service_name, ts_ns) AS service_name FROM memory.stored.processes GROUP BY process_id');
@@ -122,7 +126,7 @@ export class Correlator {
   /** Adds what landed in (from, to] to the working set; the number of messages. */
   async #takeNew(connection: DuckDBConnection, from: bigint, to: bigint): Promise<number> {
     const warehouse = this.#warehouse;
-    await connection.run(`INSERT INTO messages BY NAME SELECT * FROM ${warehouse.storedSince('messages', from)} m WHERE m.apply_no > ${from} AND m.apply_no <= ${to}`);
+    await connection.run(`INSERT INTO messages BY NAME SELECT ${MESSAGE_COLUMNS} FROM ${warehouse.storedSince('messages', from)} m WHERE m.apply_no > ${from} AND m.apply_no <= ${to}`);
     const [count] = (await connection.runAndReadAll(`SELECT count(*) FROM messages WHERE apply_no > ${from}`)).getRows()[0] as [bigint];
     const since = this.#cut - KEEP_NS;
     await connection.run(`CREATE OR REPLACE TEMP TABLE closes AS SELECT run_id, socket_id, min(close_ns) AS close_ns FROM (

@@ -5,20 +5,38 @@
 -- Local to a node.
 
 -- @name current_messages
--- The finished row of a message replaces the partial ones that stood for it while it was open.
-SELECT m.*
+-- The finished row of a message replaces the partial ones that stood for it while it was open; of those, the newest counts.
+-- Only what the steps need: the texts are joined again when a span is stored.
+SELECT
+  m.run_id AS run_id, m.socket_id AS socket_id, m.kind AS kind, m.role AS role, m.exchange_no AS exchange_no, m.apply_no AS apply_no,
+  m.partial AS partial, m.node AS node, m.process_id AS process_id, m.conn_id AS conn_id, m.protocol AS protocol, m.ts_ns AS ts_ns,
+  m.end_ts_ns AS end_ts_ns, m.stream_offset AS stream_offset, m.end_offset AS end_offset, m.first_thread_id AS first_thread_id, m.connect_ts_ns AS connect_ts_ns, m.connect_thread_id AS connect_thread_id,
+  m.status AS status, m.errno AS errno, m.end_reason AS end_reason, m.complete AS complete
+FROM messages m
+WHERE NOT m.partial
+UNION ALL
+SELECT
+  m.run_id AS run_id, m.socket_id AS socket_id, m.kind AS kind, m.role AS role, m.exchange_no AS exchange_no, m.apply_no AS apply_no,
+  m.partial AS partial, m.node AS node, m.process_id AS process_id, m.conn_id AS conn_id, m.protocol AS protocol, m.ts_ns AS ts_ns,
+  m.end_ts_ns AS end_ts_ns, m.stream_offset AS stream_offset, m.end_offset AS end_offset, m.first_thread_id AS first_thread_id, m.connect_ts_ns AS connect_ts_ns, m.connect_thread_id AS connect_thread_id,
+  m.status AS status, m.errno AS errno, m.end_reason AS end_reason, m.complete AS complete
 FROM messages m
 JOIN (
-  SELECT b.run_id AS run_id, b.socket_id AS socket_id, b.kind AS kind, b.exchange_no AS exchange_no, max(b.apply_no * 2 + CASE WHEN b.partial THEN 0 ELSE 1 END) AS newest
+  SELECT b.run_id AS run_id, b.socket_id AS socket_id, b.kind AS kind, b.exchange_no AS exchange_no, max(b.apply_no) AS newest
   FROM messages b
+  WHERE b.partial
   GROUP BY b.run_id, b.socket_id, b.kind, b.exchange_no
-) n ON n.run_id = m.run_id AND n.socket_id = m.socket_id AND n.kind = m.kind AND n.exchange_no = m.exchange_no
-   AND n.newest = m.apply_no * 2 + CASE WHEN m.partial THEN 0 ELSE 1 END
+) n ON n.run_id = m.run_id AND n.socket_id = m.socket_id AND n.kind = m.kind AND n.exchange_no = m.exchange_no AND n.newest = m.apply_no
+LEFT JOIN messages f ON f.run_id = m.run_id AND f.socket_id = m.socket_id AND f.kind = m.kind AND f.exchange_no = m.exchange_no AND NOT f.partial
+WHERE m.partial AND f.socket_id IS NULL
 
 -- @name pairs
 -- span_id is arithmetic on (connection, position of the request's first byte, kind): either end computes the other's.
 SELECT
-  q.*,
+  q.run_id AS run_id, q.socket_id AS socket_id, q.kind AS kind, q.role AS role, q.exchange_no AS exchange_no, q.apply_no AS apply_no,
+  q.partial AS partial, q.node AS node, q.process_id AS process_id, q.conn_id AS conn_id, q.protocol AS protocol, q.ts_ns AS ts_ns,
+  q.end_ts_ns AS end_ts_ns, q.stream_offset AS stream_offset, q.end_offset AS end_offset, q.first_thread_id AS first_thread_id, q.connect_ts_ns AS connect_ts_ns, q.connect_thread_id AS connect_thread_id,
+  q.status AS status, q.errno AS errno, q.end_reason AS end_reason, q.complete AS complete,
   q.role = 'server' AS is_server,
   (((coalesce(q.conn_id, q.socket_id) % 2147483629) * 1103515245 + (q.stream_offset % 1000000007) * 69069 + CASE WHEN q.role = 'server' THEN 7919 ELSE 104729 END) % 2147483647) * 4294967296
     + ((coalesce(q.conn_id, q.socket_id) % 4294967291) * 1073741789 + (q.stream_offset % 2147483629) * 1073741827 + CASE WHEN q.role = 'server' THEN 1299709 ELSE 15485863 END) % 4294967291 AS span_id,
