@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <fcntl.h>
+#include "return-probe.h"
 #include "scope.h"
 
 /* The BPF object is part of this file, so that one file is all there is to install. */
@@ -240,8 +241,10 @@ static int attach(const struct hook *hook, struct bpf_program *program, struct b
 {
 	switch (hook->how) {
 	case 'k':
+		*link = bpf_program__attach_kprobe(program, false, hook->on);
+		break;
 	case 'r':
-		*link = bpf_program__attach_kprobe(program, hook->how == 'r', hook->on);
+		*link = return_probe_attach(program, hook->on);
 		break;
 	case 's':
 		*link = bpf_program__attach_tracepoint(program, "syscalls", hook->on);
@@ -260,6 +263,7 @@ static void detach_all(void)
 		bpf_link__destroy(links[i]);
 		links[i] = NULL;
 	}
+	return_probe_close();
 }
 
 /* One try with one kind of hooks. Returns 0, or a negative errno. */
@@ -387,6 +391,8 @@ bool hooks_open(struct hooks *hooks, const char *kind, size_t ring_bytes, const 
 		return false;
 	}
 	home = find_tracefs();
+	if (trace_folder)
+		return_probe_open(trace_folder);
 	settings.preempt_delta = preempt_delta();
 	for (int bare = 0; bare < 2 && !hooks->object; bare++)
 		for (size_t i = 0; i < 3 && !hooks->object; i++) {
@@ -418,7 +424,7 @@ bool hooks_open(struct hooks *hooks, const char *kind, size_t ring_bytes, const 
 
 unsigned long long hooks_missed(const struct hooks *hooks)
 {
-	unsigned long long missed = 0;
+	unsigned long long missed = return_probe_missed();
 	struct bpf_program *program;
 
 	bpf_object__for_each_program(program, hooks->object) {
