@@ -9,7 +9,7 @@ import type { Batch, TableData } from './batch.ts';
 import { FrameDecoder } from './frame-decoder.ts';
 import { MessageTable } from './message-rows.ts';
 import { ProcessTable } from './process-rows.ts';
-import { readRecord, utf8 } from './record-fields.ts';
+import { readRecord } from './record-fields.ts';
 import type { RecordValues } from './record-fields.ts';
 import { Redactor } from './redaction.ts';
 import { SocketEventTable } from './socket-event-rows.ts';
@@ -80,7 +80,7 @@ export class BatchAssembler {
   readonly #clocks = new TableBuilder('clocks');
   readonly #stacks = new TableBuilder('stacks');
   readonly #tracker: SocketTracker;
-  readonly #redact: ((data: Uint8Array, start: number) => void) | null;
+  readonly #redact: ((data: Uint8Array, start: number, end: number) => void) | null;
   readonly #redactor: Redactor;
   #run: RecordValues<'hello'> | null = null;
   /** What this batch's times are derived from. */
@@ -102,10 +102,11 @@ export class BatchAssembler {
     this.#options = options;
     this.#last_cut_ms = options.now_ms;
     this.#redactor = new Redactor({ keep_query: options.keep_query });
-    this.#redact = options.keep_payload ? (data, start) => this.#redactor.apply(data, start) : null;
+    this.#redact = options.keep_payload ? (data, start, end) => this.#redactor.apply(data, start, end) : null;
     this.#tracker = new SocketTracker({
       rows: this.#messages,
       keep_query: options.keep_query,
+      note_begins: options.keep_payload,
       on_event: (event, socket, side) => this.#onEvent(event, socket, side),
       on_follow: (socket) => options.on_follow?.((BigInt(socket.high >>> 0) << 32n) | BigInt(socket.low >>> 0)),
       ...(options.most_sockets === undefined ? {} : { most_sockets: options.most_sockets }),
@@ -169,7 +170,9 @@ export class BatchAssembler {
 
   #onEvent(event: SocketEvent, socket: SocketState, side: Side | null): void {
     if (this.#redact !== null) this.#redactor.prepare(event, socket, side);
-    if (!this.#events.append(event, this.#redact)) {
+    const appended = this.#events.append(event, this.#redact);
+    if (this.#redact !== null) this.#redactor.done();
+    if (!appended) {
       this.#countUndecodable();
       return;
     }

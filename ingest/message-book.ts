@@ -13,6 +13,8 @@ export interface BookOptions {
   readonly rows: MessageRows;
   /** The loader should capture every event of this socket. */
   readonly on_follow: (socket: SocketState) => void;
+  /** Leave where messages begin in side.begins: somebody takes them out after each event. */
+  readonly note_begins: boolean;
 }
 
 /** Requests that may wait for their responses on one connection. */
@@ -92,6 +94,7 @@ export class MessageBook {
     const message = this.#spare.pop() ?? new OpenMessage();
     message.begin(event, kind, side.direction, exchange, at);
     side.message = message;
+    if (this.#options.note_begins) side.begins.push(at);
     message.index = this.#open.length;
     message.socket = socket;
     this.#open.push(message);

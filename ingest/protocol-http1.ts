@@ -393,6 +393,7 @@ export class Http1 implements Protocol {
       }
     }
     socket.may_turn_http ||= may_turn_http;
+    socket.decided_opaque = !socket.may_turn_http;
     socket.protocol = this.#opaque;
     return at;
   }
@@ -405,6 +406,7 @@ export class Http1 implements Protocol {
     }
     socket.waiting.length = 0;
     socket.may_turn_http = false;
+    socket.decided_opaque = true;
     socket.protocol = this.#opaque;
   }
 

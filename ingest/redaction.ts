@@ -1,11 +1,116 @@
-// Secrets in payload that is kept: values of Cookie, Set-Cookie and (Proxy-)Authorization, and query strings.
+// Secrets in payload that is kept: values of Cookie, Set-Cookie and (Proxy-)Authorization, and query strings. It reads lines
+// and knows no protocol, so that what the parsers do not understand is blanked as well. Where bytes before a payload were not
+// captured, it blanks up to the end of the line: they may have begun a secret.
+import { LIKELY_REQUEST, classify } from './http1-head.ts';
 import type { SocketEvent } from './socket-event.ts';
 import type { Side, SocketState } from './socket-state.ts';
 
+// Where the redactor stands in a direction (side.redaction).
+const LINE_START = 0;
+const NAME = 1;
+const PASS = 2;
+const BLANK_LINE = 3;
+/** The line before held a secret: folded, it goes on. */
+const AFTER_BLANK = 4;
+/** What follows the first word of a line: a request's target, if it is one. */
+const TARGET = 5;
+const QUERY = 6;
+/** Value of a field that holds a URL. */
+const URL_VALUE = 7;
+
+const SECRET_FIELDS = new Set(['cookie', 'cookie2', 'set-cookie', 'set-cookie2', 'authorization', 'proxy-authorization']);
+const URL_FIELDS = new Set(['referer', 'location', 'content-location', 'origin', 'link', 'refresh']);
+const LONGEST_NAME = 32;
+
+const LF = 10;
+const CR = 13;
+const SPACE = 0x20;
+const TAB = 9;
+const COLON = 0x3a;
+const QUESTION = 0x3f;
+const STAR = 0x2a;
+
 export class Redactor {
-  constructor(_options: { readonly keep_query: boolean }) {}
-  prepare(_event: SocketEvent, _socket: SocketState, _side: Side | null): void {}
-  apply(data: Uint8Array, start: number): void {
-    data.fill(0x2a, start);
+  readonly #keep_query: boolean;
+  #event: SocketEvent | null = null;
+  #side: Side | null = null;
+  #at_start = LINE_START;
+
+  constructor(options: { readonly keep_query: boolean }) {
+    this.#keep_query = options.keep_query;
+  }
+
+  /** Before each event's apply, in the order of the stream. */
+  prepare(event: SocketEvent, socket: SocketState, side: Side | null): void {
+    this.#event = event;
+    this.#side = side;
+    const { bytes, origin, offset, captured_end } = event;
+    const line = captured_end > offset ? classify(bytes, origin + offset, origin + captured_end) : 0;
+    if (side !== null && (side.redacted_to === offset || (side.redacted_to < 0 && offset === 0))) {
+      this.#at_start = side.redaction === PASS && line >= LIKELY_REQUEST ? LINE_START : side.redaction;
+    } else if (line >= LIKELY_REQUEST) this.#at_start = LINE_START;
+    else this.#at_start = side !== null && socket.decided_opaque ? PASS : BLANK_LINE;
+  }
+
+  /** data[start, end) is the payload of the event prepared. */
+  apply(data: Uint8Array, start: number, end: number): void {
+    const side = this.#side;
+    let state = this.#at_start;
+    let name = side?.redaction_name ?? '';
+    const begins = side?.begins ?? [];
+    const base = this.#event?.offset ?? 0;
+    let next_begin = 0;
+    for (let at = start; at < end; at += 1) {
+      while (next_begin < begins.length && (begins[next_begin] as number) <= base + at - start) {
+        if (begins[next_begin] === base + at - start) state = LINE_START;
+        next_begin += 1;
+      }
+      const byte = data[at] as number;
+      if (byte === LF) {
+        state = state === BLANK_LINE ? AFTER_BLANK : LINE_START;
+        continue;
+      }
+      if (byte === CR) continue;
+      if (state === AFTER_BLANK) state = byte === SPACE || byte === TAB ? BLANK_LINE : LINE_START;
+      if (state === LINE_START) {
+        state = NAME;
+        name = '';
+      }
+      switch (state) {
+        case NAME:
+          if (byte === COLON) {
+            state = SECRET_FIELDS.has(name) ? BLANK_LINE : URL_FIELDS.has(name) && !this.#keep_query ? URL_VALUE : PASS;
+          } else if (byte === SPACE || byte === TAB) {
+            if (!SECRET_FIELDS.has(name)) state = this.#keep_query ? PASS : TARGET;
+          } else {
+            name += String.fromCharCode(byte).toLowerCase();
+            if (name.length > LONGEST_NAME) state = PASS;
+          }
+          break;
+        case BLANK_LINE:
+          if (byte !== SPACE) data[at] = STAR;
+          break;
+        case TARGET:
+        case URL_VALUE:
+          if (byte === QUESTION) state = QUERY;
+          else if (byte === SPACE && state === TARGET) state = PASS;
+          break;
+        case QUERY:
+          if (byte === SPACE) state = PASS;
+          else data[at] = STAR;
+          break;
+      }
+    }
+    if (side === null) return;
+    side.redaction = state;
+    side.redaction_name = name;
+    side.redacted_to = base + end - start;
+  }
+
+  /** After each event. */
+  done(): void {
+    if (this.#side !== null) this.#side.begins.length = 0;
+    this.#side = null;
+    this.#event = null;
   }
 }

@@ -27,7 +27,7 @@ export class SocketEventTable {
   }
 
   /** False when the record's numbers have no meaning: nothing was appended. redact alters payload bytes in place. */
-  append(event: SocketEvent, redact: ((data: Uint8Array, start: number) => void) | null): boolean {
+  append(event: SocketEvent, redact: ((data: Uint8Array, start: number, end: number) => void) | null): boolean {
     const { words: w, base: b, flags } = event;
     const op = OP_NAMES[event.op];
     const layer = LAYER_NAMES[u8(w, b, B.layer)];
@@ -109,8 +109,8 @@ export class SocketEventTable {
     } else {
       const from = event.origin + event.offset;
       c.payload.set(row, event.bytes, from, from + captured);
-      const { data, start } = c.payload.row(row);
-      redact(data, start);
+      const { data, start, end } = c.payload.row(row);
+      redact(data, start, end);
     }
     return true;
   }

@@ -34,6 +34,8 @@ export class Side {
   redaction = 0;
   redaction_name = '';
   redacted_to = -1;
+  /** Stream offsets at which messages began in the event at hand. */
+  readonly begins: number[] = [];
 
   constructor(direction: Direction) {
     this.direction = direction;
@@ -50,6 +52,8 @@ export class SocketState {
   protocol: Protocol;
   /** The protocol is certain. */
   decided = false;
+  /** It is certain, and it is none that we know. */
+  decided_opaque = false;
   /** The stream was not followed from its beginning: a start line may come later. */
   may_turn_http = false;
   conn_low = 0;

@@ -20,6 +20,8 @@ export interface TrackerOptions {
   readonly on_event: (event: SocketEvent, socket: SocketState, side: Side | null) => void;
   readonly on_follow: (socket: SocketState) => void;
   readonly keep_query: boolean;
+  /** See MessageBook. */
+  readonly note_begins: boolean;
   readonly most_sockets?: number;
   /** Events of one socket, and of all, that may wait for earlier ones. */
   readonly most_pending?: number;
@@ -61,7 +63,7 @@ export class SocketTracker {
 
   constructor(options: TrackerOptions) {
     this.#options = options;
-    this.#book = new MessageBook({ rows: options.rows, on_follow: options.on_follow });
+    this.#book = new MessageBook({ rows: options.rows, on_follow: options.on_follow, note_begins: options.note_begins });
     const opaque = new Opaque(this.#book);
     const http = new Http1(this.#book, opaque, { keep_query: options.keep_query });
     opaque.http = http;

@@ -4,10 +4,12 @@ import type { RecordLayout, RecordName } from '../schema/records.ts';
 
 export type Values = Readonly<Record<string, bigint | number | string | Uint8Array | undefined>>;
 
+const PLACED = new Map(Object.entries(RECORDS).map(([name, record]) => [name, placeFields(record.fields)]));
+
 /** One frame; fields that are left out are 0. `payload` follows a socket event, `frames` a stack. */
 export function frame(name: RecordName, values: Values = {}): Buffer {
   const layout: RecordLayout = RECORDS[name];
-  const { placed, size } = placeFields(layout.fields);
+  const { placed, size } = PLACED.get(name) as ReturnType<typeof placeFields>;
   const fixed = Buffer.alloc(size);
   for (const field of placed) {
     const value = values[field.name] ?? 0;

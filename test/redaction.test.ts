@@ -1,0 +1,50 @@
+import { expect, test } from 'vitest';
+import { TestSocket } from './frames.ts';
+import { frames, run } from './run-frames.ts';
+import type { Step } from './run-frames.ts';
+
+const payloads = (steps: readonly Step[], options: ConstructorParameters<typeof TestSocket>[0] = {}, keep_query = false): string[] =>
+  run(frames(new TestSocket({ budget: 4096, ...options }), steps), { keep_payload: true, keep_query }).events.map((row) => String(row['payload'] ?? ''));
+
+const REQUEST = 'GET /a?token=SECRET1 HTTP/1.1\r\nHost: h\r\nCOOKIE: a=SECRET2\r\nauthorization:Bearer SECRET3\r\n SECRET4 folded\r\nReferer: http://x/y?q=SECRET5\r\nX-Plain: shown\r\n\r\n';
+const BLANKED = 'GET /a?************* HTTP/1.1\r\nHost: h\r\nCOOKIE: *********\r\nauthorization:****** *******\r\n ******* ******\r\nReferer: http://x/y?*********\r\nX-Plain: shown\r\n\r\n';
+const RESPONSE = 'HTTP/1.1 302 Found\r\nSet-Cookie: id=SECRET6; Path=/\r\nLocation: /b?SECRET7\r\nContent-Length: 4\r\n\r\nbody';
+const RESPONSE_BLANKED = 'HTTP/1.1 302 Found\r\nSet-Cookie: *********** ******\r\nLocation: /b?*******\r\nContent-Length: 4\r\n\r\nbody';
+
+test('payload is kept with its secrets blanked, nothing else altered', () => {
+  expect(payloads([['accept'], ['<', REQUEST], ['>', RESPONSE]])).toEqual(['', BLANKED, RESPONSE_BLANKED]);
+});
+
+test('wherever the calls split them', () => {
+  const both = REQUEST + REQUEST;
+  for (let cut = 1; cut < both.length; cut += 1) expect(payloads([['accept'], ['<', both.slice(0, cut)], ['<', both.slice(cut)]]).join('')).toBe(BLANKED + BLANKED);
+});
+
+test('a request that follows a body without a line end', () => {
+  const post = 'POST /p HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody';
+  expect(payloads([['accept'], ['<', post + REQUEST], ['>', RESPONSE + RESPONSE]])).toEqual(['', post + BLANKED, RESPONSE_BLANKED + RESPONSE_BLANKED]);
+});
+
+test('after bytes that were not captured, up to the end of the line', () => {
+  const [, first, second] = payloads([['accept'], ['<', `${REQUEST.slice(0, -2)}Cookie: ${'c'.repeat(50)}`], ['<', 'SECRET8\r\nX-Plain: shown\r\n\r\n']], { budget: REQUEST.length + 10 });
+  expect(first).not.toContain('SECRET');
+  expect(second).not.toContain('SECRET');
+  const cut = payloads([['<', 'SECRET9; more=SECRET10\r\nX-Plain: shown\r\n']], { flags: 4, sent: 100, received: 100 });
+  expect(cut).toEqual(['******** *************\r\nX-Plain: shown\r\n']);
+});
+
+test('protocols that nobody understood are read by line as well', () => {
+  expect(payloads([['accept'], ['<', 'hello\r\nAuthorization: Basic SECRET\r\n\r\n']])).toEqual(['', 'hello\r\nAuthorization: ***** ******\r\n\r\n']);
+});
+
+test('query strings stay where they are asked for, cookies do not', () => {
+  const [, kept] = payloads([['accept'], ['<', REQUEST]], {}, true);
+  expect(kept).toContain('/a?token=SECRET1');
+  expect(kept).not.toContain('SECRET2');
+  expect(run(frames(new TestSocket(), [['accept'], ['<', REQUEST]]), { keep_query: true }).messages[0]?.['path']).toBe('/a?token=SECRET1');
+});
+
+test('without being asked for, no payload leaves, and what was captured stays told', () => {
+  const { events } = run(frames(new TestSocket({ budget: 100 }), [['accept'], ['<', REQUEST], ['>', 'HTTP/1.1 204 N\r\n\r\n']]));
+  expect(events.map((row) => [row['payload'], row['payload_truncated'], row['flags']])).toEqual([[null, false, 0], [null, true, 1], [null, false, 0]]);
+});
