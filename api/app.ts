@@ -59,6 +59,8 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
     return sendProblem(request, reply, problem);
   });
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, { status: 404, code: 'not-found', detail: `there is no ${request.method} ${request.url.split('?', 1)[0]}`, mend: 'GET /openapi.json lists what there is' }));
+  // Pages elsewhere may send it without being asked first.
+  app.removeContentTypeParser('text/plain');
   app.addHook('onClose', async () => db.destroy());
 
   const metrics = createMetrics(context);

@@ -120,9 +120,12 @@ class DuckDbKyselyConnection implements DatabaseConnection {
     const bound = hasParams(query.parameters) ? bindParams(query.parameters) : undefined;
     const result = await this.#connection.stream(query.sql, bound?.values, bound?.types);
     const names = result.deduplicatedColumnNames();
+    const was_streaming = result.isStreaming;
     for (let chunk = await result.fetchChunk(); chunk !== null && chunk.rowCount > 0; chunk = await result.fetchChunk()) {
       yield { rows: chunk.getRowObjects(names) as R[] };
     }
+    // The client gives no error for a statement that fails on its way: its result only stops being a stream.
+    if (was_streaming && !result.isStreaming) throw new Error('the statement failed after some of its rows');
   }
 
   close(): void {

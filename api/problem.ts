@@ -64,6 +64,15 @@ export class ProblemError extends TracehouseError {
   }
 }
 
+/** Which parameter or field, and what about it. */
+function describeValidation({ validation, validationContext, message }: Partial<FastifyError>): string {
+  const [first] = validation ?? [];
+  const where = validationContext === 'querystring' ? 'query' : (validationContext ?? 'request');
+  const extra = first?.params['additionalProperty'];
+  if (first?.keyword === 'additionalProperties' && typeof extra === 'string') return `${where}: there is no parameter '${extra}'`;
+  return message ?? 'the request does not match its schema';
+}
+
 export function describeError(error: unknown): ProblemDetails {
   if (error instanceof TracehouseError) {
     const status = STATUS_OF_CODE[error.code];
@@ -71,8 +80,9 @@ export function describeError(error: unknown): ProblemDetails {
       return { status, code: error.code, detail: error.message, ...(error.mend === undefined ? {} : { mend: error.mend }), ...(error instanceof ProblemError ? { more: error.more } : {}) };
     }
   }
-  const { statusCode, code, message, validation } = (error ?? {}) as Partial<FastifyError>;
-  if (validation !== undefined) return { status: 400, code: 'invalid-request', detail: message ?? 'the request does not match its schema' };
+  const fastify_error = (error ?? {}) as Partial<FastifyError>;
+  const { statusCode, code, message } = fastify_error;
+  if (fastify_error.validation !== undefined) return { status: 400, code: 'invalid-request', detail: describeValidation(fastify_error), mend: '/docs describes each parameter' };
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
     return { status: statusCode, code: CODE_OF_FASTIFY[code ?? ''] ?? 'invalid-request', detail: message ?? STATUS_CODES[statusCode] ?? '' };
   }

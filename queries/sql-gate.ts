@@ -177,11 +177,16 @@ async function* readChunks(
   end: () => void,
 ): AsyncGenerator<{ chunk: DuckDBDataChunk; row_count: number }, void> {
   let left = max_rows;
+  const was_streaming = result.isStreaming;
   try {
     for (;;) {
       const chunk = await step(result.fetchChunk());
       deadline.check();
-      if (chunk === null || chunk.rowCount === 0) return;
+      if (chunk === null || chunk.rowCount === 0) {
+        // The client gives no error for a statement that fails on its way: its result only stops being a stream.
+        if (was_streaming && !result.isStreaming) throw new TracehouseError('sql-failed', `the statement failed after ${max_rows - left} rows`, { mend: 'run it with a LIMIT beyond these rows, or aggregated, to see why' });
+        return;
+      }
       const row_count = Math.min(left, chunk.rowCount);
       const more = chunk.rowCount > left;
       left -= row_count;

@@ -46,6 +46,13 @@ test('streams chunk by chunk, and may be left early', async () => {
   expect(await db.selectFrom('calls').select(({ fn }) => fn.countAll<bigint>().as('n')).executeTakeFirst()).toEqual({ n: 10000n });
 });
 
+test('a stream that fails on its way does not pass for a whole one', async () => {
+  const failing = db.selectFrom(sql<{ n: bigint }>`(SELECT CASE WHEN range = 500000 THEN error('late') ELSE range END AS n FROM range(1000000))`.as('late')).select('n').stream();
+  await expect((async () => {
+    for await (const row of failing) expect(row).toHaveProperty('n');
+  })()).rejects.toThrow('failed after some of its rows');
+});
+
 test('a transaction that fails leaves nothing', async () => {
   const failed = db.transaction().execute(async (transaction) => {
     await transaction.insertInto('calls').values({ id: 1n, name: 'a', took: 0 }).execute();

@@ -28,7 +28,7 @@ export function renderTraceTable(traces: readonly TraceSummary[], width: number,
   const widest = (head: string, cells: readonly string[]): number => cells.reduce((most, cell) => Math.max(most, cellsOf(cell)), cellsOf(head));
   const start_cells = widest(start_head, starts);
   const duration_cells = widest('DURATION', durations);
-  const span_cells = widest('SPANS', spans);
+  const span_cells = widest('SPANS ', spans);
   const error_cells = widest('ERR', errors);
   const rest = Math.max(NAME_LEAST, width - (start_cells + TRACE_ID_CELLS + duration_cells + span_cells + error_cells + 5));
   const with_services = width >= WIDE;

@@ -9,3 +9,9 @@ export function temporaryFolder(): string {
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
+
+/** For a whole file of tests; it removes it. */
+export function keptFolder(): { folder: string; remove: () => void } {
+  const folder = mkdtempSync(join(tmpdir(), 'tracehouse-test-'));
+  return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
+}
