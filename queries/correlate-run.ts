@@ -50,8 +50,13 @@ export async function storeFinished(connection: DuckDBConnection, alias: string)
     SELECT f.span_id, f.parent_span_id, 'connection', 1.0, TRUE, ${RULE_VERSION}, NULL, f.call_ns FROM finished f WHERE f.is_server AND f.parent_span_id IS NOT NULL`);
 }
 
-/** Path segments that are numbers, UUIDs, hex or long and with digits in them become {id}: '/cart/42/item' -> '/cart/{id}/item'. */
+/**
+ * Path segments that are numbers, UUIDs, hex or look random become {id}: '/cart/42' -> '/cart/{id}'. Most paths have no
+ * digit at all and are not taken apart.
+ */
 export const URL_TEMPLATE_MACRO = `CREATE OR REPLACE TEMP MACRO url_template(path) AS
-  array_to_string(list_transform(string_split(path, '/'), lambda s: CASE
-    WHEN regexp_full_match(s, '[0-9]+') OR (regexp_matches(s, '[0-9]') AND (regexp_full_match(s, '[0-9a-fA-F-]{8,}') OR length(s) >= 12)) THEN '{id}'
-    ELSE s END), '/')`;
+  CASE WHEN regexp_matches(path, '[0-9]') THEN array_to_string(list_transform(string_split(path, '/'), s -> CASE
+    WHEN NOT regexp_matches(s, '[0-9]') THEN s
+    WHEN regexp_full_match(s, '[0-9]+|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F-]{22}|[0-9a-fA-F]{8,}|[A-Za-z]+[-_:][0-9]+') THEN '{id}'
+    WHEN length(s) >= 12 AND length(regexp_replace(s, '[^0-9]', '', 'g')) >= 3 THEN '{id}'
+    ELSE s END), '/') ELSE path END`;
