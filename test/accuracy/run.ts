@@ -72,8 +72,7 @@ async function runShape(name: string, shape: Shape): Promise<number> {
   let tracer: Tracer | undefined;
   try {
     if (!values['services-only']) tracer = await Tracer.start({ data, scopes: [`netns:${stage.netns.name}`] });
-    for (const in_flight of in_flights) {
-      if (in_flight > shape.most_in_flight) continue;
+    for (const in_flight of new Set(in_flights.map((wanted) => Math.min(wanted, shape.most_in_flight)))) {
       for (const mode of modes) {
         if (stopping) return missed;
         if (tracer === undefined) {
@@ -90,7 +89,10 @@ async function runShape(name: string, shape: Shape): Promise<number> {
           const { faults, ...figures } = verdict;
           appendFileSync(values.out, `${JSON.stringify({ shape: name, in_flight, mode, ...figures, load_ms: measured.load_ms, settle_ms: measured.settle_ms, incomplete: measured.incomplete, faults: faults.slice(0, 20) })}\n`);
         }
-        if (verdict.exact / verdict.requests < GOAL_EXACT || verdict.wrong > 0) missed++;
+        if (verdict.exact / verdict.requests < GOAL_EXACT || verdict.wrong > 0) {
+          missed++;
+          for (const line of tracer.said.slice(-3)) console.log(`    tracer: ${line}`);
+        }
       }
     }
   } finally {
