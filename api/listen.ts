@@ -59,13 +59,15 @@ function answers(path: string): Promise<boolean> {
   });
 }
 
+/** Of sun_path, with its end: what is longer would be cut off in silence. */
+const LONGEST_PATH = 107;
+
 async function listenOnFile(server: Server, path: string): Promise<void> {
+  if (Buffer.byteLength(path) > LONGEST_PATH) throw new TracehouseError('socket-path', `${path} is too long for a socket file`, { mend: 'name a data folder with a shorter path' });
   if (await answers(path)) throw new TracehouseError('socket-in-use', `${path} is in use`, { mend: 'another tracehouse runs on this data folder' });
   rmSync(path, { force: true });
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) =>
-      reject(error.code === 'EINVAL' || error.code === 'ENAMETOOLONG' ? new TracehouseError('socket-path', `${path} is too long for a socket file`, { mend: 'name a data folder with a shorter path' }) : error),
-    );
+    server.once('error', reject);
     // The file must never exist with more permissions than 0600.
     const before = process.umask(0o177);
     try {
@@ -77,11 +79,22 @@ async function listenOnFile(server: Server, path: string): Promise<void> {
   chmodSync(path, 0o600);
 }
 
-function closeServer(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve());
-    server.closeIdleConnections();
-  });
+const LINGER_MS = 5000;
+
+/** Requests under way are answered; connections that only wait for a next one are not waited for. */
+async function closeAll(app: FastifyInstance, servers: readonly Server[]): Promise<void> {
+  const until = performance.now() + LINGER_MS;
+  const timer = setInterval(() => {
+    for (const server of servers) {
+      if (performance.now() < until) server.closeIdleConnections();
+      else server.closeAllConnections();
+    }
+  }, 50);
+  try {
+    await Promise.all([app.close(), ...servers.filter((server) => server !== app.server && server.listening).map((server) => new Promise((resolve) => server.close(resolve)))]);
+  } finally {
+    clearInterval(timer);
+  }
 }
 
 /** Errors: port-in-use, port-refused, socket-in-use, socket-path. */
@@ -97,15 +110,14 @@ export async function listenBoth(build: () => FastifyInstance, places: { address
     });
     if (places.socket_path !== undefined) await listenOnFile(local, places.socket_path);
   } catch (error) {
-    await app.close();
+    await closeAll(app, [app.server, local]);
     throw error;
   }
   return {
     app,
     url: `http://${shown}:${(app.server.address() as AddressInfo).port}`,
     close: async () => {
-      const closed = local.listening ? closeServer(local) : Promise.resolve();
-      await Promise.all([app.close(), closed]);
+      await closeAll(app, [app.server, local]);
       if (places.socket_path !== undefined) rmSync(places.socket_path, { force: true });
     },
   };

@@ -1,0 +1,84 @@
+import { gzipSync } from 'node:zlib';
+import type { FastifyInstance } from 'fastify';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { buildApp } from '../api/app.ts';
+import { ARROW_STREAM } from '../api/routes/ingest.ts';
+import { encodeBatches } from '../ingest/arrow-format.ts';
+import { Warehouse } from '../ingest/warehouse.ts';
+import { makeBatch } from './support/make-batch.ts';
+import { temporaryFolder } from './support/temporary-folder.ts';
+
+let warehouse: Warehouse;
+let app: FastifyInstance;
+const logged: string[] = [];
+
+beforeEach(async () => {
+  logged.length = 0;
+  warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0, retire_after_ms: 10 });
+  app = buildApp({ warehouse }, { ingest_limit_bytes: 2 * 1024 * 1024, log: (line) => logged.push(line) });
+});
+
+afterEach(async () => {
+  await app.close();
+  await warehouse.close();
+});
+
+const event = (at: number) => ({ ts_ns: at, mono_ns: at, socket_id: 1, op: 'read', bytes: 5, stream_offset: at, other_offset: 0, layer: 'socket', flags: 0, payload_truncated: false });
+const batch = (sequence: bigint, rows = 3) => makeBatch({ sequence, run_id: 9n }, { socket_events: Array.from({ length: rows }, (_, at) => event(at)) });
+const send = (payload: Uint8Array, headers: Record<string, string> = {}) => app.inject({ method: 'POST', url: '/api/v1/ingest', payload: Buffer.from(payload), headers: { 'content-type': ARROW_STREAM, ...headers } });
+const events = async (): Promise<unknown> => (await warehouse.query('SELECT count(*) FROM socket_events')).rows[0]?.[0];
+
+test('applied once, however often it comes', async () => {
+  const stream = encodeBatches([batch(1n), batch(2n)]);
+  const first = await send(stream);
+  expect([first.statusCode, first.json()]).toEqual([200, { applied: 2, duplicates: 0, rows: 6, last_apply_no: '2' }]);
+  expect((await send(stream)).json()).toEqual({ applied: 0, duplicates: 2, rows: 0, last_apply_no: '2' });
+  expect((await send(encodeBatches([batch(2n), batch(3n)]))).json()).toEqual({ applied: 1, duplicates: 1, rows: 3, last_apply_no: '3' });
+  expect(await events()).toBe(9n);
+});
+
+test('gzip is taken, other encodings are not', async () => {
+  const stream = encodeBatches([batch(1n, 1000)]);
+  expect((await send(gzipSync(stream), { 'content-encoding': 'gzip' })).json()).toMatchObject({ applied: 1, rows: 1000 });
+  expect((await send(stream, { 'content-encoding': 'br' })).json()).toMatchObject({ status: 415, code: 'unsupported-encoding' });
+  expect((await send(stream, { 'content-encoding': 'gzip' })).json()).toMatchObject({ status: 400 });
+  expect((await send(gzipSync(stream).subarray(0, -20), { 'content-encoding': 'gzip' })).json()).toMatchObject({ status: 400 });
+  expect(await events()).toBe(1000n);
+});
+
+test('limits hold for what comes and for what it unfolds to', async () => {
+  expect((await send(new Uint8Array(3 * 1024 * 1024))).json()).toMatchObject({ status: 413, code: 'body-too-large' });
+  expect((await send(gzipSync(new Uint8Array(300 * 1024 * 1024)), { 'content-encoding': 'gzip' })).json()).toMatchObject({ status: 413, code: 'body-too-large' });
+});
+
+test('what is no Arrow stream is told so, and changes nothing', async () => {
+  const stream = encodeBatches([batch(1n)]);
+  for (const [bytes, what] of [[new Uint8Array(0), 'empty'], [Buffer.from('{"not": "arrow"}'), 'no Arrow'], [stream.subarray(0, stream.length / 2), 'cut off'], [Buffer.from('PAR1PAR1'), 'Parquet']] as const) {
+    const answer = await send(bytes);
+    expect([answer.statusCode, answer.json()], answer.body).toEqual([400, expect.objectContaining({ code: 'arrow-format', mend: expect.any(String) })]);
+    expect((answer.json() as { detail: string }).detail).toContain(what);
+  }
+  expect(await events()).toBe(0n);
+});
+
+test('a batch of a newer writer, and one that breaks its own rules, name what is wrong', async () => {
+  const newer = await send(encodeBatches([makeBatch({ schema_version: 99 }, {})]));
+  expect(newer.json()).toMatchObject({ status: 422, code: expect.stringMatching(/version/), mend: expect.any(String) });
+  const broken = await send(encodeBatches([makeBatch({ sequence: 0n }, {})]));
+  expect(broken.json()).toMatchObject({ status: 400, code: 'arrow-format', detail: expect.stringContaining('sequence is below 1'), mend: expect.any(String), applied: 0 });
+});
+
+test('other content types are refused', async () => {
+  for (const type of ['application/json', 'text/plain', 'application/octet-stream']) {
+    const answer = await app.inject({ method: 'POST', url: '/api/v1/ingest', payload: type === 'application/json' ? '{}' : 'x', headers: { 'content-type': type } });
+    expect(answer.json()).toMatchObject({ status: 415, code: 'unsupported-media-type' });
+  }
+  expect((await app.inject({ method: 'POST', url: '/api/v1/ingest' })).json()).toMatchObject({ status: 415 });
+});
+
+test('a closed warehouse is not ready, and says nothing of itself', async () => {
+  await warehouse.close();
+  expect((await send(encodeBatches([batch(1n)]))).json()).toMatchObject({ status: 503, code: 'warehouse-closed' });
+  expect((await app.inject('/readyz')).json()).toMatchObject({ status: 503, code: 'not-ready' });
+  expect((await app.inject('/healthz')).statusCode).toBe(200);
+});
