@@ -31,7 +31,7 @@ const MEND = 'the loader and this program belong to different versions, or somet
 export class FrameDecoder {
   readonly #handlers: FrameHandlers;
   /** The start of a frame that the last chunk ended in. */
-  #rest = new Uint8Array(new ArrayBuffer(1 << 17));
+  #rest = new Uint8Array(new ArrayBuffer(4096));
   #rest_bytes = 0;
   /** Offset in the stream of the next byte to decode. */
   #offset = 0;

@@ -9,7 +9,6 @@ import type { SocketState } from './socket-state.ts';
 import { TableBuilder } from './table-builder.ts';
 
 const NO_THREAD = EVENT_FLAGS.no_thread;
-const AF_UNIX = 1;
 
 /** Fills the table `messages`. Times are CLOCK_MONOTONIC until the batch is cut. */
 export class MessageTable implements MessageRows {
@@ -126,20 +125,19 @@ export class MessageTable implements MessageRows {
     const family = u16(f, 0, B.family);
     const local = this.#texts.ip(family, f, W.local_ip);
     const remote = this.#texts.ip(family, f, W.remote_ip);
-    if (local === null || family === AF_UNIX) c.local_ip.setNull(row);
-    else c.local_ip.set(row, local);
-    if (remote === null || family === AF_UNIX) c.remote_ip.setNull(row);
-    else c.remote_ip.set(row, remote);
-    if (local === null) {
+    if (local === null || remote === null) {
+      c.local_ip.setNull(row);
       c.local_port.setNull(row);
+      c.remote_ip.setNull(row);
       c.remote_port.setNull(row);
     } else {
+      c.local_ip.set(row, local);
       c.local_port.set(row, u16(f, 0, B.local_port));
+      c.remote_ip.set(row, remote);
       c.remote_port.set(row, u16(f, 0, B.remote_port));
     }
   }
 }
-
 
 function columns(t: TableBuilder) {
   return {

@@ -252,8 +252,16 @@ export class SocketTracker {
   }
 
   #connect(socket: SocketState, event: SocketEvent): void {
+    if (socket.sides[IN].expected <= 0 && socket.sides[OUT].expected <= 0) {
+      // A socket may connect again after it failed: as another connection.
+      socket.connect = event.words.slice(event.base, event.base + EVENT_WORDS);
+      socket.connect_failed = false;
+      socket.kernel_closed = 0;
+      socket.conn_low = event.words[event.base + W.conn_id] as number;
+      socket.conn_high = event.words[event.base + W.conn_id + 1] as number;
+      this.#forgetIfIdle(socket);
+    }
     this.#fresh(socket, CLIENT);
-    socket.connect ??= event.words.slice(event.base, event.base + EVENT_WORDS);
     if (!CONNECTING.has(event.errno)) this.#refused(socket, event);
   }
 

@@ -203,6 +203,18 @@ describe('connections', () => {
     expect(messages).toMatchObject([{ kind: 'connect', direction: 'out', role: 'client', end_reason, errno, exchange_no: 0n, first_thread_id: 900n, last_thread_id: 900n, connect_thread_id: 900n, ts_ns: UTC_ZERO + 1_001_000n, end_ts_ns: UTC_ZERO + 1_002_000n, partial: false }]);
   });
 
+  test('a socket that connects again after a refusal is another connection', () => {
+    const socket = new TestSocket({ role: 1 });
+    const refused = { old_state: 2, new_state: 7, errno: 111, flags: 8 };
+    const { messages } = run([
+      socket.event('connect', { thread_id: 900n, conn_id: 0n }), socket.event('state', refused), socket.event('connect', { thread_id: 901n, conn_id: 0n }), socket.event('state', refused),
+      socket.event('connect', { thread_id: 902n, conn_id: 0n }), frame('watermark', { mono_ns: 10_000_000_000n }), ...frames(socket, [['>', GET], ['<', OK]]),
+    ]);
+    expect(messages.map((row) => [row['kind'], row['connect_thread_id'], row['end_reason'], row['conn_id']])).toEqual([
+      ['connect', 900n, 'refused', 9001n], ['connect', 901n, 'refused', 9001n], ['request', 902n, 'no_body', 9001n], ['response', null, 'length', 9001n],
+    ]);
+  });
+
   test('reset by the peer, what lay in the queue read after that', () => {
     const socket = new TestSocket({ role: 1 }, { ns: 0n });
     const before = frames(socket, [['connect'], ['>', `POST /p HTTP/1.1\r\nContent-Length: 50\r\n\r\nabc`]]);
