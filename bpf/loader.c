@@ -186,6 +186,30 @@ static void see_thread_event(const struct th_thread_event *event)
 	}
 }
 
+/* The kernel puts a frame's status first, the record last. */
+static void take_stack(const struct th_frame *frame)
+{
+	struct {
+		struct th_frame frame;
+		uint8_t bytes[4096];
+	} copy;
+	size_t at = sizeof(struct th_stack);
+
+	if (frame->length > sizeof(copy.bytes))
+		return;
+	memcpy(&copy, frame, sizeof(*frame) + frame->length);
+	for (; at + sizeof(struct bpf_stack_build_id) <= frame->used; at += sizeof(struct bpf_stack_build_id)) {
+		struct bpf_stack_build_id one;
+		uint32_t status;
+		memcpy(&one, copy.bytes + at, sizeof(one));
+		status = one.status;
+		memcpy(copy.bytes + at, one.build_id, 20);
+		memcpy(copy.bytes + at + 20, &status, 4);
+		memcpy(copy.bytes + at + 24, &one.offset, 8);
+	}
+	output_raw(&copy, sizeof(*frame) + frame->length);
+}
+
 static bool take(const void *record, size_t length)
 {
 	const struct th_frame *frame = record;
@@ -205,6 +229,10 @@ static bool take(const void *record, size_t length)
 	}
 	if (sizeof(*frame) + frame->length > length)
 		return true;
+	if (frame->type == TH_RECORD_STACK) {
+		take_stack(frame);
+		return true;
+	}
 	output_raw(record, sizeof(*frame) + frame->length);
 	return true;
 }

@@ -97,14 +97,14 @@ __noinline int read_call(struct call *call, u32 writing)
 	return 0;
 }
 
-/* The first `want` bytes of the call, from up to four segments. The record has room for twice `most`, which is what lets the
+/* The first `want` bytes of the call, from up to sixteen segments (Apache writes a head in seven). The record has room for twice `most`, which is what lets the
  * verifier see that a segment fits behind the ones before it. */
 static __always_inline u32 gather(u8 *to, const u32 most, const struct call *call, u32 want)
 {
 	u64 at = 0;
 
 #pragma unroll
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 16; i++) {
 		struct th_iovec part = {};
 		if (i >= call->iov_count || at >= want || at >= most)
 			break;
@@ -147,7 +147,7 @@ __noinline int read_tail(const struct call *call, u64 bytes, u64 *tail)
 		return length;
 	}
 #pragma unroll
-	for (int i = 0; i < 8; i++) {
+	for (int i = 0; i < 16; i++) {
 		struct th_iovec part = {};
 		if (i >= call->iov_count)
 			return 0;

@@ -13,7 +13,7 @@ struct th_settings {
 	__u32 payload;
 	__u32 wakes;
 	__u32 stacks;
-	__u32 client_stack_frames;
+	__u32 padding;
 };
 
 /* Changed while they run. */

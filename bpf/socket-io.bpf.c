@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /* Reads and writes. One body for every kind of hook; the loader loads the newest kind that the kernel has. */
 #include "socket-event.bpf.h"
+#include "stacks.bpf.h"
 
 static __always_inline bool transient_error(int error)
 {
@@ -25,7 +26,7 @@ static __always_inline u32 payload_budget(struct sock_state *state, bool writing
 	return bytes < room ? bytes : room;
 }
 
-static __always_inline int socket_io(struct sock *sk, const bool direct, const bool writing, int result)
+static __always_inline int socket_io(void *ctx, struct sock *sk, const bool direct, const bool writing, int result)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
 	struct positions at = {};
@@ -133,6 +134,9 @@ static __always_inline int socket_io(struct sock *sk, const bool direct, const b
 	}
 	shot.fd = call.fd;
 	shot.syscall = call.syscall;
+	/* Where a request begins: the first write since anything was read. */
+	if (settings.stacks && writing && bytes && state->role == TH_ROLE_CLIENT && (!state->phase_used[1] || state->phase_other[1] != shot.other_offset) && !(shot.flags & TH_FLAG_NO_THREAD))
+		shot.stack_id = take_stack(ctx);
 	if (bytes) {
 		want = payload_budget(state, writing, shot.other_offset, bytes);
 		if (want && used > settings.ring_half) {
@@ -150,13 +154,13 @@ static __always_inline int socket_io(struct sock *sk, const bool direct, const b
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(send_length, struct sock *sk, int result, int flags)
 {
-	return socket_io(sk, true, true, result);
+	return socket_io(ctx, sk, true, true, result);
 }
 
 SEC("tp_btf/sock_recv_length")
 int BPF_PROG(recv_length, struct sock *sk, int result, int flags)
 {
-	return flags & MSG_PEEK ? 0 : socket_io(sk, true, false, result);
+	return flags & MSG_PEEK ? 0 : socket_io(ctx, sk, true, false, result);
 }
 
 /* splice and zero-copy receive pass no length hook, but move copied_seq and come by here; others do too, and are told apart by
@@ -183,50 +187,50 @@ int BPF_PROG(space_adjust, struct sock *sk)
 	if (!state || !(state->state & SOCK_LEARNT))
 		return 0;
 	moved = tp->copied_seq - state->read_seq;
-	return moved > 0 ? socket_io(sk, true, false, moved) : 0;
+	return moved > 0 ? socket_io(ctx, sk, true, false, moved) : 0;
 }
 
 SEC("fexit/tcp_sendmsg")
 int BPF_PROG(tcp_sendmsg_exit, struct sock *sk, struct msghdr *msg, size_t size, int result)
 {
-	return socket_io(sk, true, true, result);
+	return socket_io(ctx, sk, true, true, result);
 }
 
 SEC("fexit/tcp_sendpage")
 int BPF_PROG(tcp_sendpage_exit, struct sock *sk, void *page, int offset, size_t size, int flags, int result)
 {
-	return socket_io(sk, true, true, result);
+	return socket_io(ctx, sk, true, true, result);
 }
 
 SEC("fexit/tcp_recvmsg")
 int BPF_PROG(tcp_recvmsg_exit, struct sock *sk, struct msghdr *msg, size_t size, int flags, int *address_length, int result)
 {
-	return flags & MSG_PEEK ? 0 : socket_io(sk, true, false, result);
+	return flags & MSG_PEEK ? 0 : socket_io(ctx, sk, true, false, result);
 }
 
 /* Until 5.18 there was one more argument. */
 SEC("fexit/tcp_recvmsg")
 int BPF_PROG(tcp_recvmsg_exit_nonblock, struct sock *sk, struct msghdr *msg, size_t size, int nonblock, int flags, int *address_length, int result)
 {
-	return flags & MSG_PEEK ? 0 : socket_io(sk, true, false, result);
+	return flags & MSG_PEEK ? 0 : socket_io(ctx, sk, true, false, result);
 }
 
 SEC("fexit/unix_stream_sendmsg")
 int BPF_PROG(unix_sendmsg_exit, struct socket *socket, struct msghdr *msg, size_t size, int result)
 {
-	return socket_io(socket->sk, true, true, result);
+	return socket_io(ctx, socket->sk, true, true, result);
 }
 
 SEC("fexit/unix_stream_sendpage")
 int BPF_PROG(unix_sendpage_exit, struct socket *socket, void *page, int offset, size_t size, int flags, int result)
 {
-	return socket_io(socket->sk, true, true, result);
+	return socket_io(ctx, socket->sk, true, true, result);
 }
 
 SEC("fexit/unix_stream_recvmsg")
 int BPF_PROG(unix_recvmsg_exit, struct socket *socket, struct msghdr *msg, size_t size, int flags, int result)
 {
-	return flags & MSG_PEEK ? 0 : socket_io(socket->sk, true, false, result);
+	return flags & MSG_PEEK ? 0 : socket_io(ctx, socket->sk, true, false, result);
 }
 
 /* kprobes: the entry keeps the socket for the return, a thread being in one of these functions at a time. */
@@ -251,7 +255,7 @@ static __always_inline int enter(struct sock *sk, u32 flags)
 	return 0;
 }
 
-static __always_inline int leave(bool writing, int result)
+static __always_inline int leave(void *ctx, bool writing, int result)
 {
 	u64 id = bpf_get_current_pid_tgid();
 	struct pending *entry = bpf_map_lookup_elem(&pending, &id);
@@ -263,7 +267,7 @@ static __always_inline int leave(bool writing, int result)
 	sk = (struct sock *)entry->sk;
 	flags = entry->flags;
 	bpf_map_delete_elem(&pending, &id);
-	return flags & MSG_PEEK ? 0 : socket_io(sk, false, writing, result);
+	return flags & MSG_PEEK ? 0 : socket_io(ctx, sk, false, writing, result);
 }
 
 SEC("kprobe/tcp_sendmsg")
@@ -312,11 +316,11 @@ int unix_recvmsg_enter(struct pt_regs *ctx)
 SEC("kretprobe")
 int send_return(struct pt_regs *ctx)
 {
-	return leave(true, TH_RETURN(ctx));
+	return leave(ctx, true, TH_RETURN(ctx));
 }
 
 SEC("kretprobe")
 int recv_return(struct pt_regs *ctx)
 {
-	return leave(false, TH_RETURN(ctx));
+	return leave(ctx, false, TH_RETURN(ctx));
 }

@@ -168,4 +168,20 @@ describe('the loader', () => {
     await load.end();
     expect(run.of('write').map((event) => event.payload.length)).toEqual(Array.from({ length: 20 }, () => 64));
   });
+
+  test('--stacks: where a client began to write, each stack told once', async () => {
+    const run = await LoaderRun.start(...scope, '--stacks');
+    const server = new LoadProgram(network.name, 'serve', '7702');
+    await server.line('ready');
+    await new LoadProgram(network.name, 'ask', '127.0.0.1', '7702', '5').end();
+    await run.settled();
+    await run.stop();
+    server.kill();
+    const writes = run.of('write').filter((event) => event.family === 2);
+    expect(writes.map((event) => event.stack_id !== 0n)).toEqual(writes.map((event) => event.role === 1));
+    const ids = new Set(writes.filter((event) => event.role === 1).map((event) => event.stack_id));
+    expect(ids.size).toBe(1);
+    expect(run.stacks.map((stack) => stack.stack_id)).toEqual([...ids]);
+    expect(run.stacks[0]?.frame_count).toBeGreaterThan(0);
+  });
 });
