@@ -18,7 +18,9 @@ export async function correlateOnce(connection: DuckDBConnection, range: { after
     `CREATE OR REPLACE TEMP TABLE finished AS
      SELECT e.*, t.trace_hi, t.trace_lo, g.parent_span_id
      FROM exchanges e JOIN trace_ids t ON t.span_id = e.span_id JOIN edges g ON g.span_id = e.span_id
-     WHERE e.end_ns > ${range.after_ns} AND e.end_ns <= ${range.cut_ns}`,
+     WHERE e.end_ns > ${range.after_ns} AND e.end_ns <= ${range.cut_ns}
+       -- bytes that were not understood and never answered are no exchange (FastCGI's last, empty record)
+       AND (e.answered OR e.protocol IS NOT NULL OR e.kind = 'connect')`,
   );
 }
 
