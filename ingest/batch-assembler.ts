@@ -145,9 +145,9 @@ export class BatchAssembler {
     this.#decoder.push(chunk);
   }
 
-  /** Cuts the batch when it is due. Any clock that only goes forward will do. */
+  /** Cuts the batch when it is due. Any clock will do; one that is set back begins anew. */
   tick(now_ms: number): void {
-    this.#last_cut_ms ??= now_ms;
+    if (this.#last_cut_ms === undefined || now_ms < this.#last_cut_ms) this.#last_cut_ms = now_ms;
     if (now_ms - this.#last_cut_ms < CUT_EVERY_MS) return;
     const empty = this.#isEmpty();
     if (empty && this.#last_was_empty && now_ms - this.#last_cut_ms < EMPTY_EVERY_MS) return;

@@ -62,7 +62,10 @@ export class MessageBook {
     const exchange: Exchange = { no: socket.next_exchange, start: at, method: null, upgrade: false, answered: false };
     socket.next_exchange += 1;
     socket.waiting.push(exchange);
-    if (socket.waiting.length > MOST_WAITING) socket.waiting.shift();
+    if (socket.waiting.length > MOST_WAITING) {
+      socket.waiting.shift();
+      this.countGap(event);
+    }
     const message = this.#begin(socket, side, event, 'request', exchange, at);
     if (exchange.no === 0) message.connect = socket.connect;
     return message;

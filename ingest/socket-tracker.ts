@@ -347,7 +347,11 @@ export class SocketTracker {
     this.#force(socket, Infinity, 0);
     if (!socket.closed) {
       this.counters.evicted_sockets += 1;
-      for (const side of socket.sides) this.#book.breakOff(socket, side, 'gap');
+      for (const side of socket.sides) {
+        if (side.message === null) continue;
+        this.#book.countGap(this.#event);
+        this.#book.breakOff(socket, side, 'gap');
+      }
     }
     this.#drop(socket);
   }

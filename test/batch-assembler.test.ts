@@ -92,6 +92,15 @@ test('without rows the watermark still moves: at once after rows, then every sec
   expect(batches.map((batch) => batch.watermark_ns - UTC_ZERO)).toEqual(at.map((ms) => BigInt(ms) * 1_000_000n));
 });
 
+test('a wall clock that is set back holds no batch up for longer than a batch lasts', () => {
+  const { assembler, batches } = assemble({ now_ms: 1_000_000 });
+  assembler.push(runStart());
+  assembler.push(new TestSocket().read('x'));
+  assembler.tick(500);
+  assembler.tick(751);
+  expect(batches).toHaveLength(1);
+});
+
 test('a clock that agrees within its error changes nothing, one that steps is taken for the next batch', () => {
   const { assembler, batches } = assemble();
   const socket = new TestSocket();

@@ -227,7 +227,8 @@ describe('connections', () => {
   test('more sockets than there is room for: the longest unused goes, its open message is told', () => {
     const time = { ns: 1000n };
     const chunks = Array.from({ length: 5 }, (_, at) => frames(new TestSocket({ socket_id: BigInt(at + 1) }, time), [['accept'], ['<', GET], ['>', OK.slice(0, 40)]])).flat();
-    const { messages } = run(chunks, { most_sockets: 3 });
+    const { messages, losses } = run(chunks, { most_sockets: 3 });
+    expect(losses).toMatchObject([{ cause: 'parser_gap', events_lost: 2n }]);
     expect(messages.filter((row) => row['kind'] === 'response').map((row) => row['end_reason'])).toEqual(['gap', 'gap', 'stop', 'stop', 'stop']);
   });
 });
