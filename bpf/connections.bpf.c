@@ -88,7 +88,7 @@ int BPF_PROG(set_state, struct sock *sk, int old_state, int new_state)
 		if (who && !(state->state & SOCK_CLOSED)) {
 			if (nr == TH_NR_shutdown && (new_state == TCP_FIN_WAIT1 || new_state == TCP_LAST_ACK || new_state == TCP_CLOSE)) {
 				shot.op = TH_OP_SHUTDOWN;
-			} else if (closes(nr) || ((new_state == TCP_FIN_WAIT1 || new_state == TCP_LAST_ACK) && nr != TH_NR_shutdown)) {
+			} else if (closes(nr) || (task->flags & PF_EXITING) || ((new_state == TCP_FIN_WAIT1 || new_state == TCP_LAST_ACK) && nr != TH_NR_shutdown)) {
 				shot.op = TH_OP_CLOSE;
 				state->state |= SOCK_CLOSED;
 			}
@@ -126,18 +126,6 @@ int BPF_PROG(destroy_sock, struct sock *sk)
 {
 	forget_sock(sk);
 	return 0;
-}
-
-static __always_inline struct file *file_of(struct task_struct *task, u32 fd)
-{
-	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
-	struct file **slots, *file = NULL;
-
-	if (!table || fd >= BPF_CORE_READ(table, max_fds))
-		return NULL;
-	slots = BPF_CORE_READ(table, fd);
-	bpf_probe_read_kernel(&file, sizeof(file), slots + fd);
-	return file;
 }
 
 static __always_inline struct sock *sock_of_file(struct file *file)

@@ -2,23 +2,31 @@
 /* What was there before the collector: processes in scope, and their open connections. */
 #include "socket-event.bpf.h"
 
-static __always_inline u64 cgroup_id_of(struct task_struct *task)
-{
-	return BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
-}
-
 SEC("iter/task")
 int existing_processes(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct th_task_line line = {};
+	struct task_state *state;
+	u32 reader;
+	u8 one = 1;
 
-	if (!task || task->pid != task->tgid || (task->flags & PF_KTHREAD))
+	if (!task || (task->flags & PF_KTHREAD))
 		return 0;
+	/* Who reads this is the loader, whatever its number is in a namespace of its own. */
+	if (ctx->meta->seq_num == 0) {
+		reader = bpf_get_current_pid_tgid() >> 32;
+		bpf_map_update_elem(&excluded_pids, &reader, &one, BPF_ANY);
+	}
 	if (task_excluded(task->tgid))
 		return 0;
 	line.netns = netns_of_task(task);
 	if (!task_wanted(task) && !netns_wanted(line.netns))
+		return 0;
+	state = bpf_task_storage_get(&tasks, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (state)
+		decide(task, state);
+	if (task->pid != task->tgid)
 		return 0;
 	line.process_id = process_id_of(task);
 	line.start_mono_ns = task->start_time;

@@ -368,6 +368,11 @@ static void describe(struct hooks *hooks, int kind, const struct th_settings *se
 	    settings->preempt_delta ? "preempt count of the CPU" : "system call number");
 	say(hooks, "connections older than the collector", false, loaded, "The iterators over tasks and files are missing: older connections appear with their first event.", "%s",
 	    loaded ? "iterators task and task_file" : "none");
+	struct stat about;
+	/* The first pid namespace has a fixed number. */
+	bool first = !stat("/proc/self/ns/pid", &about) && about.st_ino == 0xEFFFFFFCu;
+	say(hooks, "process ids of the host", false, first, "The collector runs in a pid namespace of its own: processes cannot be looked up by the numbers that the kernel tells. Start it in the host's (docker run --pid=host).", "%s",
+	    first ? "first pid namespace" : "another pid namespace");
 	say(hooks, "tracefs", false, trace_folder != NULL, tracefs_mend, "%s", trace_folder ? trace_folder : "not mounted");
 	say(hooks, "cgroup v2", false, cgroups != NULL, "No cgroup v2 is mounted, so a scope by cgroup is not possible: mount -t cgroup2 none /sys/fs/cgroup/unified", "%s", cgroups ? cgroups : "not mounted");
 }

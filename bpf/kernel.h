@@ -30,6 +30,7 @@ typedef __SIZE_TYPE__ size_t;
 #define S_IFMT 00170000
 #define S_IFSOCK 0140000
 
+#define PF_EXITING 0x00000004
 #define PF_IO_WORKER 0x00000010
 #define PF_KTHREAD 0x00200000
 
@@ -226,6 +227,7 @@ struct pt_regs {
 struct seq_file;
 struct bpf_iter_meta {
 	struct seq_file *seq;
+	u64 seq_num;
 };
 struct bpf_iter__task_file {
 	struct bpf_iter_meta *meta;

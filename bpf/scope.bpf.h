@@ -58,28 +58,41 @@ static __always_inline bool task_excluded(u32 tgid)
 	return bpf_map_lookup_elem(&excluded_pids, &tgid) != NULL;
 }
 
+static __always_inline u64 cgroup_id_of(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+}
+
+static __noinline int decide(struct task_struct *task, struct task_state *state)
+{
+	if (!state)
+		return 0;
+	state->thread_id = thread_id_of(task);
+	state->process_id = process_id_of(task);
+	state->cgroup_id = cgroup_id_of(task);
+	state->nsproxy = (u64)BPF_CORE_READ(task, nsproxy);
+	state->excluded = task_excluded(BPF_CORE_READ(task, tgid));
+	state->in_scope = !state->excluded && task_wanted(task);
+	state->netns = netns_of_task(task);
+	state->netns_in_scope = netns_wanted(state->netns);
+	state->generation = live.generation;
+	return 0;
+}
+
+/* The decision holds until scope, cgroup or namespaces change. */
+static __always_inline bool is_stale(const struct task_state *state, struct task_struct *task)
+{
+	return state->generation != live.generation || state->cgroup_id != bpf_get_current_cgroup_id() || state->nsproxy != (u64)task->nsproxy;
+}
+
 /* State of the current task, created at its first event. */
 static __always_inline struct task_state *current_state(void)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
 	struct task_state *state = bpf_task_storage_get(&tasks, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	u64 cgroup_id, nsproxy;
 
-	if (!state)
-		return NULL;
-	cgroup_id = bpf_get_current_cgroup_id();
-	nsproxy = (u64)task->nsproxy;
-	if (state->generation != live.generation || state->cgroup_id != cgroup_id || state->nsproxy != nsproxy || !state->thread_id) {
-		state->thread_id = thread_id_of(task);
-		state->process_id = process_id_of(task);
-		state->cgroup_id = cgroup_id;
-		state->nsproxy = nsproxy;
-		state->excluded = task_excluded(task->tgid);
-		state->in_scope = !state->excluded && task_wanted(task);
-		state->netns = netns_of_task(task);
-		state->netns_in_scope = netns_wanted(state->netns);
-		state->generation = live.generation;
-	}
+	if (state && is_stale(state, task))
+		decide(task, state);
 	return state;
 }
 
@@ -101,6 +114,18 @@ static __always_inline u32 preempt_count(void)
 	}
 	return count;
 #endif
+}
+
+static __always_inline struct file *file_of(struct task_struct *task, u32 fd)
+{
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct file **slots, *file = NULL;
+
+	if (!table || fd >= BPF_CORE_READ(table, max_fds))
+		return NULL;
+	slots = BPF_CORE_READ(table, fd);
+	bpf_probe_read_kernel(&file, sizeof(file), slots + fd);
+	return file;
 }
 
 /* Hard interrupt, NMI or softirq being served. A task that merely holds off softirqs counts by two. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /* Threads: fork, exec, exit, and one waking another of its process. */
+#include "payload.bpf.h"
 #include "pressure.bpf.h"
 #include "scope.bpf.h"
 
@@ -49,6 +50,7 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 {
 	struct ring_thread_event *record;
 	u32 parent_pid = parent->tgid, child_pid = child->tgid;
+	struct task_state *state;
 	u8 one = 1;
 
 	if (child->flags & PF_KTHREAD)
@@ -57,6 +59,10 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 		bpf_map_update_elem(&scope_pids, &child_pid, &one, BPF_ANY);
 	if (!wanted(current_state()))
 		return 0;
+	/* From its first moment on, as the hook on wakes may not create. */
+	state = bpf_task_storage_get(&tasks, child, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (state)
+		decide(child, state);
 	record = start_event(TH_THREAD_FORK);
 	if (!record)
 		return 0;
@@ -126,16 +132,13 @@ int BPF_PROG(waking, struct task_struct *target)
 		return 0;
 	if (task->flags & (PF_KTHREAD | PF_IO_WORKER))
 		return 0;
-	/* No creation here: a process without socket events has no use for its wakes. */
+	/* Nothing is created here, under the scheduler's locks: threads in scope have their state since fork or start. */
 	state = bpf_task_storage_get(&tasks, task, NULL, 0);
-	if (!state || state->generation != live.generation) {
-		in_irq = in_interrupt();
-		if (in_irq)
-			return 0;
-		state = current_state();
-	} else {
-		in_irq = in_interrupt();
-	}
+	if (!state)
+		return 0;
+	in_irq = in_interrupt();
+	if (is_stale(state, task))
+		decide(task, state);
 	if (!wanted(state))
 		return 0;
 	if (ring_used() > settings.ring_wakes) {
@@ -157,8 +160,14 @@ int BPF_PROG(waking, struct task_struct *target)
 	record->event.in_irq = in_irq;
 	if (!in_irq) {
 		struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
-		if (TH_SYSCALL_NR(regs) == TH_NR_futex)
+		int nr = is_compat(task) ? -1 : TH_SYSCALL_NR(regs);
+		if (nr == TH_NR_futex) {
 			record->event.key = TH_ARG1(regs);
+		} else if (nr == TH_NR_write) {
+			/* Of an eventfd or pipe: what both of its ends share. */
+			struct file *file = file_of(task, TH_ARG1(regs));
+			record->event.key = file ? th_id(settings.salt, (u64)BPF_CORE_READ(file, private_data)) : 0;
+		}
 	}
 	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
 	return 0;

@@ -121,6 +121,8 @@ describe('the loader', () => {
     expect(thread?.target_thread_id).not.toBe(first?.thread_id);
     const wakes = of(4).filter((event) => event.target_thread_id === thread?.target_thread_id && event.thread_id === first?.thread_id && event.in_irq === 0);
     expect(wakes.length).toBeGreaterThanOrEqual(3);
+    // The pipe that the thread waited on.
+    expect(wakes.map((event) => event.key).filter((key) => key !== 0n && key === wakes[0]?.key).length).toBeGreaterThanOrEqual(3);
     expect(of(3).find((event) => event.thread_id === thread?.target_thread_id)?.exit_process).toBe(0);
     const ended = run.processes.filter((one) => one.process_id === process_id);
     expect(ended.at(-1)?.ended_mono_ns).not.toBe(0n);
