@@ -25,7 +25,7 @@ const script = (name: string): string => join(packageRoot(), 'test/accuracy/serv
 const newId = (): string => `s${randomBytes(6).toString('hex')}`;
 
 const shape = SHAPES['kept-connections'] as Shape;
-const odd = (port: number): ServiceSpec => ({ name: `odd-${port}`, command: [PYTHON, script('odd_service.py'), String(port)], ports: [port], env: { PYTHONDONTWRITEBYTECODE: '1' } });
+const service = (file: string, port: number): ServiceSpec => ({ name: `${file}-${port}`, command: [PYTHON, script(file), String(port)], ports: [port], env: { PYTHONDONTWRITEBYTECODE: '1' } });
 
 let left: Stage;
 let right: Stage;
@@ -54,8 +54,8 @@ async function connectEarly(stage: Stage): Promise<typeof earlier> {
 
 beforeAll(async () => {
   data = mkdtempSync(join(tmpdir(), 'tracehouse-robust-'));
-  left = await setStage((folder) => [...shape.services(folder), odd(9001), odd(9002)]);
-  right = await setStage((folder) => [...shape.services(folder), odd(9002)]);
+  left = await setStage((folder) => [...shape.services(folder), service('odd_service.py', 9001), service('odd_service.py', 9002), service('line_service.py', 9101)]);
+  right = await setStage((folder) => [...shape.services(folder), service('odd_service.py', 9002)]);
   earlier = await connectEarly(left);
   tracer = await Tracer.start({ data, scopes: [`netns:${left.netns.name}`, `netns:${right.netns.name}`] });
 });
@@ -150,6 +150,20 @@ test('100 Continue is not the response', async () => {
 test('a server may answer before the request body ends', async () => {
   const spans = await oddCall('early-answer', ['early-answer']);
   expect(spans.map((span) => span['http_response_status_code'])).toEqual([413, 413]);
+});
+
+test('exchanges of an unknown protocol on a kept, idle connection are spans under their requests, within seconds', async () => {
+  for (const id of [newId(), newId()]) {
+    expect(await get(left.netns, '127.0.0.1', 9101, `/line/${id}`)).toBe('200');
+    const spans = await tracer.poll(
+      `select kind, url_path, parent_span_id, span_id from spans where trace_id = (select trace_id from spans where kind = 'server' and url_path = '/line/${id}')`,
+      (rows) => rows.length >= 4,
+      5000,
+    );
+    const [caller] = spans.filter((span) => span['kind'] === 'server' && span['url_path'] !== null);
+    const [client, server] = ['client', 'server'].map((kind) => spans.find((span) => span['kind'] === kind && span['url_path'] === null));
+    expect([spans.length, client?.['parent_span_id'], server?.['parent_span_id']]).toEqual([4, caller?.['span_id'], client?.['span_id']]);
+  }
 });
 
 test('the same addresses and ports in two namespaces at once are two worlds', async () => {
