@@ -1,12 +1,14 @@
 // Frames of one run of the loader -> batches.
-import { LOSS_CAUSES } from '../schema/records.ts';
 import type { RecordName } from '../schema/records.ts';
 import { TracehouseError } from '../schema/errors.ts';
 import { RELATION_NAMES, SCHEMA_VERSION } from '../schema/relations.ts';
 import type { RelationName } from '../schema/relations.ts';
 import { AddressTexts } from './address-text.ts';
+import { BatchClock } from './batch-clock.ts';
 import type { Batch, TableData } from './batch.ts';
 import { FrameDecoder } from './frame-decoder.ts';
+import { LossTable } from './loss-rows.ts';
+import type { Loss } from './loss-rows.ts';
 import { MessageTable } from './message-rows.ts';
 import { ProcessTable } from './process-rows.ts';
 import { readRecord } from './record-fields.ts';
@@ -26,18 +28,6 @@ const CUT_EVERY_MS = 250;
 const EMPTY_EVERY_MS = 1000;
 /** Rows of other tables that may come before a batch is cut whatever the time. */
 const MOST_OTHER_ROWS = 65_536;
-
-const CAUSE_NAMES = new Map<number, string>(Object.entries(LOSS_CAUSES).map(([name, id]) => [id, name]));
-
-export interface Loss {
-  readonly cause: keyof typeof LOSS_CAUSES;
-  /** ns since 1970. */
-  readonly from_ns: bigint;
-  readonly to_ns: bigint;
-  /** null = not countable. */
-  readonly events_lost: bigint | null;
-  readonly cpu?: number | null;
-}
 
 export interface RunStart {
   readonly run_id: bigint;
@@ -60,14 +50,6 @@ export interface AssemblerOptions {
   readonly most_sockets?: number;
 }
 
-interface Clock {
-  readonly mono_ns: bigint;
-  readonly utc_ns: bigint;
-  readonly error_ns: bigint;
-}
-
-const spread = (a: bigint, b: bigint): bigint => (a > b ? a - b : b - a);
-
 export class BatchAssembler {
   readonly #options: AssemblerOptions;
   readonly #decoder: FrameDecoder;
@@ -76,21 +58,17 @@ export class BatchAssembler {
   readonly #messages = new MessageTable(this.#texts);
   readonly #threads = new ThreadEventTable(this.#texts);
   readonly #processes = new ProcessTable();
-  readonly #losses = new TableBuilder('losses');
+  readonly #losses = new LossTable();
   readonly #clocks = new TableBuilder('clocks');
   readonly #stacks = new TableBuilder('stacks');
   readonly #tracker: SocketTracker;
   readonly #redact: ((data: Uint8Array, start: number, end: number) => void) | null;
   readonly #redactor: Redactor;
   #run: RecordValues<'hello'> | null = null;
-  /** What this batch's times are derived from. */
-  #clock: Clock | null = null;
-  #newest_clock: Clock | null = null;
+  readonly #clock = new BatchClock();
+  /** CLOCK_MONOTONIC, and where it stood at the last cut. */
   #watermark = 0n;
-  /** CLOCK_MONOTONIC times until the batch is cut. */
-  #kernel_losses: RecordValues<'loss'>[] = [];
-  readonly #other_losses: Loss[] = [];
-  #undecodable = 0n;
+  #last_watermark = 0n;
   #sequence = 0n;
   #last_cut_ms: number | undefined;
   #last_was_empty = false;
@@ -158,14 +136,14 @@ export class BatchAssembler {
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    if (this.#run === null || this.#clock === null) return;
+    if (this.#run === null || this.#clock.pair === null) return;
     this.#tracker.end();
     this.#cut();
   }
 
   /** From outside the kernel: 'not_running', 'spool_full'. */
   addLoss(loss: Loss): void {
-    this.#other_losses.push(loss);
+    this.#losses.add(loss);
   }
 
   #onEvent(event: SocketEvent, socket: SocketState, side: Side | null): void {
@@ -181,7 +159,7 @@ export class BatchAssembler {
   }
 
   #countUndecodable(): void {
-    this.#undecodable += 1n;
+    this.#losses.countUndecodable();
     this.#counters.undecodable += 1;
   }
 
@@ -190,13 +168,12 @@ export class BatchAssembler {
       case 'hello': {
         const run = this.#read(name, body);
         this.#run = run;
-        this.#watermark = run.started_mono_ns;
+        this.#watermark = this.#last_watermark = run.started_mono_ns;
         this.#options.on_start?.({ run_id: run.run_id, boot_id: run.boot_id, hostname: run.hostname, kernel: run.kernel });
         break;
       }
       case 'clock':
-        this.#newest_clock = this.#read(name, body);
-        this.#clock ??= this.#newest_clock;
+        this.#clock.add(this.#read(name, body));
         break;
       case 'watermark': {
         const { mono_ns } = this.#read(name, body);
@@ -209,7 +186,7 @@ export class BatchAssembler {
         break;
       case 'loss': {
         const loss = this.#read(name, body);
-        if (loss.events_lost > 0n) this.#kernel_losses.push(loss);
+        this.#losses.addKernel(loss);
         this.#counters.kernel_lost += loss.events_lost;
         break;
       }
@@ -247,14 +224,14 @@ export class BatchAssembler {
   #isEmpty(): boolean {
     return (
       this.#events.table.rows === 0 && this.#messages.table.rows === 0 && this.#threads.table.rows === 0 && this.#processes.rows === 0 &&
-      this.#stacks.rows === 0 && this.#kernel_losses.length === 0 && this.#other_losses.length === 0 && this.#undecodable === 0n
+      this.#stacks.rows === 0 && this.#losses.rows === 0
     );
   }
 
   /** False when it can't be: no run or no clock yet. */
   #cut(): boolean {
     const run = this.#run;
-    const clock = this.#clock;
+    const clock = this.#clock.pair;
     if (run === null || clock === null) {
       if (this.#events.table.rows >= BATCH_EVENTS) throw new TracehouseError('loader-stream', 'the eBPF loader sends events but no clock readings');
       return false;
@@ -262,8 +239,8 @@ export class BatchAssembler {
     this.#tracker.book.appendPartial();
     this.#last_was_empty = this.#isEmpty();
     const delta = clock.utc_ns - clock.mono_ns;
-    this.#appendLosses(delta, clock);
-    if (!this.#last_was_empty || clock !== this.#newest_clock) this.#clocks.addRow({ ...(this.#newest_clock ?? clock) });
+    const read = this.#last_was_empty ? null : this.#clock.takeNewest();
+    if (read !== null) this.#clocks.addRow({ ...read });
     const pending = this.#tracker.oldestPending();
     const watermark = pending !== null && pending < this.#watermark ? pending : this.#watermark;
     this.#sequence += 1n;
@@ -282,7 +259,8 @@ export class BatchAssembler {
       final,
       tables: this.#takeTables(delta, watermark),
     };
-    this.#adoptClock();
+    this.#clock.adopt();
+    this.#last_watermark = this.#watermark;
     this.#options.on_batch(batch);
     return true;
   }
@@ -296,43 +274,11 @@ export class BatchAssembler {
       messages: this.#messages.table.take(),
       thread_events: this.#threads.table.take(),
       processes: this.#processes.take(delta, watermark),
-      losses: this.#losses.take(),
+      losses: this.#losses.take(this.#tracker.book, delta, this.#last_watermark, this.#watermark),
       clocks: this.#clocks.take(),
       stacks: this.#stacks.take(),
     };
     return Object.fromEntries(RELATION_NAMES.map((name) => [name, tables[name]])) as Record<RelationName, TableData>;
-  }
-
-  #appendLosses(delta: bigint, clock: Clock): void {
-    for (const loss of this.#kernel_losses) {
-      this.#losses.addRow({
-        cpu: loss.cpu < 0 ? null : loss.cpu,
-        from_ns: loss.from_mono_ns + delta,
-        to_ns: loss.to_mono_ns + delta,
-        events_lost: loss.events_lost,
-        cause: CAUSE_NAMES.get(loss.cause) ?? 'undecodable',
-      });
-    }
-    this.#kernel_losses = [];
-    for (const loss of this.#other_losses.splice(0)) this.#losses.addRow({ ...loss, cpu: loss.cpu ?? null });
-    const { book } = this.#tracker;
-    if (book.gaps > 0) {
-      this.#losses.addRow({ cpu: null, from_ns: book.gap_from + delta, to_ns: book.gap_to + delta, events_lost: BigInt(book.gaps), cause: 'parser_gap' });
-      book.gaps = 0;
-    }
-    if (this.#undecodable > 0n) {
-      const to_ns = (this.#watermark > clock.mono_ns ? this.#watermark : clock.mono_ns) + delta;
-      this.#losses.addRow({ cpu: null, from_ns: this.#watermark + delta, to_ns, events_lost: this.#undecodable, cause: 'undecodable' });
-      this.#undecodable = 0n;
-    }
-  }
-
-  /** The next batch's clock: the one at hand while the newest agrees with it, so that times don't jitter by its error. */
-  #adoptClock(): void {
-    const [now, newest] = [this.#clock, this.#newest_clock];
-    if (now === null || newest === null) return;
-    const moved = spread(newest.utc_ns - newest.mono_ns, now.utc_ns - now.mono_ns);
-    if (moved > now.error_ns + newest.error_ns) this.#clock = newest;
   }
 }
 

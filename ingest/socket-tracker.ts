@@ -3,14 +3,14 @@
 // A hook runs after its call: a response's read may arrive before its request's write. Every event says how far the other
 // direction was, so an event waits until that has been seen, or until the watermark says that it will not come.
 import { EVENT_FLAGS, OPS } from '../schema/records.ts';
+import { ConnectionLife } from './connection-life.ts';
+import { nextInOrder, oldestPending, sideOf } from './event-order.ts';
 import { MessageBook } from './message-book.ts';
 import type { MessageRows } from './message-book.ts';
 import { IN, OUT } from './open-message.ts';
-import type { EndReason } from './open-message.ts';
-import { Http1, LOST, START } from './protocol-http1.ts';
+import { Http1, LOST } from './protocol-http1.ts';
 import { Opaque } from './protocol-opaque.ts';
-import { B, EVENT_WORDS, SocketEvent, W, u8 } from './socket-event.ts';
-import { CLIENT, SERVER } from './socket-state.ts';
+import { B, SocketEvent, W, u8 } from './socket-event.ts';
 import type { Side, SocketState } from './socket-state.ts';
 import { SocketTable } from './socket-table.ts';
 
@@ -29,19 +29,6 @@ export interface TrackerOptions {
 }
 
 const WAIT_NS = 100e6;
-/** After the kernel has closed a connection the application may still read what lies in its queue. */
-const DRAIN_NS = 250e6;
-/** A closed socket is kept that long for events that come late. */
-const KEEP_CLOSED_NS = 1e9;
-
-const TCP_ESTABLISHED = 1;
-const TCP_SYN_SENT = 2;
-const TCP_CLOSE = 7;
-const EINTR = 4;
-const EISCONN = 106;
-const EALREADY = 114;
-const EINPROGRESS = 115;
-const CONNECTING: ReadonlySet<number> = new Set([0, EINTR, EISCONN, EALREADY, EINPROGRESS]);
 const ECONNRESET = 104;
 const EPIPE = 32;
 const SOCKET_LAYER = 0;
@@ -52,10 +39,9 @@ export class SocketTracker {
   readonly #book: MessageBook;
   readonly #table: SocketTable;
   readonly #event = new SocketEvent();
-  /** Sockets with pending events, or closed by the kernel and not yet by the application. */
+  /** Sockets with pending events. */
   readonly #waiting = new Set<SocketState>();
-  /** Closed sockets, oldest first. */
-  readonly #closed: { socket: SocketState; at: number }[] = [];
+  readonly #life: ConnectionLife;
   readonly #most_pending: number;
   readonly #most_pending_all: number;
   #pending_all = 0;
@@ -68,6 +54,7 @@ export class SocketTracker {
     const http = new Http1(this.#book, opaque, { keep_query: options.keep_query });
     opaque.http = http;
     this.#table = new SocketTable(options.most_sockets ?? 65_536, http);
+    this.#life = new ConnectionLife(this.#book, (socket) => this.#force(socket, Infinity, 0));
     this.#most_pending = options.most_pending ?? 64;
     this.#most_pending_all = options.most_pending_all ?? 16_384;
   }
@@ -98,7 +85,8 @@ export class SocketTracker {
     }
     const { op } = event;
     if ((op !== OPS.read && op !== OPS.write) || u8(words, base, B.layer) !== SOCKET_LAYER) {
-      this.#life(socket, event);
+      this.#life.note(socket, event);
+      this.#options.on_event(event, socket, null);
       return true;
     }
     const side = socket.sides[op === OPS.write ? OUT : IN];
@@ -138,64 +126,25 @@ export class SocketTracker {
     }
   }
 
-  #sideOf(socket: SocketState, event: SocketEvent): Side {
-    return socket.sides[event.op === OPS.write ? OUT : IN];
-  }
-
-  #isReady(socket: SocketState, event: SocketEvent): boolean {
-    const side = this.#sideOf(socket, event);
-    return event.offset <= side.expected && event.other <= socket.other(side).expected;
-  }
-
-  /** How far a direction will have come once its pending events are through. */
-  #reach(socket: SocketState, side: Side): number {
-    let reach = side.expected;
-    for (let found = true; found; ) {
-      found = false;
-      for (const event of socket.pending) {
-        if (this.#sideOf(socket, event) === side && event.offset <= reach && event.end > reach) {
-          reach = event.end;
-          found = true;
-        }
-      }
-    }
-    return reach;
-  }
-
   /** Processes what has all it depends on; and what only waits for events that wait for it (both ends wrote at once). */
   #settle(socket: SocketState): void {
-    const { pending } = socket;
-    while (pending.length > 0) {
-      let at = pending.findIndex((event) => this.#isReady(socket, event));
-      if (at < 0) {
-        const reach = [this.#reach(socket, socket.sides[IN]), this.#reach(socket, socket.sides[OUT])] as const;
-        let oldest = Infinity;
-        pending.forEach((event, index) => {
-          const side = this.#sideOf(socket, event);
-          if (event.offset > side.expected || event.other > reach[side.direction === IN ? OUT : IN] || event.mono >= oldest) return;
-          oldest = event.mono;
-          at = index;
-        });
-      }
-      if (at < 0) break;
-      this.#take(socket, at);
-    }
+    for (let at = nextInOrder(socket); at >= 0; at = nextInOrder(socket)) this.#take(socket, at);
     this.#forgetIfIdle(socket);
   }
 
   #take(socket: SocketState, at: number): void {
     const [event] = socket.pending.splice(at, 1);
     this.#pending_all -= 1;
-    if (event !== undefined) this.#process(socket, this.#sideOf(socket, event), event);
+    if (event !== undefined) this.#process(socket, sideOf(socket, event), event);
   }
 
   /** What is older than the cutoff waits no longer: what it waited for is a gap. Leaves at most `keep` events. */
   #force(socket: SocketState, cutoff: number, keep: number): void {
     while (socket.pending.length > keep) {
-      const at = socket.pending.reduce((best, event, index) => (event.mono < (socket.pending[best] as SocketEvent).mono ? index : best), 0);
+      const at = oldestPending(socket);
       const event = socket.pending[at] as SocketEvent;
       if (event.mono > cutoff) break;
-      const side = this.#sideOf(socket, event);
+      const side = sideOf(socket, event);
       const other = socket.other(side);
       this.counters.forced_events += 1;
       if (event.other > other.expected) this.#gap(socket, other, event.other, event);
@@ -225,113 +174,20 @@ export class SocketTracker {
     side.last_other = event.other;
     if (event.size === 0) {
       const { errno } = event;
-      if (errno === ECONNRESET || errno === EPIPE) this.#finish(socket, 'reset', errno);
+      if (errno === ECONNRESET || errno === EPIPE) this.#life.finish(socket, 'reset', errno);
       else if ((event.flags & EVENT_FLAGS.eof) !== 0) socket.protocol.close(socket, side, 'close', 0);
     }
     this.#options.on_event(event, socket, side);
   }
 
-  /** Connect, accept, changes of state, close. */
-  #life(socket: SocketState, event: SocketEvent): void {
-    const { op } = event;
-    if (op === OPS.connect) this.#connect(socket, event);
-    else if (op === OPS.accept) this.#fresh(socket, SERVER);
-    else if (op === OPS.state) this.#state(socket, event);
-    else if (op === OPS.shutdown) this.#shutdown(socket);
-    else if (op === OPS.close) this.#close(socket, event);
-    this.#options.on_event(event, socket, null);
-  }
-
-  #fresh(socket: SocketState, role: typeof CLIENT | typeof SERVER): void {
-    socket.role = role;
-    for (const side of socket.sides) {
-      if (side.expected >= 0) continue;
-      side.expected = 0;
-      side.state = START;
-    }
-  }
-
-  #connect(socket: SocketState, event: SocketEvent): void {
-    if (socket.sides[IN].expected <= 0 && socket.sides[OUT].expected <= 0) {
-      // A socket may connect again after it failed: as another connection.
-      socket.connect = event.words.slice(event.base, event.base + EVENT_WORDS);
-      socket.connect_failed = false;
-      socket.kernel_closed = 0;
-      socket.conn_low = event.words[event.base + W.conn_id] as number;
-      socket.conn_high = event.words[event.base + W.conn_id + 1] as number;
-      this.#forgetIfIdle(socket);
-    }
-    this.#fresh(socket, CLIENT);
-    if (!CONNECTING.has(event.errno)) this.#refused(socket, event);
-  }
-
-  #refused(socket: SocketState, event: SocketEvent): void {
-    if (socket.connect_failed) return;
-    socket.connect_failed = true;
-    this.#book.refused(socket, event, event.errno);
-  }
-
-  #state(socket: SocketState, event: SocketEvent): void {
-    if (event.new_state !== TCP_CLOSE) {
-      if (event.new_state === TCP_ESTABLISHED && event.old_state === TCP_SYN_SENT) this.#fresh(socket, CLIENT);
-      return;
-    }
-    if (event.old_state === TCP_SYN_SENT) {
-      this.#fresh(socket, CLIENT);
-      this.#refused(socket, event);
-    }
-    if (socket.closed) return;
-    socket.kernel_closed = event.mono;
-    socket.close_errno = event.errno;
-    this.#waiting.add(socket);
-  }
-
-  #shutdown(socket: SocketState): void {
-    const side = socket.sides[OUT];
-    this.#force(socket, Infinity, 0);
-    socket.protocol.close(socket, side, 'close', 0);
-  }
-
-  #close(socket: SocketState, event: SocketEvent): void {
-    this.#force(socket, Infinity, 0);
-    const errno = event.errno === 0 ? socket.close_errno : event.errno;
-    this.#finish(socket, errno === 0 ? 'close' : 'reset', errno);
-    this.#markClosed(socket, event.mono);
-  }
-
-  #finish(socket: SocketState, reason: EndReason, errno: number): void {
-    for (const side of socket.sides) socket.protocol.close(socket, side, reason, errno);
-  }
-
-  #markClosed(socket: SocketState, at: number): void {
-    socket.kernel_closed = 0;
-    this.#forgetIfIdle(socket);
-    if (socket.closed) return;
-    socket.closed = true;
-    this.#closed.push({ socket, at });
-  }
-
   #forgetIfIdle(socket: SocketState): void {
-    if (socket.pending.length === 0 && socket.kernel_closed === 0) this.#waiting.delete(socket);
+    if (socket.pending.length === 0) this.#waiting.delete(socket);
   }
 
   /** No event older than this follows. */
   watermark(mono: number): void {
-    for (const socket of this.#waiting) {
-      this.#force(socket, mono - WAIT_NS, 0);
-      if (socket.kernel_closed !== 0 && socket.kernel_closed < mono - DRAIN_NS) {
-        this.#force(socket, Infinity, 0);
-        this.#finish(socket, socket.close_errno === 0 ? 'close' : 'reset', socket.close_errno);
-        this.#markClosed(socket, mono);
-      }
-    }
-    let gone = 0;
-    for (const { socket, at } of this.#closed) {
-      if (at > mono - KEEP_CLOSED_NS) break;
-      gone += 1;
-      if (socket.closed && socket.pending.length === 0) this.#drop(socket);
-    }
-    if (gone > 0) this.#closed.splice(0, gone);
+    for (const socket of this.#waiting) this.#force(socket, mono - WAIT_NS, 0);
+    for (const socket of this.#life.watermark(mono)) if (socket.closed && socket.pending.length === 0) this.#drop(socket);
   }
 
   /** The oldest event whose row has not been written; null = none waits. */
@@ -357,7 +213,7 @@ export class SocketTracker {
   }
 
   #drop(socket: SocketState): void {
-    socket.kernel_closed = 0;
+    this.#life.forget(socket);
     this.#waiting.delete(socket);
     this.#table.delete(socket);
   }
