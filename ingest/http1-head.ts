@@ -113,7 +113,6 @@ export class Http1Head {
   /** -1 = not said, or not a number. */
   content_length = -1;
   chunked = false;
-  upgrade = false;
   expects_continue = false;
   traceparent: string | null = null;
   request_id: string | null = null;
@@ -126,7 +125,7 @@ export class Http1Head {
     this.method = this.host = this.traceparent = this.request_id = this.version = null;
     this.path_start = this.path_end = this.content_length = -1;
     this.status = 0;
-    this.chunked = this.upgrade = this.expects_continue = false;
+    this.chunked = this.expects_continue = false;
     let line = this.#startLine(bytes, from, to, keep_query);
     while (line < to) {
       let at = line;
@@ -201,9 +200,6 @@ export class Http1Head {
       case 0x74: // t
         if (bytes[line + 17] === COLON && isName(bytes, line, 'transfer-encoding')) this.chunked = /(^|[,\s])chunked\s*$/i.test(this.#value(bytes, line + 18, end));
         else if (bytes[line + 11] === COLON && isName(bytes, line, 'traceparent')) this.traceparent = this.#value(bytes, line + 12, end);
-        break;
-      case 0x75: // u
-        if (bytes[line + 7] === COLON && isName(bytes, line, 'upgrade')) this.upgrade = true;
         break;
       case 0x65: // e
         if (bytes[line + 6] === COLON && isName(bytes, line, 'expect')) this.expects_continue = /100-continue/i.test(this.#value(bytes, line + 7, end));

@@ -59,7 +59,7 @@ export class MessageBook {
   }
 
   #beginRequest(socket: SocketState, side: Side, event: SocketEvent, at: number): OpenMessage {
-    const exchange: Exchange = { no: socket.next_exchange, start: at, method: null, upgrade: false, answered: false };
+    const exchange: Exchange = { no: socket.next_exchange, start: at, method: null, answered: false };
     socket.next_exchange += 1;
     socket.waiting.push(exchange);
     if (socket.waiting.length > MOST_WAITING) {
@@ -87,7 +87,7 @@ export class MessageBook {
       first.answered = true;
       exchange = first;
     } else {
-      exchange = { no: socket.next_orphan, start: -1, method: null, upgrade: false, answered: true };
+      exchange = { no: socket.next_orphan, start: -1, method: null, answered: true };
       socket.next_orphan -= 1;
     }
     return this.#begin(socket, side, event, 'response', exchange, at);
@@ -147,7 +147,7 @@ export class MessageBook {
   /** A connection that did not come about. */
   refused(socket: SocketState, event: SocketEvent, errno: number): void {
     const message = this.#spare.pop() ?? new OpenMessage();
-    const exchange: Exchange = { no: socket.next_exchange, start: 0, method: null, upgrade: false, answered: true };
+    const exchange: Exchange = { no: socket.next_exchange, start: 0, method: null, answered: true };
     message.begin(event, 'connect', OUT, exchange, 0);
     if (socket.connect !== null) {
       message.fromConnect(socket.connect);

@@ -18,7 +18,6 @@ export interface Exchange {
   /** First byte of the request in its direction. */
   readonly start: number;
   method: string | null;
-  upgrade: boolean;
   /** Its response (not an interim one) has begun. */
   answered: boolean;
 }
@@ -32,7 +31,7 @@ export class OpenMessage {
   connect: Int32Array | null = null;
   kind: MessageKind = 'request';
   direction: Direction = IN;
-  exchange: Exchange = { no: 0, start: 0, method: null, upgrade: false, answered: false };
+  exchange: Exchange = { no: 0, start: 0, method: null, answered: false };
   http = false;
   /** The head is understood as far as it ever will be. */
   head_done = false;

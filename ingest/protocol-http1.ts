@@ -1,7 +1,8 @@
 // HTTP/1.x: where messages begin and end. Bodies are skipped by stream offset; what was not captured is not needed,
 // except for a head, a chunk's size and a start line.
 import { ChunkReader, beginChunks, endsChunks, endsHead, rollTail, withinChunk } from './http1-chunks.ts';
-import { Http1Head, LIKELY_REQUEST, NOT_HTTP, PREFIX, REQUEST, RESPONSE, classify, headEnd } from './http1-head.ts';
+import { HeadReader } from './http1-head-reader.ts';
+import { LIKELY_REQUEST, NOT_HTTP, PREFIX, REQUEST, RESPONSE, classify } from './http1-head.ts';
 import type { StartLine } from './http1-head.ts';
 import type { MessageBook } from './message-book.ts';
 import type { EndReason, OpenMessage } from './open-message.ts';
@@ -27,8 +28,6 @@ export const LOST = 7;
 /** After CONNECT: the answer decides what these bytes are. */
 const TUNNEL_WAIT = 8;
 
-/** Heads that are longer are taken as cut. */
-const MOST_HEAD_BYTES = 32 * 1024;
 const NO_BODY_METHODS = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE', 'CONNECT']);
 
 export interface Http1Options {
@@ -38,14 +37,13 @@ export interface Http1Options {
 export class Http1 implements Protocol {
   readonly #book: MessageBook;
   readonly #opaque: Protocol;
-  readonly #keep_query: boolean;
-  readonly #head = new Http1Head();
+  readonly #head: HeadReader;
   readonly #chunks = new ChunkReader();
 
   constructor(book: MessageBook, opaque: Protocol, options: Http1Options) {
     this.#book = book;
     this.#opaque = opaque;
-    this.#keep_query = options.keep_query;
+    this.#head = new HeadReader(options.keep_query);
   }
 
   consume(socket: SocketState, side: Side, event: SocketEvent, at: number): number {
@@ -133,87 +131,27 @@ export class Http1 implements Protocol {
   #moreHead(socket: SocketState, side: Side, event: SocketEvent, at: number, known: StartLine): number {
     const message = side.message;
     if (message === null) return this.#desync(side, event);
-    const { bytes, origin } = event;
-    const from = origin + at;
-    const to = origin + Math.max(at, event.captured_end);
-    if (side.head_length === 0) {
-      const end = this.#head.parse(bytes, from, to, this.#keep_query);
-      if (end >= 0) return this.#headRead(socket, side, event, message, known >= REQUEST ? known : classify(bytes, from, end), bytes, at + end - from);
-      const line = known >= REQUEST ? known : classify(bytes, from, to);
-      if (!this.#fits(socket, side, line)) return this.#notHttp(socket, side, event, at);
-      if (line >= REQUEST) socket.decided = true;
-      message.extend(event, event.end);
-      if (event.captured_end < event.end) {
-        if (line === PREFIX && !socket.decided) return this.#notHttp(socket, side, event, at);
-        this.#describe(message, bytes);
-        return this.#cut(socket, side, event);
-      }
-      this.#keepHead(side, bytes, from, to);
-      return event.end;
-    }
-    return this.#headContinues(socket, side, event, message, from, to, at);
-  }
-
-  #headContinues(socket: SocketState, side: Side, event: SocketEvent, message: OpenMessage, from: number, to: number, at: number): number {
-    const before = side.head_length;
-    this.#keepHead(side, event.bytes, from, to);
-    const head = side.head as Uint8Array;
-    const end = headEnd(head, 0, before, side.head_length);
-    const line = classify(head, 0, side.head_length);
+    const split = side.head_length > 0;
+    const step = this.#head.read(side, event, at, known);
+    if (step === 'whole') return this.#headRead(socket, side, event, message, at);
+    const { line } = this.#head;
     if (!this.#fits(socket, side, line)) return this.#notHttp(socket, side, event, at);
+    if (step === 'cut' && line === PREFIX && !socket.decided) return this.#notHttp(socket, side, event, at);
     if (line >= REQUEST) socket.decided = true;
-    if (end >= 0) {
-      this.#head.parse(head, 0, end, this.#keep_query);
-      return this.#headRead(socket, side, event, message, classify(head, 0, end), head, at + end - before);
-    }
     message.extend(event, event.end);
-    if (event.captured_end < event.end || side.head_length >= MOST_HEAD_BYTES) {
-      this.#head.parse(head, 0, side.head_length, this.#keep_query);
-      this.#describe(message, head);
-      this.#book.follow(socket);
-      return this.#cut(socket, side, event);
-    }
-    return event.end;
+    if (step === 'more') return event.end;
+    this.#head.describe(message);
+    if (split) this.#book.follow(socket);
+    return this.#cut(socket, side, event);
   }
 
-  #keepHead(side: Side, bytes: Uint8Array, from: number, to: number): void {
-    const length = side.head_length + to - from;
-    if (side.head === null || side.head.length < length) {
-      const grown = new Uint8Array(Math.max(512, length * 2));
-      if (side.head !== null) grown.set(side.head.subarray(0, side.head_length));
-      side.head = grown;
-    }
-    side.head.set(bytes.subarray(from, to), side.head_length);
-    side.head_length = length;
-  }
-
-  /** Takes over what the head said. */
-  #describe(message: OpenMessage, bytes: Uint8Array): void {
-    const head = this.#head;
-    message.method = message.kind === 'request' ? head.method : null;
-    message.status = message.kind === 'response' ? head.status : 0;
-    message.http_version = head.version;
-    message.host = head.host;
-    message.content_length = head.content_length;
-    message.expects_continue = head.expects_continue;
-    message.traceparent = head.traceparent;
-    message.request_id = head.request_id;
-    if (message.kind === 'request' && head.path_start >= 0) message.setPath(bytes, head.path_start, head.path_end);
-    if (message.kind === 'request') {
-      message.exchange.method = head.method;
-      message.exchange.upgrade = head.upgrade;
-    }
-  }
-
-  /** The head is whole and parsed from these bytes; it ends at stream offset `at`. */
-  #headRead(socket: SocketState, side: Side, event: SocketEvent, message: OpenMessage, line: StartLine, bytes: Uint8Array, at: number): number {
-    side.head_length = 0;
-    if (side.head !== null && side.head.length > 4096) side.head = null;
-    if ((line !== REQUEST && line !== RESPONSE) || !this.#fits(socket, side, line)) return this.#notHttp(socket, side, event, at);
-    if ((line === RESPONSE) !== (message.kind === 'response')) return this.#notHttp(socket, side, event, at);
+  #headRead(socket: SocketState, side: Side, event: SocketEvent, message: OpenMessage, from: number): number {
+    const { line, end: at } = this.#head;
+    if ((line !== REQUEST && line !== RESPONSE) || !this.#fits(socket, side, line)) return this.#notHttp(socket, side, event, from);
+    if ((line === RESPONSE) !== (message.kind === 'response')) return this.#notHttp(socket, side, event, from);
     socket.decided = true;
     side.tentative = false;
-    this.#describe(message, bytes);
+    this.#head.describe(message);
     message.head_done = true;
     message.extend(event, at);
     message.head_bytes = at - message.start;
@@ -221,7 +159,7 @@ export class Http1 implements Protocol {
   }
 
   #requestBody(socket: SocketState, side: Side, message: OpenMessage, at: number): number {
-    if (this.#head.chunked) {
+    if (this.#head.fields.chunked) {
       beginChunks(side);
       side.state = CHUNKS;
     } else if (message.content_length > 0) {
@@ -250,7 +188,7 @@ export class Http1 implements Protocol {
     if (other.state === TUNNEL_WAIT) other.state = START;
     if (exchange.method === 'HEAD' || status === 204 || status === 304) {
       this.#finish(socket, side, 'no_body');
-    } else if (this.#head.chunked) {
+    } else if (this.#head.fields.chunked) {
       beginChunks(side);
       side.state = CHUNKS;
     } else if (message.content_length > 0) {
@@ -312,7 +250,7 @@ export class Http1 implements Protocol {
     message.extend(event, event.end);
     this.#book.countGap(event);
     side.state = HEAD_CUT;
-    side.chunk_size = message.method === null && message.status === 0 ? 0 : this.#head.chunked ? 1 : 0;
+    side.chunk_size = message.method === null && message.status === 0 ? 0 : this.#head.fields.chunked ? 1 : 0;
     side.tail_length = 0;
     rollTail(side, event);
     this.#endOfCutHead(socket, side, event);
