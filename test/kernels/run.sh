@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Boots Debian's kernel (which lacks the newest tracepoints) in qemu, traces the load program in it with each kind of fallback
 # hooks, and holds the events to the same checks as on this machine. Needs no acceleration, no root, nothing installed but
-# qemu-system-x86, busybox-static and cpio.
+# qemu-system-x86 and busybox-static.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
@@ -10,7 +10,7 @@ mkdir -p "$cache"
 
 fail() { echo "test:kernels: $1" >&2; exit 1; }
 [ "$(uname -m)" = x86_64 ] || fail "only x86_64 kernels are booted so far; this machine is $(uname -m)"
-for tool in qemu-system-x86_64:qemu-system-x86 busybox:busybox-static cpio:cpio gcc:gcc make:make apt-get:apt; do
+for tool in qemu-system-x86_64:qemu-system-x86 busybox:busybox-static gcc:gcc make:make apt-get:apt; do
   command -v "${tool%%:*}" > /dev/null || fail "${tool%%:*} is missing: sudo apt-get install ${tool##*:}"
 done
 file "$(command -v busybox)" 2> /dev/null | grep -q dynamically && fail "busybox is not static: sudo apt-get install busybox-static"
@@ -37,7 +37,7 @@ cp "$(command -v busybox)" "$work/root/bin/busybox"
 cp .output/tracehouse-loader .output/tracehouse-load "$work/root/bin/"
 cp test/kernels/init "$work/root/init"
 chmod +x "$work/root/init"
-(cd "$work/root" && find . | cpio -o -H newc --quiet | gzip -1) > "$work/initramfs.gz"
+(cd "$work/root" && find . | busybox cpio -o -H newc 2> /dev/null | gzip -1) > "$work/initramfs.gz"
 
 # The guest says all it has to say on its console, results as base64 between markers.
 echo "test:kernels: booting $(basename "$kernel")"
