@@ -72,6 +72,12 @@ describe('what lies between a web server and its application is no HTTP', () => 
     expect(judge(truth, through('server /a/s1').map((span) => (span.span_id === 'y' ? { ...span, url_path: '/a/s1', network_protocol_name: 'fastcgi' } : span)))).toMatchObject({ exact: 2 });
   });
 
+  test('a span that lost its name is missing, what hangs on it is not wrong', () => {
+    const verdict = judge(truth, change(both, 'client /b/s1', { url_path: null, network_protocol_name: null }));
+    expect(verdict).toMatchObject({ exact: 1, orphaned: 1, wrong: 0, strays: 0 });
+    expect(verdict.links).toEqual({ expected: 14, right: 12, wrong: 0, null: 1 });
+  });
+
   test('when it hangs on nothing, so does what hangs on it', () => {
     expect(judge(truth, through(null).map((span) => (span.span_id === 'x' || span.span_id === 'y' || span.span_id.includes('/c/s1') ? { ...span, trace_id: 'other' } : span)))).toMatchObject({ exact: 1, orphaned: 1, strays: 2 });
   });

@@ -110,6 +110,13 @@ export function judge(truth: readonly TrueRequest[], found: readonly FoundSpan[]
     for (const { key } of request.spans) {
       if (!seen.has(key)) missing.push(`${key}: no span`);
     }
+    const parent_of = new Map(request.spans.map((span) => [span.key, span.parent_key]));
+    /** Where a link goes that is right as far as can be told: spans in between lost their name. */
+    const aboveUnseen = (key: string | null): string | null => {
+      let above = key;
+      while (above !== null && !seen.has(above)) above = parent_of.get(above) ?? null;
+      return above;
+    };
     for (const { span, expected } of own) {
       const { key, parent_key } = expected;
       const parent = nearest(span.parent_span_id);
@@ -117,6 +124,8 @@ export function judge(truth: readonly TrueRequest[], found: readonly FoundSpan[]
         links.right++;
       } else if (parent === 'none' && parent_key === null) {
         continue;
+      } else if (typeof parent !== 'string' && span.parent_span_id !== parent.span.span_id && parent.expected.key === aboveUnseen(parent_key)) {
+        links.null++; // and its parent is missing, which was said above
       } else if (parent === 'none' || (parent === 'gone' && parent_key !== null)) {
         links.null++;
         missing.push(`${key}: ${parent === 'none' ? 'no parent' : `its parent ${span.parent_span_id} is no span`}`);

@@ -92,6 +92,8 @@ async function runShape(name: string, shape: Shape): Promise<number> {
         if (verdict.exact / verdict.requests < GOAL_EXACT || verdict.wrong > 0) {
           missed++;
           for (const line of tracer.said.slice(-3)) console.log(`    tracer: ${line}`);
+          const lost = await tracer.sql('select cause, sum(events_lost) as events from losses group by cause');
+          for (const { cause, events } of lost) console.log(`    losses so far: ${String(cause)} ${String(events)}`);
         }
       }
     }
