@@ -17,14 +17,22 @@ function byStart(a: Span, b: Span): number {
   return a.span_id < b.span_id ? -1 : 1;
 }
 
+/** Deeper than this is not indented further: nobody could see it, and the lines would grow with the square of the depth. */
+const DEEPEST = 40;
+
 /** Every span comes exactly once, even if parents point in a circle. */
 export function treeLines(spans: readonly Span[]): TreeLine[] {
   const known = new Set(spans.map((span) => span.span_id));
   const children = new Map<string, Span[]>();
   const roots: Span[] = [];
   for (const span of spans.toSorted(byStart)) {
-    if (span.parent_span_id === null || !known.has(span.parent_span_id)) roots.push(span);
-    else children.set(span.parent_span_id, [...(children.get(span.parent_span_id) ?? []), span]);
+    if (span.parent_span_id === null || !known.has(span.parent_span_id)) {
+      roots.push(span);
+      continue;
+    }
+    const siblings = children.get(span.parent_span_id);
+    if (siblings === undefined) children.set(span.parent_span_id, [span]);
+    else siblings.push(span);
   }
   const lines: TreeLine[] = [];
   const placed = new Set<string>();
@@ -39,7 +47,8 @@ export function treeLines(spans: readonly Span[]): TreeLine[] {
       const own = children.get(span.span_id) ?? [];
       own.toReversed().forEach((child, from_last) => {
         const last = from_last === 0;
-        open.push({ span: child, indent: `${below}${last ? '└ ' : '├ '}`, below: `${below}${last ? '  ' : '│ '}` });
+        const deep = below.length >= DEEPEST * 2;
+        open.push({ span: child, indent: deep ? `${below}⋯ ` : `${below}${last ? '└ ' : '├ '}`, below: deep ? below : `${below}${last ? '  ' : '│ '}` });
       });
     }
   };
