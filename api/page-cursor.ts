@@ -6,7 +6,7 @@ import type { SearchRange } from './search-range.ts';
 
 export interface PageCursor extends SearchRange {
   /** Of the last row given. */
-  readonly key: bigint;
+  readonly duration_ns: bigint;
   readonly trace_id: string;
 }
 
@@ -15,7 +15,7 @@ function fingerprint(query: unknown): string {
 }
 
 export function encodeCursor(cursor: PageCursor, query: unknown): string {
-  return Buffer.from(JSON.stringify([1, fingerprint(query), String(cursor.start_ns), String(cursor.end_ns), String(cursor.key), cursor.trace_id])).toString('base64url');
+  return Buffer.from(JSON.stringify([1, fingerprint(query), String(cursor.start_ns), String(cursor.end_ns), String(cursor.duration_ns), cursor.trace_id])).toString('base64url');
 }
 
 /** Error: invalid-cursor, also when the cursor belongs to another query. */
@@ -32,6 +32,6 @@ export function decodeCursor(text: string, query: unknown): PageCursor {
     throw new TracehouseError('invalid-cursor', 'the cursor is not one that this server gave', { mend: 'begin again without cursor' });
   }
   if (parts[1] !== fingerprint(query)) throw new TracehouseError('invalid-cursor', 'the cursor belongs to a query with other filters', { mend: 'repeat the query as it was, or begin again without cursor' });
-  const [start_ns, end_ns, key] = (numbers as string[]).map(BigInt) as [bigint, bigint, bigint];
-  return { start_ns, end_ns, key, trace_id };
+  const [start_ns, end_ns, duration_ns] = (numbers as string[]).map(BigInt) as [bigint, bigint, bigint];
+  return { start_ns, end_ns, duration_ns, trace_id };
 }

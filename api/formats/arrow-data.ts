@@ -97,10 +97,22 @@ function slices(parts: readonly (Uint8Array | undefined)[]): { valueOffsets: Int
   return { valueOffsets, data };
 }
 
-const encoder = new TextEncoder();
+/** All into one buffer: an array a text would cost more than its bytes. */
+function textSlices(values: Values): { valueOffsets: Int32Array; data: Uint8Array } {
+  const texts = values.map((value) => (isNull(value) ? '' : String(value)));
+  const buffer = Buffer.allocUnsafe(texts.reduce((sum, text) => sum + text.length * 3, 0));
+  const valueOffsets = new Int32Array(texts.length + 1);
+  let at = 0;
+  texts.forEach((text, row) => {
+    at += buffer.write(text, at);
+    valueOffsets[row + 1] = at;
+  });
+  return { valueOffsets, data: buffer.subarray(0, at) };
+}
+
 const TEXT: ColumnMaker = {
   type: new Utf8(),
-  data: (values) => makeData({ type: new Utf8(), ...slices(values.map((value) => (isNull(value) ? undefined : encoder.encode(String(value))))), ...validityOf(values) }),
+  data: (values) => makeData({ type: new Utf8(), ...textSlices(values), ...validityOf(values) }),
 };
 const BYTES: ColumnMaker = {
   type: new Binary(),

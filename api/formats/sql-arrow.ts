@@ -29,20 +29,20 @@ export async function* sqlArrow(stream: UserSqlStream): AsyncGenerator<Uint8Arra
   const writer = new RecordBatchStreamWriter();
   writer.reset(pieces, schema);
   yield pieces.take();
-  let columns: DuckDBValue[][] = makers.map(() => []);
+  let columns: DuckDBValue[][][] = makers.map(() => []);
+  let rows = 0;
   let chunks = 0;
   const write = (): Uint8Array => {
-    const children = makers.map((maker, at) => maker.data(columns[at] as DuckDBValue[]));
-    writer.write(new RecordBatch(schema, makeData({ type: new Struct(schema.fields), length: columns[0]?.length ?? 0, nullCount: 0, children })));
+    const children = makers.map((maker, at) => maker.data((columns[at] as DuckDBValue[][]).flat()));
+    writer.write(new RecordBatch(schema, makeData({ type: new Struct(schema.fields), length: rows, nullCount: 0, children })));
     columns = makers.map(() => []);
+    rows = 0;
     chunks = 0;
     return pieces.take();
   };
   for await (const { chunk, row_count } of stream.chunks) {
-    columns.forEach((column, at) => {
-      const values = chunk.getColumnValues(at);
-      for (let row = 0; row < row_count; row++) column.push(values[row] as DuckDBValue);
-    });
+    columns.forEach((column, at) => column.push(chunk.getColumnValues(at).slice(0, row_count)));
+    rows += row_count;
     chunks += 1;
     if (chunks === CHUNKS_A_BATCH) yield write();
   }

@@ -1,14 +1,22 @@
-// Answers of user SQL as text: the contract's JSON, one JSON object a line, RFC 4180.
-import { JsonDuckDBValueConverter } from '@duckdb/node-api';
+// Answers of user SQL as text: the contract's JSON, one JSON object a line, RFC 4180. A chunk of rows is one write.
 import type { UserSqlStream } from '../../queries/sql-gate.ts';
+import { columnCsv, columnJson, csvField } from './column-text.ts';
+import type { ColumnText } from './column-text.ts';
 
-/** Rows go out a chunk at a time: one write for some two thousand. */
+/** Texts of a chunk's columns -> its rows, each put together by `line`. */
+async function* chunkLines(stream: UserSqlStream, column_texts: readonly ColumnText[], line: (cells: string[]) => string): AsyncGenerator<string[]> {
+  for await (const { chunk, row_count } of stream.chunks) {
+    const columns = column_texts.map((text, column) => text(chunk, column, row_count));
+    const lines: string[] = [];
+    for (let row = 0; row < row_count; row++) lines.push(line(columns.map((texts) => texts[row] as string)));
+    yield lines;
+  }
+}
+
 export async function* sqlJson(stream: UserSqlStream): AsyncGenerator<string> {
   yield `{"query_id":${JSON.stringify(stream.query_id)},"columns":${JSON.stringify(stream.columns)},"rows":[`;
   let first = true;
-  for await (const { chunk, row_count } of stream.chunks) {
-    const lines: string[] = [];
-    for (let row = 0; row < row_count; row++) lines.push(JSON.stringify(chunk.convertRowValues(row, JsonDuckDBValueConverter)));
+  for await (const lines of chunkLines(stream, stream.column_types.map(columnJson), (cells) => `[${cells.join(',')}]`)) {
     yield `${first ? '\n' : ',\n'}${lines.join(',\n')}`;
     first = false;
   }
@@ -18,28 +26,10 @@ export async function* sqlJson(stream: UserSqlStream): AsyncGenerator<string> {
 
 export async function* sqlNdjson(stream: UserSqlStream): AsyncGenerator<string> {
   const names = stream.columns.map(({ name }) => JSON.stringify(name));
-  for await (const { chunk, row_count } of stream.chunks) {
-    const lines: string[] = [];
-    for (let row = 0; row < row_count; row++) {
-      const values = chunk.convertRowValues(row, JsonDuckDBValueConverter);
-      lines.push(`{${values.map((value, column) => `${names[column]}:${JSON.stringify(value)}`).join(',')}}\n`);
-    }
-    yield lines.join('');
-  }
-}
-
-/** An empty field is null; an empty text is "". */
-function csvField(value: unknown): string {
-  if (value === null || value === undefined) return '';
-  const text = String(value);
-  return text === '' || /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  for await (const lines of chunkLines(stream, stream.column_types.map(columnJson), (cells) => `{${cells.map((cell, column) => `${names[column]}:${cell}`).join(',')}}\n`)) yield lines.join('');
 }
 
 export async function* sqlCsv(stream: UserSqlStream): AsyncGenerator<string> {
   yield `${stream.columns.map(({ name }) => csvField(name)).join(',')}\r\n`;
-  for await (const { chunk, row_count } of stream.chunks) {
-    const lines: string[] = [];
-    for (let row = 0; row < row_count; row++) lines.push(`${chunk.getRowValues(row).map(csvField).join(',')}\r\n`);
-    yield lines.join('');
-  }
+  for await (const lines of chunkLines(stream, stream.column_types.map(columnCsv), (cells) => `${cells.join(',')}\r\n`)) yield lines.join('');
 }

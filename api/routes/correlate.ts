@@ -12,7 +12,7 @@ const Answer = Type.Object({
   links_gained: Count('spans that have a parent now and had none'),
   links_lost: Count('spans that had a parent and have none now'),
   links_moved: Count('spans that have another parent now'),
-});
+}, { description: 'what changed' });
 
 export function correlateRoute(app: App, { warehouse }: RouteContext): void {
   let running = false;

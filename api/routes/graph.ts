@@ -27,7 +27,7 @@ const Graph = Type.Object({
   ),
   edges: Type.Array(Type.Object({ client: Type.String({ description: 'id of the node that called' }), server: Type.String({ description: 'id of the node that was called' }), ...MEASURES }), { description: 'measured where requests were made' }),
   searched: Searched,
-});
+}, { description: 'the graph' });
 
 function measures(row: NodeRow | EdgeRow, seconds: number) {
   return {

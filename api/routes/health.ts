@@ -4,14 +4,14 @@ import type { App } from '../app-type.ts';
 import type { RouteContext } from '../dependencies.ts';
 import { problems } from '../problem.ts';
 
-const Alive = Type.Object({ status: Type.Literal('ok') });
+const Alive = Type.Object({ status: Type.Literal('ok') }, { description: 'it does' });
 const READY_WITHIN_MS = 2000;
 
 export function healthRoutes(app: App, { warehouse }: RouteContext): void {
   app.route({
     method: 'GET',
     url: '/healthz',
-    schema: { operationId: 'health', tags: ['operation'], summary: 'Is the process alive', response: { 200: Alive } },
+    schema: { operationId: 'health', tags: ['operation'], summary: 'Does the process live', response: { 200: Alive } },
     handler: async () => ({ status: 'ok' as const }),
   });
 

@@ -18,7 +18,7 @@ const Answer = Type.Object({
   duplicates: Count('batches that were stored before: nothing changed'),
   rows: Count('rows of the applied batches'),
   last_apply_no: NullableInt64('number of the last batch'),
-});
+}, { description: 'all of the stream is stored' });
 
 export function ingestRoute(app: App, { warehouse, ingest_limit_bytes }: RouteContext): void {
   let running = 0;

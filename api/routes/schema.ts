@@ -18,7 +18,7 @@ const Answer = Type.Object({
   ),
   examples: Type.Array(Type.Object({ title: Type.String(), sql: Type.String() }), { description: 'queries to start from' }),
   limits: Type.Object({ timeout_ms: Limit, max_rows: Limit, at_once: Type.Integer({ description: 'statements that run at the same time' }) }),
-});
+}, { description: 'what SQL may ask, and for how much' });
 
 export function schemaRoute(app: App, { warehouse }: RouteContext): void {
   app.route({

@@ -22,7 +22,7 @@ const Services = Type.Object({
     }),
   ),
   searched: Searched,
-});
+}, { description: 'services by name' });
 
 const Operations = Type.Object({
   operations: Type.Array(
@@ -39,7 +39,7 @@ const Operations = Type.Object({
   ),
   truncated: Type.Boolean({ description: `there are more than ${MOST_OPERATIONS}: narrow the range or name a service` }),
   searched: Searched,
-});
+}, { description: 'operations by service and name' });
 
 const rounded = (ns: number): string => String(Math.round(ns));
 

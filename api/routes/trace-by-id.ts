@@ -6,7 +6,6 @@ import { otlpTraces } from '../formats/otlp-json.ts';
 import { TraceId } from '../json-types.ts';
 import { requireTrace } from '../lookups/one-trace.ts';
 import { candidatesOf } from '../lookups/span-candidates.ts';
-import { spansOfTrace } from '../lookups/trace-spans.ts';
 import { problems } from '../problem.ts';
 import { Trace, spanJson, traceSummary } from '../trace-json.ts';
 
@@ -38,10 +37,7 @@ export function traceByIdRoute(app: App, { db, warehouse }: RouteContext): void 
     },
     handler: async (request, reply) => {
       const { format = 'tracehouse', max_spans = 10_000 } = request.query;
-      const trace = await requireTrace(db, request.params.trace_id);
-      const found = await spansOfTrace(db, trace.trace_id, max_spans + 1);
-      const spans = found.slice(0, max_spans);
-      const partial = found.length > max_spans;
+      const { trace, spans, partial } = await requireTrace(db, request.params.trace_id, max_spans);
       reply.header('content-location', `/api/v1/traces/${trace.trace_id}`);
       if (format !== 'tracehouse') {
         const body = format === 'otlp' ? otlpTraces(spans) : jaegerTraces([spans], partial);

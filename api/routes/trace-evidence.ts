@@ -6,7 +6,6 @@ import { requireTrace } from '../lookups/one-trace.ts';
 import { eventsOfSpans } from '../lookups/trace-evidence.ts';
 import type { SpanEvent } from '../lookups/trace-evidence.ts';
 import { candidatesOf } from '../lookups/span-candidates.ts';
-import { spansOfTrace } from '../lookups/trace-spans.ts';
 import { problems } from '../problem.ts';
 import { rfc3339 } from '../time-text.ts';
 import { Candidate, candidateJson } from '../trace-json.ts';
@@ -50,7 +49,7 @@ const Evidence = Type.Object({
   partial: Type.Boolean({ description: 'true: there are more spans than max_spans' }),
   events: Type.Array(Event, { description: 'what the kernel saw, by time' }),
   events_truncated: Type.Boolean({ description: 'true: there are more events than max_events' }),
-});
+}, { description: 'links and events' });
 
 const Query = Type.Object(
   {
@@ -93,9 +92,7 @@ export function traceEvidenceRoute(app: App, { db, warehouse }: RouteContext): v
     },
     handler: async (request) => {
       const { max_spans = 1000, max_events = 5000 } = request.query;
-      const trace = await requireTrace(db, request.params.trace_id);
-      const found = await spansOfTrace(db, trace.trace_id, max_spans + 1);
-      const spans = found.slice(0, max_spans);
+      const { trace, spans, partial } = await requireTrace(db, request.params.trace_id, max_spans);
       const [candidates, { events, truncated }] = await Promise.all([candidatesOf(db, warehouse, spans), eventsOfSpans(db, warehouse, spans, max_events)]);
       return {
         trace_id: trace.trace_id,
@@ -110,7 +107,7 @@ export function traceEvidenceRoute(app: App, { db, warehouse }: RouteContext): v
           rule_version: span.rule_version,
           candidates: (candidates.get(span.span_id) ?? []).map(candidateJson),
         })),
-        partial: found.length > max_spans,
+        partial,
         events: events.map(eventJson),
         events_truncated: truncated,
       };

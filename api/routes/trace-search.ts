@@ -29,13 +29,13 @@ const Answer = Type.Object({
   searched: Searched,
   duration_of: Type.Literal('trace', { description: 'what min_duration and max_duration are compared with' }),
   next_cursor: Type.Unsafe<string | null>({ type: ['string', 'null'], description: 'null: this was the last page' }),
-});
+}, { description: 'a page of summaries' });
 
 export function traceSearchRoute(app: App, { db, now_ns }: RouteContext): void {
   app.route({
     method: 'GET',
     url: '/traces',
-    schema: { operationId: 'searchTraces', tags: ['traces'], summary: 'Find traces', description: 'Summaries in a total order, a page at a time. The range that was searched is part of the answer.', querystring: Query, response: { 200: Answer, ...problems(400) } },
+    schema: { operationId: 'searchTraces', tags: ['traces'], summary: 'Find traces', description: 'Summaries in a total order, a page at a time. A trace lies in the range by the start of its root, which is also the first half of its id. The range that was searched is part of the answer.', querystring: Query, response: { 200: Answer, ...problems(400) } },
     handler: async (request) => {
       const { service, operation, min_duration, max_duration, error, sort = '-start_time', limit = 20, cursor } = request.query;
       const same_query = [service, operation, min_duration, max_duration, error, sort, request.query.start, request.query.end];
@@ -53,7 +53,7 @@ export function traceSearchRoute(app: App, { db, now_ns }: RouteContext): void {
         traces: page.map(traceSummary),
         searched: searchedJson(range),
         duration_of: 'trace' as const,
-        next_cursor: last === undefined ? null : encodeCursor({ ...range, key: sort.endsWith('start_time') ? last.start_ns : last.duration_ns, trace_id: last.trace_id }, same_query),
+        next_cursor: last === undefined ? null : encodeCursor({ start_ns: range.start_ns, end_ns: range.end_ns, duration_ns: last.duration_ns, trace_id: last.trace_id }, same_query),
       };
     },
   });
