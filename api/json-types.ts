@@ -1,6 +1,6 @@
 // JSON Schema for what recurs in requests and answers.
-import { Type } from '@fastify/type-provider-typebox';
-import type { TString, TUnsafe } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
+import type { TString, TUnsafe } from 'typebox';
 
 /** As text: JSON readers make doubles of numbers, which hold 53 bits. */
 export const Int64 = (description: string, example = '1500000'): TString => Type.String({ pattern: '^-?[0-9]+$', description: `${description} (64-bit integer, as text)`, examples: [example] });

@@ -1,7 +1,7 @@
 // Every error leaves as application/problem+json (RFC 9457) with a stable code.
 import { STATUS_CODES } from 'node:http';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
-import { Type } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
 import { TracehouseError } from '../schema/errors.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json';

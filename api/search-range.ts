@@ -1,5 +1,5 @@
 // The range of time that a request is about. It is always part of the answer: what was not searched must show.
-import { Type } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
 import type { Kysely } from 'kysely';
 import { TracehouseError } from '../schema/errors.ts';
 import type { Database } from './database.ts';

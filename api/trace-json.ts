@@ -1,6 +1,6 @@
 // Traces and spans as /api/v1 gives them.
-import { Type } from '@fastify/type-provider-typebox';
-import type { Static } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
+import type { Static } from 'typebox';
 import { Count, Int64, NullableInt64, NullableInteger, NullableNumber, NullableText, SpanId, Time, TraceId, int64, nullableInt64 } from './json-types.ts';
 import type { CandidateRow } from './lookups/span-candidates.ts';
 import type { SpanRow } from './lookups/trace-spans.ts';

@@ -1,4 +1,4 @@
-import { Type } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
 import { recorrelate } from '../../queries/recorrelate.ts';
 import { TracehouseError } from '../../schema/errors.ts';
 import type { App } from '../app-type.ts';

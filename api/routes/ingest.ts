@@ -1,5 +1,5 @@
 import { createGunzip } from 'node:zlib';
-import { Type } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
 import { decodeBatches } from '../../ingest/arrow-format.ts';
 import { RELATION_NAMES } from '../../schema/relations.ts';
 import { TracehouseError } from '../../schema/errors.ts';

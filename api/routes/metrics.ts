@@ -1,4 +1,4 @@
-import { Type } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
 import type { Registry } from 'prom-client';
 import type { App } from '../app-type.ts';
 

@@ -1,4 +1,4 @@
-import { Type } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
 import { SQL_DEFAULTS, SQL_LIMITS } from '../../queries/sql-gate.ts';
 import type { App } from '../app-type.ts';
 import type { RouteContext } from '../dependencies.ts';

@@ -1,4 +1,4 @@
-import { Type } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
 import type { App } from '../app-type.ts';
 import type { RouteContext } from '../dependencies.ts';
 import { Count, Int64, NullableText, Time } from '../json-types.ts';

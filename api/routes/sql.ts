@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { Type } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
 import type { FastifyReply } from 'fastify';
 import { SQL_DEFAULTS, SQL_LIMITS, streamUserSql } from '../../queries/sql-gate.ts';
 import type { UserSql, UserSqlStream } from '../../queries/sql-gate.ts';

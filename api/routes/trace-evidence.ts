@@ -1,4 +1,4 @@
-import { Type } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
 import type { App } from '../app-type.ts';
 import type { RouteContext } from '../dependencies.ts';
 import { Int64, NullableInt64, NullableInteger, NullableNumber, NullableText, SpanId, Time, TraceId, int64, nullableInt64 } from '../json-types.ts';

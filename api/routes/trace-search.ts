@@ -1,4 +1,4 @@
-import { Type } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
 import type { App } from '../app-type.ts';
 import type { RouteContext } from '../dependencies.ts';
 import { TRACE_ORDERS, searchTraces } from '../lookups/trace-search.ts';
