@@ -1,55 +1,72 @@
-// Live correlation: every cycle reads what has landed since the last one, decides what can be decided, stores what has ended.
+// Live correlation: every cycle reads what has landed since the last one, decides what can be decided, stores what is over.
 import type { DuckDBConnection } from '@duckdb/node-api';
-import type { Warehouse } from '../ingest/warehouse.ts';
-import { RULE_VERSION, URL_TEMPLATE_MACRO, correlateOnce, storeFinished } from './correlate-run.ts';
+import type { RunState, Warehouse } from '../ingest/warehouse.ts';
+import { chooseFinished } from './choose-finished.ts';
+import { LateRanges, findLate } from './late-ranges.ts';
 import { recorrelate } from './recorrelate.ts';
+import { loadSteps, runSteps, type Step } from './step-runner.ts';
+import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
+import { CLOSING, DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, createWorkingSet, loadHistory, loadProcesses, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
 
 export interface CorrelatorOptions {
   readonly log?: (line: string) => void;
   readonly now_ms?: () => number;
+  readonly limits?: Partial<Limits>;
+  /** A run that has said nothing for so long no longer holds the others back. */
+  readonly silent_ms?: number;
+  /** Shortest pause between two rewrites of stored segments because of late rows. */
+  readonly late_pause_ms?: number;
+  /** How long each step took, for measurements. */
+  readonly observe?: (step: Step, elapsed_ms: number) => void;
 }
 
 export interface CycleReport {
   readonly messages: number;
   readonly spans: number;
   readonly cut_ns: bigint;
-  /** Spans that had ended before the previous cut: their part of history is done again. */
+  /** Exchanges that belong before the previous cut: that part of history is done again. */
   readonly late: number;
 }
 
-/** A run that has said nothing for so long no longer holds the others back. */
-const SILENT_MS = 10_000;
-/** The other end's hook may run this much after the fact: nothing so young is decided. */
-const MARGIN_NS = 20_000_000n;
-/** How long decisions are kept for children that come after their parent has ended. */
-const KEEP_NS = 15_000_000_000n;
-/** A request that is open for longer is given up: stored as incomplete. */
-const MOST_OPEN_NS = 600_000_000_000n;
-/** After a restart, messages of so long before the cut are read again for what was open then. */
-const RESTART_NS = 60_000_000_000n;
-const LATE_EVERY_MS = 5000;
+/** The other end's hook may run so long after the fact; on other nodes, batches arrive that much apart. */
+const MARGIN_NS = { one_node: 20_000_000n, several: 300_000_000n } as const;
+/** Older events of a socket than this before the cut are known by now. */
+const CLOSES_BACK_NS = 2_000_000_000n;
+const FORGET_EVERY_CYCLES = 16;
 const NEVER = 9_000_000_000_000_000_000n;
 
-/** What correlation needs of a message. */
-export const MESSAGE_COLUMNS =
-  'node, run_id, apply_no, ts_ns, end_ts_ns, socket_id, conn_id, process_id, pid, role, kind, protocol, exchange_no, stream_offset, end_offset, first_thread_id, first_tid, comm, fd, local_ip, local_port, remote_ip, remote_port, connect_ts_ns, connect_thread_id, method, path, status, host, http_version, errno, end_reason, complete, partial';
-
 const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
+const key = (run: { node: string; run_id: bigint }): string => `${run.run_id} ${run.node}`;
 
 export class Correlator {
   readonly #warehouse: Warehouse;
   readonly #log: (line: string) => void;
   readonly #now: () => number;
-  #ready = false;
+  readonly #limits: Limits;
+  readonly #silent_ms: number;
+  readonly #observe: CorrelatorOptions['observe'];
+  readonly #steps = loadSteps();
+  readonly #late: LateRanges;
+  /** False: the working set has to be read again. */
+  #loaded = false;
+  #started = false;
   #read_to = 0n;
   #cut = 0n;
-  #late: { from_ns: bigint; to_ns: bigint } | undefined;
-  #late_done_ms = 0;
+  #cycles = 0;
+  #finishing = false;
+  /** Runs that were taken as ended, and when. */
+  #ended = new Map<string, bigint>();
+  /** What is waited for: the next known end, the oldest open request, the answer that has been quiet for longest. */
+  #waiting = { count: 0, next_end_ns: NEVER, oldest_ns: NEVER, quiet_ns: NEVER };
 
   constructor(warehouse: Warehouse, options: CorrelatorOptions = {}) {
     this.#warehouse = warehouse;
     this.#log = options.log ?? ((): void => undefined);
     this.#now = options.now_ms ?? Date.now;
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#silent_ms = options.silent_ms ?? 10_000;
+    this.#observe = options.observe;
+    this.#late = new LateRanges({ now_ms: this.#now, pause_ms: options.late_pause_ms ?? 5000 });
   }
 
   /** Every span that ended before is readable; ns since 1970. */
@@ -64,113 +81,174 @@ export class Correlator {
     return report;
   }
 
-  /** Everything that can still be decided: for the end of a process that has applied its last batch. */
+  /** For the end of a process that has applied its last batch: everything is decided, what is still open is stored as incomplete. */
   async finish(): Promise<void> {
-    const newest = this.#warehouse.runs().reduce((most, run) => max(most, run.watermark_ns), 0n);
-    await this.#run(max(newest, this.#cut));
-    await this.#redoLate(true);
+    this.#finishing = true;
+    try {
+      const newest = this.#warehouse.runs().reduce((most, run) => max(most, run.watermark_ns), 0n);
+      await this.#run(max(newest, this.#cut));
+      await this.#redoLate(true);
+    } finally {
+      this.#finishing = false;
+    }
+  }
+
+  #isAlive(run: RunState): boolean {
+    return !this.#finishing && !run.final && this.#now() - run.heard_ms < this.#silent_ms;
   }
 
   #nextCut(): bigint {
     const runs = this.#warehouse.runs();
-    const heard = runs.filter((run) => !run.final && this.#now() - run.heard_ms < SILENT_MS);
-    const cut = heard.length > 0 ? heard.reduce((least, run) => (run.watermark_ns < least ? run.watermark_ns : least), NEVER) - MARGIN_NS : runs.reduce((most, run) => max(most, run.watermark_ns), 0n);
-    return max(cut, this.#cut);
-  }
-
-  async #prepare(connection: DuckDBConnection): Promise<void> {
-    await connection.run('SET asof_loop_join_threshold = 0');
-    await connection.run(URL_TEMPLATE_MACRO);
-    const progress = await connection.runAndReadAll('SELECT coalesce(max(apply_no), 0), coalesce(max(cut_ns), 0) FROM memory.stored.progress');
-    const [apply_no, cut_ns] = (progress.getRows()[0] ?? [0n, 0n]) as [bigint, bigint];
-    this.#cut = cut_ns;
-    this.#read_to = apply_no;
-    const from = cut_ns - RESTART_NS;
-    await connection.run(`CREATE OR REPLACE TEMP TABLE messages AS SELECT ${MESSAGE_COLUMNS} FROM memory.stored.messages WHERE ts_ns >= ${from} AND apply_no <= ${apply_no}`);
-    await connection.run(`CREATE OR REPLACE TEMP TABLE closes AS SELECT run_id, socket_id, min(ts_ns) AS close_ns FROM memory.stored.socket_events
-      WHERE ts_ns >= ${from} AND (op = 'close' OR new_state = 7) AND ${apply_no} > 0 GROUP BY ALL`);
-    await connection.run('CREATE OR REPLACE TEMP TABLE processes AS SELECT process_id, max_by(service_name, ts_ns) AS service_name FROM memory.stored.processes GROUP BY process_id');
-    await connection.run(`CREATE OR REPLACE TEMP TABLE losses AS SELECT node, from_ns, to_ns FROM memory.stored.losses WHERE cause IN ('ring_full', 'connection_shed', 'spool_full') AND to_ns >= ${from}`);
-    await connection.run('CREATE OR REPLACE TEMP TABLE decided (span_id BIGINT, parent_span_id BIGINT, trace_hi BIGINT, trace_lo BIGINT, end_ns BIGINT)');
-    this.#ready = true;
+    const alive = runs.filter((run) => this.#isAlive(run));
+    if (alive.length === 0) return runs.reduce((most, run) => max(most, run.watermark_ns), this.#cut);
+    const margin = new Set(alive.map((run) => run.node)).size > 1 ? MARGIN_NS.several : MARGIN_NS.one_node;
+    return max(alive.reduce((least, run) => (run.watermark_ns < least ? run.watermark_ns : least), NEVER) - margin, this.#cut);
   }
 
   async #run(cut_ns: bigint): Promise<CycleReport> {
-    const warehouse = this.#warehouse;
-    const report = await warehouse.withDerived(async (alias, connection) => {
-      if (!this.#ready) await this.#prepare(connection);
-      const [from, to] = [this.#read_to, warehouse.last_apply_no];
-      const cut = max(cut_ns, this.#cut);
-      if (to === from && cut === this.#cut) return { messages: 0, spans: 0, cut_ns: cut, late: 0 };
-      const changed = to > from ? await this.#takeNew(connection, from, to) : 0;
-      const runs = warehouse.runs();
-      await connection.run('CREATE OR REPLACE TEMP TABLE runs (run_id BIGINT, run_end_ns BIGINT)');
-      const gone = runs.filter((run) => run.final || this.#now() - run.heard_ms >= SILENT_MS);
-      if (gone.length > 0) await connection.run(`INSERT INTO runs VALUES ${gone.map((run) => `(${run.run_id}, ${run.watermark_ns})`).join(', ')}`);
-      await correlateOnce(connection, { after_ns: this.#cut, cut_ns: cut });
-      const late = await this.#noteLate(connection, from);
-      const [spans] = (await connection.runAndReadAll('SELECT count(*) FROM finished')).getRows()[0] as [bigint];
-      await connection.run('BEGIN TRANSACTION');
-      await storeFinished(connection, alias);
-      if (spans > 0n || changed > 0) await connection.run(`INSERT INTO ${alias}.progress VALUES (${to}, ${cut}, ${RULE_VERSION})`);
-      await connection.run('COMMIT');
-      await this.#forget(connection, cut);
+    try {
+      const report = await this.#warehouse.withDerived((alias, connection) => this.#step(alias, connection, cut_ns));
+      if (report.cut_ns > 0n) this.#warehouse.noteCut(report.cut_ns);
+      return report;
+    } catch (error) {
+      this.#loaded = false; // whatever the working set holds now, the stored rows are whole
+      throw error;
+    }
+  }
+
+  async #step(alias: string, connection: DuckDBConnection, cut: bigint): Promise<CycleReport> {
+    if (!this.#loaded) await this.#load(connection);
+    const [from, to] = [this.#read_to, this.#warehouse.last_apply_no];
+    const previous_cut = this.#cut;
+    if (cut < previous_cut) cut = previous_cut;
+    const nothing = { messages: 0, spans: 0, cut_ns: cut, late: 0 };
+    const ends_changed = await this.#noteRunEnds(connection);
+    if (to === from && cut === previous_cut && !ends_changed) return nothing;
+    const news = to > from ? await this.#takeNew(connection, from, to) : { messages: 0, closes: 0 };
+    const { count, next_end_ns, oldest_ns, quiet_ns } = this.#waiting;
+    const due = count > 0 && (news.closes > 0 || ends_changed || next_end_ns <= cut || oldest_ns + this.#limits.open_limit_ns <= cut || quiet_ns + this.#limits.quiet_limit_ns <= cut);
+    if (news.messages === 0 && !due) {
       this.#read_to = to;
       this.#cut = cut;
-      return { messages: changed, spans: Number(spans), cut_ns: cut, late };
-    });
-    if (this.#cut > 0n) warehouse.noteCut(this.#cut);
-    return report;
+      return nothing;
+    }
+    await setLimits(connection, this.#limits, cut);
+    await runSteps(connection, this.#steps, this.#observe);
+    const late = await findLate(connection, from, previous_cut);
+    this.#late.add(late.ranges);
+    const begun = performance.now();
+    const spans = await chooseFinished(connection, cut);
+    if (spans > 0) await describeFinished(connection);
+    await connection.run('BEGIN TRANSACTION');
+    if (spans > 0) await storeFinished(connection, alias);
+    await connection.run(`INSERT INTO ${alias}.progress VALUES (${to}, ${cut}, ${RULE_VERSION})`);
+    await connection.run('COMMIT');
+    const stored = performance.now();
+    this.#observe?.({ file: '', name: 'store', sql: '', repeat: false }, stored - begun);
+    await this.#forget(connection, cut);
+    this.#observe?.({ file: '', name: 'forget', sql: '', repeat: false }, performance.now() - stored);
+    this.#read_to = to;
+    this.#cut = cut;
+    return { messages: news.messages, spans, cut_ns: cut, late: late.count };
   }
 
-  /** Adds what landed in (from, to] to the working set; the number of messages. */
-  async #takeNew(connection: DuckDBConnection, from: bigint, to: bigint): Promise<number> {
-    const warehouse = this.#warehouse;
-    await connection.run(`INSERT INTO messages BY NAME SELECT ${MESSAGE_COLUMNS} FROM ${warehouse.storedSince('messages', from)} m WHERE m.apply_no > ${from} AND m.apply_no <= ${to}`);
-    const [count] = (await connection.runAndReadAll(`SELECT count(*) FROM messages WHERE apply_no > ${from}`)).getRows()[0] as [bigint];
-    const since = this.#cut - KEEP_NS;
-    await connection.run(`CREATE OR REPLACE TEMP TABLE closes AS SELECT run_id, socket_id, min(close_ns) AS close_ns FROM (
-        SELECT run_id, socket_id, close_ns FROM closes WHERE close_ns >= ${since}
-        UNION ALL SELECT run_id, socket_id, ts_ns FROM ${warehouse.storedSince('socket_events', from)} e WHERE e.ts_ns >= ${since} AND (e.op = 'close' OR e.new_state = 7)
-      ) GROUP BY run_id, socket_id`);
-    await connection.run(`CREATE OR REPLACE TEMP TABLE processes AS SELECT process_id, service_name FROM (
-        SELECT process_id, service_name, 0 AS ts_ns FROM processes UNION ALL SELECT process_id, service_name, ts_ns FROM ${warehouse.storedSince('processes', from)} p WHERE p.service_name IS NOT NULL
-      ) QUALIFY row_number() OVER (PARTITION BY process_id ORDER BY ts_ns DESC) = 1`);
-    await connection.run(`CREATE OR REPLACE TEMP TABLE losses AS SELECT DISTINCT node, from_ns, to_ns FROM (
-        SELECT node, from_ns, to_ns FROM losses WHERE to_ns >= ${since}
-        UNION ALL SELECT node, from_ns, to_ns FROM ${warehouse.storedSince('losses', from)} l WHERE l.cause IN ('ring_full', 'connection_shed', 'spool_full') AND l.to_ns >= ${since})`);
-    return Number(count);
+  async #load(connection: DuckDBConnection): Promise<void> {
+    const progress = await connection.runAndReadAll('SELECT coalesce(max(apply_no), 0), coalesce(max(cut_ns), 0) FROM memory.stored.progress');
+    const [apply_no, cut_ns] = (progress.getRows()[0] ?? [0n, 0n]) as [bigint, bigint];
+    this.#read_to = max(this.#read_to, apply_no);
+    this.#cut = max(this.#cut, cut_ns);
+    await createWorkingSet(connection);
+    if (this.#read_to > 0n) await loadHistory(this.#warehouse, connection, { from_ns: this.#cut, to_ns: NEVER, apply_no: this.#read_to }, this.#limits);
+    // Whoever stopped before may have stored what these runs left open.
+    if (!this.#started) for (const run of this.#warehouse.runs()) if (run.watermark_ns <= this.#cut) this.#ended.set(key(run), run.watermark_ns);
+    this.#started = true;
+    this.#waiting = { count: 1, next_end_ns: 0n, oldest_ns: 0n, quiet_ns: 0n };
+    this.#loaded = true;
   }
 
-  /** Exchanges that landed just now and had ended before the last cut: history has to be done again there. */
-  async #noteLate(connection: DuckDBConnection, from: bigint): Promise<number> {
-    if (this.#cut === 0n) return 0;
-    const rows = await connection.runAndReadAll(`SELECT count(*), min(end_ns), max(end_ns) FROM exchanges WHERE end_ns <= ${this.#cut} AND apply_no > ${from} AND span_id NOT IN (SELECT span_id FROM decided WHERE end_ns IS NOT NULL)`);
-    const [count, from_ns, to_ns] = rows.getRows()[0] as [bigint, bigint | null, bigint | null];
-    if (count === 0n || from_ns === null || to_ns === null) return 0;
-    this.#late = this.#late === undefined ? { from_ns, to_ns } : { from_ns: from_ns < this.#late.from_ns ? from_ns : this.#late.from_ns, to_ns: max(to_ns, this.#late.to_ns) };
-    return Number(count);
+  /** True when a run has ended since, or one taken as ended speaks again. */
+  async #noteRunEnds(connection: DuckDBConnection): Promise<boolean> {
+    const ends: RunEnd[] = [];
+    const ended = new Map<string, bigint>();
+    for (const run of this.#warehouse.runs()) {
+      const before = this.#ended.get(key(run));
+      if (!this.#isAlive(run)) {
+        ends.push({ run_id: run.run_id, node: run.node, run_end_ns: run.watermark_ns });
+        ended.set(key(run), run.watermark_ns);
+      } else if (before !== undefined && run.watermark_ns > before) {
+        this.#late.add([{ from_ns: before, to_ns: this.#cut }]);
+      } else if (before !== undefined) {
+        ended.set(key(run), before);
+      }
+    }
+    const changed = [...ended].some(([name, at]) => this.#ended.get(name) !== at) || [...this.#ended.keys()].some((name) => !ended.has(name));
+    this.#ended = ended;
+    await setRunEnds(connection, ends);
+    return changed;
+  }
+
+  /** Adds what landed in (from, to] to the working set. */
+  async #takeNew(connection: DuckDBConnection, from: bigint, to: bigint): Promise<{ messages: number; closes: number }> {
+    const since = (table: 'messages' | 'socket_events' | 'processes' | 'losses'): string => this.#warehouse.storedSince(table, from);
+    const messages = await connection.run(`INSERT INTO messages BY NAME SELECT ${MESSAGE_COLUMNS} FROM ${since('messages')} m WHERE m.apply_no > ${from} AND m.apply_no <= ${to}`);
+    const closes = await connection.run(`INSERT INTO closes
+      SELECT e.run_id, e.socket_id, min(e.ts_ns) FROM ${since('socket_events')} e LEFT JOIN closes c ON c.socket_id = e.socket_id AND c.run_id = e.run_id
+      WHERE e.ts_ns >= ${this.#cut - CLOSES_BACK_NS} AND ${CLOSING} AND c.socket_id IS NULL GROUP BY e.run_id, e.socket_id`);
+    await loadProcesses(connection, since('processes'));
+    await connection.run(`INSERT INTO losses SELECT l.node, l.from_ns, l.to_ns, l.cause FROM ${since('losses')} l WHERE l.cause IN ${HIDING_CAUSES} AND l.to_ns >= ${this.#cut - KEEP_NS} EXCEPT SELECT node, from_ns, to_ns, cause FROM losses`);
+    return { messages: messages.rowsChanged, closes: closes.rowsChanged };
+  }
+
+  /** Keeps what is open or not decided yet, and for a while what was stored last. */
+  async #forget(connection: DuckDBConnection, cut: bigint): Promise<void> {
+    await connection.run(`CREATE OR REPLACE TEMP TABLE waiting AS
+      SELECT e.run_id, e.socket_id, e.exchange_no, e.ts_ns, e.end_ns, CASE WHEN e.end_ns IS NULL AND e.protocol IS NULL THEN e.answer_ns END AS quiet_ns FROM exchanges e LEFT JOIN over_now o ON o.span_id = e.span_id LEFT JOIN decided_stored d ON d.span_id = e.span_id
+      WHERE o.span_id IS NULL AND d.span_id IS NULL`);
+    await connection.run(`INSERT INTO known_holds SELECT h.span_id, h.thread_id, h.from_ns, h.to_ns FROM holds h JOIN over_now o ON o.span_id = h.span_id WHERE h.from_ns < h.to_ns`);
+    await connection.run(`INSERT INTO decided_stored SELECT f.span_id, f.parent_span_id, f.start_ns, f.trace_hi, f.trace_lo, f.end_ns, TRUE FROM over_now f`);
+    await connection.run(`CREATE OR REPLACE TEMP TABLE decided_next AS
+      SELECT d.* FROM decided_open d ANTI JOIN over_now o ON o.span_id = d.span_id
+      UNION ALL
+      SELECT n.span_id, n.parent_span_id, n.start_ns, n.trace_hi, n.trace_lo, CAST(NULL AS BIGINT), FALSE
+      FROM decisions n JOIN exchanges e ON e.span_id = n.span_id ANTI JOIN over_now o ON o.span_id = n.span_id
+      WHERE e.ts_ns <= ${cut}`);
+    await connection.run(`CREATE OR REPLACE TEMP TABLE links_next AS
+      SELECT k.span_id, k.candidate_span_id, k.evidence, k.score, k.chosen, k.doubt
+      FROM (SELECT * FROM known_links UNION ALL SELECT span_id, candidate_span_id, evidence, score, chosen, doubt FROM links) k SEMI JOIN decided_next d ON d.span_id = k.span_id`);
+    await connection.run(`CREATE OR REPLACE TEMP TABLE messages_next AS
+      SELECT m.* FROM messages m SEMI JOIN waiting w ON w.socket_id = m.socket_id AND w.exchange_no = m.exchange_no AND w.run_id = m.run_id
+      UNION ALL
+      -- an answer may land before its request, when that was never finished
+      SELECT m.* FROM messages m ANTI JOIN exchanges e ON e.socket_id = m.socket_id AND e.exchange_no = m.exchange_no AND e.run_id = m.run_id
+      WHERE m.kind = 'response' AND m.exchange_no >= 0 AND m.end_ts_ns > ${cut - CLOSES_BACK_NS}`);
+    await connection.run(`DROP TABLE decided_open; ALTER TABLE decided_next RENAME TO decided_open;
+      DROP TABLE known_links; ALTER TABLE links_next RENAME TO known_links;
+      DROP TABLE messages; ALTER TABLE messages_next RENAME TO messages`);
+    this.#cycles += 1;
+    if (this.#cycles % FORGET_EVERY_CYCLES === 0) {
+      const old = cut - KEEP_NS;
+      await connection.run(`CREATE OR REPLACE TEMP TABLE decided_stored AS SELECT * FROM decided_stored WHERE end_ns >= ${old};
+        CREATE OR REPLACE TEMP TABLE known_holds AS SELECT * FROM known_holds WHERE to_ns >= ${old};
+        CREATE OR REPLACE TEMP TABLE doubted AS SELECT DISTINCT b.span_id FROM doubted b SEMI JOIN decided_open d ON d.span_id = b.span_id;
+        CREATE OR REPLACE TEMP TABLE closes AS SELECT * FROM closes WHERE close_ns >= ${old};
+        CREATE OR REPLACE TEMP TABLE losses AS SELECT * FROM losses WHERE to_ns >= ${cut - this.#limits.open_limit_ns}`);
+    }
+    const rows = await connection.runAndReadAll(`SELECT count(*), coalesce(min(end_ns), ${NEVER}), coalesce(min(ts_ns), ${NEVER}), coalesce(min(quiet_ns), ${NEVER}) FROM waiting`);
+    const [count, next_end_ns, oldest_ns, quiet_ns] = rows.getRows()[0] as [bigint, bigint, bigint, bigint];
+    this.#waiting = { count: Number(count), next_end_ns, oldest_ns, quiet_ns };
   }
 
   async #redoLate(now: boolean): Promise<void> {
-    const late = this.#late;
-    if (late === undefined || (!now && this.#now() - this.#late_done_ms < LATE_EVERY_MS)) return;
-    this.#late = undefined;
-    this.#late_done_ms = this.#now();
-    const changes = await recorrelate(this.#warehouse, late);
-    this.#log(`late events: ${changes.spans} spans of ${new Date(Number(late.from_ns / 1_000_000n)).toISOString()} and after were correlated again`);
+    const range = this.#late.take(now);
+    if (range === undefined) return;
+    const begun = this.#now();
+    const changes = await recorrelate(this.#warehouse, { ...range, limits: this.#limits, run_ends: this.#runEnds() });
+    this.#late.took(this.#now() - begun);
+    this.#loaded = false;
+    this.#log(`late events: ${changes.spans} spans from ${new Date(Number(range.from_ns / 1_000_000n)).toISOString()} on were correlated again, ${changes.links_gained + changes.links_lost + changes.links_moved} links changed`);
   }
 
-  /** Keeps what is open or undecided, and for a while the decisions that children may still ask for. */
-  async #forget(connection: DuckDBConnection, cut: bigint): Promise<void> {
-    await connection.run(`CREATE OR REPLACE TEMP TABLE decided AS
-      SELECT span_id, parent_span_id, trace_hi, trace_lo, end_ns FROM decided d WHERE (end_ns IS NULL OR end_ns >= ${cut - KEEP_NS}) AND span_id NOT IN (SELECT span_id FROM exchanges)
-      UNION ALL
-      SELECT e.span_id, g.parent_span_id, t.trace_hi, t.trace_lo, CASE WHEN e.end_ns <= ${cut} THEN e.end_ns END
-      FROM exchanges e JOIN trace_ids t ON t.span_id = e.span_id JOIN edges g ON g.span_id = e.span_id
-      WHERE e.call_ns <= ${cut} AND (e.end_ns IS NULL OR e.end_ns >= ${cut - KEEP_NS})`);
-    await connection.run(`CREATE OR REPLACE TEMP TABLE messages AS SELECT m.* FROM messages m SEMI JOIN (
-        SELECT run_id, socket_id, exchange_no FROM exchanges WHERE (end_ns IS NULL OR end_ns > ${cut}) AND ts_ns > ${cut - MOST_OPEN_NS}
-      ) x ON x.run_id = m.run_id AND x.socket_id = m.socket_id AND x.exchange_no = m.exchange_no`);
+  #runEnds(): RunEnd[] {
+    return this.#warehouse.runs().filter((run) => this.#ended.has(key(run))).map((run) => ({ run_id: run.run_id, node: run.node, run_end_ns: this.#ended.get(key(run)) ?? run.watermark_ns }));
   }
 }

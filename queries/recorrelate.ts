@@ -1,7 +1,11 @@
-// History again, under today's rules: whole derived segments are computed from the raw messages and swapped.
+// History again, under today's rules: stored segments are computed anew from the raw messages and swapped.
 import type { DuckDBConnection } from '@duckdb/node-api';
-import type { Warehouse } from '../ingest/warehouse.ts';
-import { RULE_VERSION, URL_TEMPLATE_MACRO, correlateOnce, storeFinished } from './correlate-run.ts';
+import type { DerivedSegment, Warehouse } from '../ingest/warehouse.ts';
+import { TracehouseError } from '../schema/errors.ts';
+import { chooseFinished } from './choose-finished.ts';
+import { loadSteps, runSteps } from './step-runner.ts';
+import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
+import { DEFAULT_LIMITS, createWorkingSet, loadHistory, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
 
 export interface ChangeReport {
   readonly spans: number;
@@ -12,29 +16,128 @@ export interface ChangeReport {
 }
 
 export interface RecorrelateOptions {
-  /** Segments that hold spans which ended in [from_ns, to_ns] are done again, whole. */
+  /** Segments that may hold spans which ended in [from_ns, to_ns] are done again, whole. */
   readonly from_ns: bigint;
   readonly to_ns: bigint;
   readonly progress?: (done: number, of: number) => void;
+  readonly limits?: Limits;
+  /** Runs that nothing more is expected of. */
+  readonly run_ends?: readonly RunEnd[];
 }
 
-/** Requests may have been read this long before the span that they caused ended. */
-const MARGIN_NS = 600_000_000_000n;
+/** Spans that are written in one go. */
+const MOST_SPANS = 500_000;
+/** Clocks of two nodes may differ by so much, and a call land after its request has been answered for. */
+const AHEAD_NS = 1_000_000_000n;
+const SILENT_MS = 10_000;
+const NEVER = 9_000_000_000_000_000_000n;
+const STORED = ['spans', 'exchanges', 'span_links'] as const;
 
-async function fillSegment(warehouse: Warehouse, alias: string, connection: DuckDBConnection, from_ns: bigint, to_ns: bigint): Promise<void> {
-  const [low, high] = [from_ns - MARGIN_NS, to_ns + 1_000_000_000n];
-  const between = (table: string): string => warehouse.storedBetween('raw', table, low, high);
-  await connection.run(URL_TEMPLATE_MACRO);
-  await connection.run(`CREATE OR REPLACE TEMP TABLE messages AS SELECT * FROM ${between('messages')} m WHERE m.end_ts_ns >= ${low} AND m.ts_ns <= ${high}`);
-  await connection.run(`CREATE OR REPLACE TEMP TABLE closes AS SELECT run_id, socket_id, min(ts_ns) AS close_ns FROM ${between('socket_events')} e WHERE e.op = 'close' OR e.new_state = 7 GROUP BY run_id, socket_id`);
-  await connection.run('CREATE OR REPLACE TEMP TABLE runs (run_id BIGINT, run_end_ns BIGINT)');
-  const gone = warehouse.runs().filter((run) => run.final || Date.now() - run.heard_ms >= 10_000);
-  if (gone.length > 0) await connection.run(`INSERT INTO runs VALUES ${gone.map((run) => `(${run.run_id}, ${run.watermark_ns})`).join(', ')}`);
-  await connection.run('CREATE OR REPLACE TEMP TABLE processes AS SELECT process_id, max_by(service_name, ts_ns) AS service_name FROM memory.stored.processes WHERE service_name IS NOT NULL GROUP BY process_id');
-  await connection.run(`CREATE OR REPLACE TEMP TABLE losses AS SELECT DISTINCT node, from_ns, to_ns FROM memory.stored.losses WHERE cause IN ('ring_full', 'connection_shed', 'spool_full') AND to_ns >= ${low} AND from_ns <= ${high}`);
-  await connection.run('CREATE OR REPLACE TEMP TABLE decided (span_id BIGINT, parent_span_id BIGINT, trace_hi BIGINT, trace_lo BIGINT, end_ns BIGINT)');
-  await correlateOnce(connection, { after_ns: from_ns, cut_ns: to_ns });
+interface Chunk {
+  readonly ids: string[];
+  readonly from_ns: bigint;
+  readonly to_ns: bigint;
+}
+
+/** Running it again under the same rules changes nothing. Errors: disk-full. */
+export async function recorrelate(warehouse: Warehouse, options: RecorrelateOptions): Promise<ChangeReport> {
+  const total = { spans: 0, unchanged: 0, links_gained: 0, links_lost: 0, links_moved: 0 };
+  let done_to = -1n;
+  let done = 0;
+  for (;;) {
+    const left = segmentsOf(warehouse, options).filter((segment) => segment.to_ns > done_to);
+    const chunk = firstChunk(warehouse, left);
+    if (chunk === undefined) return total;
+    try {
+      const changes = await redoChunk(warehouse, chunk, options);
+      for (const name of Object.keys(total) as (keyof typeof total)[]) total[name] += changes[name];
+    } catch (error) {
+      if (error instanceof TracehouseError && error.code === 'segments-changed') continue;
+      throw error;
+    }
+    done_to = chunk.to_ns;
+    done += chunk.ids.length;
+    options.progress?.(done, done + left.length - chunk.ids.length);
+  }
+}
+
+function segmentsOf(warehouse: Warehouse, { from_ns, to_ns }: RecorrelateOptions): DerivedSegment[] {
+  return warehouse.derivedSegments(from_ns, to_ns).toSorted((a, b) => (a.from_ns < b.from_ns ? -1 : 1));
+}
+
+/** Neighbours are done together: each chunk reads what led up to it again. */
+function firstChunk(warehouse: Warehouse, segments: readonly DerivedSegment[]): Chunk | undefined {
+  const [first] = segments;
+  if (first === undefined) return undefined;
+  const sizes = new Map(warehouse.segments.map((segment) => [segment.uid, segment.rows?.get('spans') ?? 0]));
+  const ids: string[] = [];
+  let [to_ns, size] = [first.to_ns, 0];
+  for (const segment of segments) {
+    size += sizes.get(segment.id) ?? 0;
+    if (ids.length > 0 && (size > MOST_SPANS || segment.from_ns > to_ns)) break;
+    ids.push(segment.id);
+    if (segment.to_ns > to_ns) to_ns = segment.to_ns;
+  }
+  return { ids, from_ns: first.from_ns, to_ns };
+}
+
+async function redoChunk(warehouse: Warehouse, chunk: Chunk, options: RecorrelateOptions): Promise<ChangeReport> {
+  let report: ChangeReport | undefined;
+  await warehouse.replaceDerived(chunk.ids, async (alias, connection) => {
+    await keepBefore(warehouse, connection, chunk);
+    await fill(warehouse, alias, connection, chunk, options);
+    report = await compare(connection, alias);
+  });
+  return report ?? { spans: 0, unchanged: 0, links_gained: 0, links_lost: 0, links_moved: 0 };
+}
+
+/** What the segments hold now, as temp tables before_*. */
+async function keepBefore(warehouse: Warehouse, connection: DuckDBConnection, { ids }: Chunk): Promise<void> {
+  const segments = warehouse.segments.filter((segment) => segment.kind === 'derived' && ids.includes(segment.uid) && segment.state === 'sealed');
+  for (const table of [...STORED, 'trace_aliases', 'progress'] as const) {
+    const parts = [`SELECT * FROM memory.stored.${table} LIMIT 0`, ...segments.map((segment) => `SELECT * FROM "${segment.alias}".main.${table}`)];
+    await connection.run(`CREATE OR REPLACE TEMP TABLE before_${table} AS ${parts.map((part) => `(${part})`).join(' UNION ALL BY NAME ')}`);
+  }
+}
+
+async function fill(warehouse: Warehouse, alias: string, connection: DuckDBConnection, { from_ns, to_ns }: Chunk, options: RecorrelateOptions): Promise<void> {
+  const limits = options.limits ?? DEFAULT_LIMITS;
+  await createWorkingSet(connection);
+  await setRunEnds(connection, options.run_ends ?? silentRuns(warehouse));
+  await loadHistory(warehouse, connection, { from_ns, to_ns: to_ns + AHEAD_NS, apply_no: warehouse.last_apply_no }, limits);
+  await connection.run('DELETE FROM decided_stored WHERE span_id IN (SELECT span_id FROM before_spans)');
+  await setLimits(connection, limits, to_ns + AHEAD_NS);
+  await runSteps(connection, loadSteps());
+  // Rows that landed late are stored with later ones: those stay there, and such ones that are here stay here.
+  await connection.run(`CREATE OR REPLACE TEMP TABLE late_exchanges AS
+    SELECT e.span_id FROM exchanges e ANTI JOIN before_spans b ON b.span_id = e.span_id
+    WHERE e.end_ns <= ${from_ns} OR e.span_id IN (SELECT span_id FROM memory.stored.spans s WHERE s.end_ns > ${from_ns} AND s.end_ns <= ${to_ns})`);
+  await chooseFinished(connection, to_ns);
+  await describeFinished(connection);
+  await connection.run('BEGIN TRANSACTION');
   await storeFinished(connection, alias);
+  for (const table of STORED) {
+    await connection.run(`INSERT INTO ${alias}.${table} BY NAME SELECT b.* FROM before_${table} b ANTI JOIN over_now o ON o.span_id = b.span_id WHERE b.end_ns <= ${from_ns}`);
+  }
+  await keepOldIds(connection, alias);
+  await connection.run(`INSERT INTO ${alias}.progress SELECT max(apply_no), max(cut_ns), ${RULE_VERSION} FROM before_progress HAVING count(*) > 0`);
+  await connection.run('COMMIT');
+}
+
+function silentRuns(warehouse: Warehouse): RunEnd[] {
+  return warehouse.runs().filter((run) => run.final || Date.now() - run.heard_ms >= SILENT_MS).map(({ run_id, node, watermark_ns }) => ({ run_id, node, run_end_ns: watermark_ns }));
+}
+
+/** Ids that a trace had before still lead to it. */
+async function keepOldIds(connection: DuckDBConnection, alias: string): Promise<void> {
+  await connection.run(`INSERT INTO ${alias}.trace_aliases BY NAME
+    SELECT old_trace_id, arg_min(trace_id, span_id) AS trace_id FROM (
+      SELECT o.trace_id AS old_trace_id, n.trace_id, CASE WHEN o.span_id = o.trace_lo THEN 0 ELSE n.span_id END AS span_id
+      FROM before_spans o JOIN ${alias}.spans n ON n.span_id = o.span_id WHERE n.trace_id <> o.trace_id
+      UNION ALL
+      SELECT a.old_trace_id, coalesce(n.trace_id, a.trace_id), ${NEVER}
+      FROM before_trace_aliases a LEFT JOIN before_spans o ON o.trace_id = a.trace_id AND o.span_id = o.trace_lo LEFT JOIN ${alias}.spans n ON n.span_id = o.span_id
+    ) GROUP BY old_trace_id HAVING old_trace_id NOT IN (SELECT trace_id FROM ${alias}.spans)`);
 }
 
 /** Links before and after, span by span. */
@@ -45,40 +148,7 @@ async function compare(connection: DuckDBConnection, alias: string): Promise<Cha
       count(*) FILTER (o.parent_span_id IS NULL AND n.parent_span_id IS NOT NULL),
       count(*) FILTER (o.parent_span_id IS NOT NULL AND n.parent_span_id IS NULL),
       count(*) FILTER (o.parent_span_id <> n.parent_span_id)
-    FROM before o FULL JOIN ${alias}.spans n ON n.span_id = o.span_id`);
+    FROM before_spans o FULL JOIN ${alias}.spans n ON n.span_id = o.span_id`);
   const [spans, unchanged, links_gained, links_lost, links_moved] = (result.getRows()[0] ?? []).map(Number) as [number, number, number, number, number];
   return { spans, unchanged, links_gained, links_lost, links_moved };
-}
-
-/** Old trace ids of spans whose root is another one now still lead to their trace. */
-async function keepOldIds(connection: DuckDBConnection, alias: string): Promise<void> {
-  await connection.run(`INSERT INTO ${alias}.trace_aliases
-    SELECT old_trace_id, max(trace_id) FROM (
-      SELECT o.trace_id AS old_trace_id, n.trace_id FROM before o JOIN ${alias}.spans n ON n.span_id = o.span_id WHERE n.trace_id <> o.trace_id
-      UNION ALL SELECT old_trace_id, trace_id FROM before_aliases)
-    GROUP BY old_trace_id HAVING old_trace_id NOT IN (SELECT trace_id FROM ${alias}.spans)`);
-}
-
-/** Running it again under the same rules changes nothing. */
-export async function recorrelate(warehouse: Warehouse, options: RecorrelateOptions): Promise<ChangeReport> {
-  const total = { spans: 0, unchanged: 0, links_gained: 0, links_lost: 0, links_moved: 0 };
-  const segments = warehouse.derivedSegments(options.from_ns, options.to_ns).filter((segment) => segment.to_ns > segment.from_ns);
-  let done = 0;
-  for (const segment of segments) {
-    await warehouse.replaceDerived([segment.id], async (alias, connection) => {
-      const old = (table: string): string => warehouse.storedBetween('derived', table, segment.from_ns, segment.to_ns);
-      await connection.run(`CREATE OR REPLACE TEMP TABLE before AS SELECT span_id, parent_span_id, trace_id FROM ${old('spans')} s WHERE s.end_ns > ${segment.from_ns} AND s.end_ns <= ${segment.to_ns}`);
-      await connection.run(`CREATE OR REPLACE TEMP TABLE before_aliases AS SELECT * FROM ${old('trace_aliases')} a`);
-      const rows = await connection.runAndReadAll(`SELECT coalesce(max(apply_no), 0), coalesce(max(cut_ns), 0) FROM ${old('progress')} p WHERE p.cut_ns <= ${segment.to_ns}`);
-      const [apply_no, cut_ns] = rows.getRows()[0] as [bigint, bigint];
-      await fillSegment(warehouse, alias, connection, segment.from_ns, segment.to_ns);
-      await keepOldIds(connection, alias);
-      await connection.run(`INSERT INTO ${alias}.progress VALUES (${apply_no}, ${cut_ns}, ${RULE_VERSION})`);
-      const changes = await compare(connection, alias);
-      for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += changes[key];
-    });
-    done += 1;
-    options.progress?.(done, segments.length);
-  }
-  return total;
 }

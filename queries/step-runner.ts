@@ -8,7 +8,7 @@ export interface Step {
   readonly file: string;
   readonly name: string;
   readonly sql: string;
-  /** Run again, its result replacing its input, until nothing changes. */
+  /** Run again on its own result, until no row says that it has moved. */
   readonly repeat: boolean;
 }
 
@@ -18,7 +18,7 @@ export function parseSteps(file: string, text: string): Step[] {
   let current: { name: string; repeat: boolean; lines: string[] } | undefined;
   const close = (): void => {
     if (current === undefined) return;
-    const sql = current.lines.join('\n').trim();
+    const sql = current.lines.filter((line) => !line.startsWith('--')).join('\n').trim();
     if (sql === '') throw new Error(`${file}: step ${current.name} is empty`);
     steps.push({ file, name: current.name, sql, repeat: current.repeat });
   };
@@ -33,38 +33,40 @@ export function parseSteps(file: string, text: string): Step[] {
   return steps;
 }
 
-/** Every step of queries/correlate, in the order of the files' names. */
-export function loadSteps(): Step[] {
-  const folder = join(packageRoot(), 'queries', 'correlate');
+function readSteps(folder: string): Step[] {
   return readdirSync(folder)
     .filter((name) => name.endsWith('.sql'))
     .toSorted()
     .flatMap((name) => parseSteps(name, readFileSync(join(folder, name), 'utf8')));
 }
 
-/** A trace of 2^20 hops has met a cycle. */
-const MOST_ROUNDS = 20;
-
-/** A number that differs when the rows do, whatever their order. */
-async function contents(connection: DuckDBConnection, table: string): Promise<string> {
-  const reader = await connection.runAndReadAll(`SELECT bit_xor(hash(t)) FROM ${table} t`);
-  return String(reader.getRows()[0]?.[0]);
+/** Every step of queries/correlate, in the order of the files' names; 'duckdb': with the few that have a faster form there. */
+export function loadSteps(dialect: 'duckdb' | 'portable' = 'duckdb'): Step[] {
+  const folder = join(packageRoot(), 'queries', 'correlate');
+  const steps = readSteps(folder);
+  if (dialect === 'portable') return steps;
+  const own = new Map(readSteps(join(folder, 'duckdb')).map((step) => [step.name, step]));
+  for (const name of own.keys()) if (!steps.some((step) => step.name === name)) throw new Error(`queries/correlate/duckdb replaces ${name}, which is no step`);
+  return steps.map((step) => own.get(step.name) ?? step);
 }
 
-/** Materialises each step as temp table of `connection`; the inputs are temp tables or found by the search path. */
-export async function runSteps(connection: DuckDBConnection, steps: readonly Step[]): Promise<void> {
+/** A chain of 2^20 calls has met a circle. */
+const MOST_ROUNDS = 20;
+
+/** Materialises each step as a temp table of `connection`; the inputs are temp tables too. */
+export async function runSteps(connection: DuckDBConnection, steps: readonly Step[], observe?: (step: Step, elapsed_ms: number) => void): Promise<void> {
   for (const step of steps) {
-    if (!step.repeat) {
-      await connection.run(`CREATE OR REPLACE TEMP TABLE ${step.name} AS ${step.sql}`);
-      continue;
-    }
-    for (let round = 0; round < MOST_ROUNDS; round += 1) {
-      await connection.run(`CREATE OR REPLACE TEMP TABLE step_next AS ${step.sql}`);
-      const before = await contents(connection, step.name);
-      const after = await contents(connection, 'step_next');
-      await connection.run(`DROP TABLE ${step.name}`);
-      await connection.run(`ALTER TABLE step_next RENAME TO ${step.name}`);
-      if (after === before) break;
-    }
+    const begun = performance.now();
+    if (step.repeat) await repeatStep(connection, step);
+    else await connection.run(`CREATE OR REPLACE TEMP TABLE ${step.name} AS ${step.sql}`);
+    observe?.(step, performance.now() - begun);
+  }
+}
+
+async function repeatStep(connection: DuckDBConnection, { name, sql }: Step): Promise<void> {
+  for (let round = 0; round < MOST_ROUNDS; round += 1) {
+    await connection.run(`CREATE OR REPLACE TEMP TABLE step_next AS ${sql}; DROP TABLE ${name}; ALTER TABLE step_next RENAME TO ${name}`);
+    const moved = await connection.runAndReadAll(`SELECT 1 FROM ${name} WHERE moved LIMIT 1`);
+    if (moved.currentRowCount === 0) return;
   }
 }

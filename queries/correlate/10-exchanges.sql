@@ -1,76 +1,147 @@
 -- Question:  which request and which response belong together, at each end of each connection?
--- Input:     messages (the working set), closes (run_id, socket_id, close_ns), runs (run_id, run_end_ns, null while it lives)
--- Assumes:   HTTP/1 answers in order, so the parser's exchange_no pairs them; other protocols answer before the next request.
--- Known false matches: a server that pushes without being asked looks as if it answered the previous request.
+-- Input:     messages; closes (run_id, socket_id, close_ns); run_ends (run_id, node, run_end_ns), of runs that have ended;
+--            limits (cut_ns, open_limit_ns, quiet_limit_ns, ...), one row
+-- Assumes:   HTTP/1 answers in order, so the parser's exchange_no pairs them; bytes that nobody understood are answered before the
+--            next ones are sent, and their answer is over when nothing came for the quiet limit.
+-- Known false matches: a server that speaks first, or unasked, in a protocol that is not understood, seems to answer the request before.
 -- Local to a node.
 
--- @name current_messages
--- The finished row of a message replaces the partial ones that stood for it while it was open; of those, the newest counts.
--- Only what the steps need: the texts are joined again when a span is stored.
+-- @name final_requests
+-- Only what is joined on later: texts stay with the messages, and come in when a span is stored.
 SELECT
-  m.run_id AS run_id, m.socket_id AS socket_id, m.kind AS kind, m.role AS role, m.exchange_no AS exchange_no, m.apply_no AS apply_no,
-  m.partial AS partial, m.node AS node, m.process_id AS process_id, m.conn_id AS conn_id, m.protocol AS protocol, m.ts_ns AS ts_ns,
-  m.end_ts_ns AS end_ts_ns, m.stream_offset AS stream_offset, m.end_offset AS end_offset, m.first_thread_id AS first_thread_id, m.connect_ts_ns AS connect_ts_ns, m.connect_thread_id AS connect_thread_id,
-  m.status AS status, m.errno AS errno, m.end_reason AS end_reason, m.complete AS complete
+  m.node AS node, m.run_id AS run_id, m.socket_id AS socket_id, m.exchange_no AS exchange_no, m.kind AS kind, m.protocol AS protocol,
+  m.role AS role, m.conn_id AS conn_id, m.stream_offset AS stream_offset, m.process_id AS process_id,
+  m.first_thread_id AS first_thread_id, m.last_thread_id AS last_thread_id, m.ts_ns AS ts_ns, m.end_ts_ns AS end_ts_ns,
+  m.end_reason AS end_reason, m.partial AS partial, m.connect_ts_ns AS connect_ts_ns, m.connect_thread_id AS connect_thread_id,
+  m.apply_no AS apply_no
 FROM messages m
-WHERE NOT m.partial
-UNION ALL
+WHERE NOT m.partial AND m.kind <> 'response' AND m.role IS NOT NULL
+
+-- @name open_requests
+-- Rows that stood for a request while it was open; the newest, unless the finished row is there.
 SELECT
-  m.run_id AS run_id, m.socket_id AS socket_id, m.kind AS kind, m.role AS role, m.exchange_no AS exchange_no, m.apply_no AS apply_no,
-  m.partial AS partial, m.node AS node, m.process_id AS process_id, m.conn_id AS conn_id, m.protocol AS protocol, m.ts_ns AS ts_ns,
-  m.end_ts_ns AS end_ts_ns, m.stream_offset AS stream_offset, m.end_offset AS end_offset, m.first_thread_id AS first_thread_id, m.connect_ts_ns AS connect_ts_ns, m.connect_thread_id AS connect_thread_id,
-  m.status AS status, m.errno AS errno, m.end_reason AS end_reason, m.complete AS complete
+  m.node AS node, m.run_id AS run_id, m.socket_id AS socket_id, m.exchange_no AS exchange_no, m.kind AS kind, m.protocol AS protocol,
+  m.role AS role, m.conn_id AS conn_id, m.stream_offset AS stream_offset, m.process_id AS process_id,
+  m.first_thread_id AS first_thread_id, m.last_thread_id AS last_thread_id, m.ts_ns AS ts_ns, m.end_ts_ns AS end_ts_ns,
+  m.end_reason AS end_reason, m.partial AS partial, m.connect_ts_ns AS connect_ts_ns, m.connect_thread_id AS connect_thread_id,
+  m.apply_no AS apply_no
 FROM messages m
 JOIN (
-  SELECT b.run_id AS run_id, b.socket_id AS socket_id, b.kind AS kind, b.exchange_no AS exchange_no, max(b.apply_no) AS newest
-  FROM messages b
-  WHERE b.partial
-  GROUP BY b.run_id, b.socket_id, b.kind, b.exchange_no
-) n ON n.run_id = m.run_id AND n.socket_id = m.socket_id AND n.kind = m.kind AND n.exchange_no = m.exchange_no AND n.newest = m.apply_no
-LEFT JOIN messages f ON f.run_id = m.run_id AND f.socket_id = m.socket_id AND f.kind = m.kind AND f.exchange_no = m.exchange_no AND NOT f.partial
-WHERE m.partial AND f.socket_id IS NULL
+  SELECT p.run_id AS run_id, p.socket_id AS socket_id, p.exchange_no AS exchange_no, max(p.apply_no) AS apply_no
+  FROM messages p
+  WHERE p.partial AND p.kind = 'request' AND p.role IS NOT NULL
+  GROUP BY p.run_id, p.socket_id, p.exchange_no
+) n ON n.socket_id = m.socket_id AND n.exchange_no = m.exchange_no AND n.run_id = m.run_id AND n.apply_no = m.apply_no
+LEFT JOIN final_requests f ON f.socket_id = m.socket_id AND f.exchange_no = m.exchange_no AND f.run_id = m.run_id AND f.kind = 'request'
+WHERE m.partial AND m.kind = 'request' AND f.socket_id IS NULL
 
--- @name pairs
+-- @name requests
 -- span_id is arithmetic on (connection, position of the request's first byte, kind): either end computes the other's.
 SELECT
-  q.run_id AS run_id, q.socket_id AS socket_id, q.kind AS kind, q.role AS role, q.exchange_no AS exchange_no, q.apply_no AS apply_no,
-  q.partial AS partial, q.node AS node, q.process_id AS process_id, q.conn_id AS conn_id, q.protocol AS protocol, q.ts_ns AS ts_ns,
-  q.end_ts_ns AS end_ts_ns, q.stream_offset AS stream_offset, q.end_offset AS end_offset, q.first_thread_id AS first_thread_id, q.connect_ts_ns AS connect_ts_ns, q.connect_thread_id AS connect_thread_id,
-  q.status AS status, q.errno AS errno, q.end_reason AS end_reason, q.complete AS complete,
+  q.run_id AS run_id, q.node AS node, q.socket_id AS socket_id, q.exchange_no AS exchange_no, q.kind AS kind, q.protocol AS protocol,
   q.role = 'server' AS is_server,
-  (((coalesce(q.conn_id, q.socket_id) % 2147483629) * 1103515245 + (q.stream_offset % 1000000007) * 69069 + CASE WHEN q.role = 'server' THEN 7919 ELSE 104729 END) % 2147483647) * 4294967296
-    + ((coalesce(q.conn_id, q.socket_id) % 4294967291) * 1073741789 + (q.stream_offset % 2147483629) * 1073741827 + CASE WHEN q.role = 'server' THEN 1299709 ELSE 15485863 END) % 4294967291 AS span_id,
-  (((coalesce(q.conn_id, q.socket_id) % 2147483629) * 1103515245 + (q.stream_offset % 1000000007) * 69069 + CASE WHEN q.role = 'server' THEN 104729 ELSE 7919 END) % 2147483647) * 4294967296
-    + ((coalesce(q.conn_id, q.socket_id) % 4294967291) * 1073741789 + (q.stream_offset % 2147483629) * 1073741827 + CASE WHEN q.role = 'server' THEN 15485863 ELSE 1299709 END) % 4294967291 AS peer_span_id,
-  -- a call on a fresh connection belongs to what its thread worked on when it connected
-  CASE WHEN q.connect_ts_ns IS NULL THEN q.ts_ns ELSE q.connect_ts_ns END AS call_ns,
-  CASE WHEN q.connect_ts_ns IS NULL THEN q.first_thread_id ELSE q.connect_thread_id END AS call_thread_id,
-  a.ts_ns AS answer_ns,
-  a.end_ts_ns AS answer_end_ns,
-  a.status AS answer_status,
-  a.end_reason AS answer_end_reason,
-  a.complete AS answer_complete,
-  a.errno AS answer_errno,
-  a.end_offset - a.stream_offset AS answer_bytes,
-  a.socket_id IS NOT NULL AND NOT a.partial AS answered,
-  c.close_ns AS close_ns,
-  r.run_end_ns AS run_end_ns
-FROM current_messages q
-LEFT JOIN current_messages a
-  ON a.run_id = q.run_id AND a.socket_id = q.socket_id AND a.exchange_no = q.exchange_no AND a.kind = 'response'
-LEFT JOIN closes c ON c.run_id = q.run_id AND c.socket_id = q.socket_id
-LEFT JOIN runs r ON r.run_id = q.run_id
-WHERE q.kind IN ('request', 'connect') AND q.role IS NOT NULL
+  ((q.conn % 2147483629 * 1103515245 + q.place % 1000000007 * 69069 + CASE WHEN q.kind = 'connect' THEN 31337 WHEN q.role = 'server' THEN 7919 ELSE 104729 END) % 2147483647) * 4294967296
+    + (q.conn % 4294967291 * 1073741789 + q.place % 2147483629 * 1073741827 + CASE WHEN q.kind = 'connect' THEN 27644437 WHEN q.role = 'server' THEN 1299709 ELSE 15485863 END) % 4294967291 AS span_id,
+  ((q.conn % 2147483629 * 1103515245 + q.place % 1000000007 * 69069 + CASE WHEN q.kind = 'connect' THEN 24593 WHEN q.role = 'server' THEN 104729 ELSE 7919 END) % 2147483647) * 4294967296
+    + (q.conn % 4294967291 * 1073741789 + q.place % 2147483629 * 1073741827 + CASE WHEN q.kind = 'connect' THEN 49979687 WHEN q.role = 'server' THEN 15485863 ELSE 1299709 END) % 4294967291 AS peer_span_id,
+  q.process_id AS process_id, q.first_thread_id AS first_thread_id, q.last_thread_id AS last_thread_id,
+  q.ts_ns AS ts_ns, q.end_ts_ns AS request_end_ns, q.end_reason AS request_end_reason, q.partial AS request_open,
+  q.connect_ts_ns AS connect_ts_ns, q.connect_thread_id AS connect_thread_id, q.apply_no AS apply_no
+FROM (
+  SELECT f.*, coalesce(f.conn_id, f.socket_id) AS conn, CASE WHEN f.kind = 'connect' THEN f.ts_ns ELSE f.stream_offset END AS place FROM final_requests f
+  UNION ALL
+  SELECT o.*, coalesce(o.conn_id, o.socket_id) AS conn, o.stream_offset AS place FROM open_requests o
+) q
+
+-- @name seen_twice
+-- The same socket watched by two collectors at once: the earlier one's rows count.
+SELECT r.span_id AS span_id, min(r.run_id) AS run_id
+FROM requests r
+GROUP BY r.span_id
+HAVING min(r.run_id) <> max(r.run_id)
+
+-- @name responses
+SELECT
+  a.run_id AS run_id, a.socket_id AS socket_id, a.exchange_no AS exchange_no, 'request' AS answers,
+  min(a.ts_ns) AS answer_ns,
+  max(CASE WHEN a.partial THEN NULL ELSE a.end_ts_ns END) AS answer_end_ns,
+  max(CASE WHEN a.partial THEN NULL ELSE a.end_reason END) AS answer_end_reason,
+  max(a.end_ts_ns) AS answer_seen_ns,
+  max(a.apply_no * 2 + CASE WHEN a.partial THEN 0 ELSE 1 END) AS answer_no
+FROM messages a
+WHERE a.kind = 'response' AND a.exchange_no >= 0
+GROUP BY a.run_id, a.socket_id, a.exchange_no
+
+-- @name pairs
+SELECT
+  q.run_id AS run_id, q.node AS node, q.socket_id AS socket_id, q.exchange_no AS exchange_no, q.kind AS kind, q.protocol AS protocol,
+  q.is_server AS is_server, q.span_id AS span_id, q.peer_span_id AS peer_span_id, q.process_id AS process_id,
+  q.first_thread_id AS first_thread_id, q.last_thread_id AS last_thread_id, q.ts_ns AS ts_ns, q.request_end_ns AS request_end_ns,
+  q.request_end_reason AS request_end_reason, q.request_open AS request_open,
+  q.connect_ts_ns AS connect_ts_ns, q.connect_thread_id AS connect_thread_id, q.apply_no AS apply_no,
+  a.answer_ns AS answer_ns, a.answer_end_ns AS answer_end_ns, a.answer_end_reason AS answer_end_reason,
+  a.answer_seen_ns AS answer_seen_ns, a.answer_no AS answer_no, c.close_ns AS close_ns, r.run_end_ns AS run_end_ns
+FROM requests q
+LEFT JOIN responses a ON a.socket_id = q.socket_id AND a.exchange_no = q.exchange_no AND a.run_id = q.run_id AND a.answers = q.kind
+LEFT JOIN closes c ON c.socket_id = q.socket_id AND c.run_id = q.run_id
+LEFT JOIN run_ends r ON r.run_id = q.run_id AND r.node = q.node
+LEFT JOIN seen_twice t ON t.span_id = q.span_id
+WHERE t.span_id IS NULL OR t.run_id = q.run_id
+
+-- @name overtaken
+-- A later request on the socket was answered: this one's answer was lost.
+SELECT p.span_id AS span_id, min(n.ts_ns) AS next_ns
+FROM pairs p
+JOIN pairs n ON n.socket_id = p.socket_id AND n.run_id = p.run_id AND n.exchange_no > p.exchange_no
+WHERE p.answer_ns IS NULL AND p.kind = 'request' AND n.kind = 'request' AND n.answer_ns IS NOT NULL
+GROUP BY p.span_id
+
+-- @name endings
+-- Without a response an exchange ends when the next one on its socket is answered, when the socket closes, or when watching ends.
+SELECT
+  p.span_id AS span_id,
+  CASE
+    WHEN p.kind = 'connect' THEN p.request_end_ns
+    WHEN p.answer_end_ns IS NOT NULL THEN p.answer_end_ns
+    WHEN p.protocol IS NULL AND p.answer_seen_ns + l.quiet_limit_ns <= l.cut_ns THEN p.answer_seen_ns
+    WHEN n.next_ns IS NOT NULL THEN CASE WHEN n.next_ns < p.request_end_ns THEN p.request_end_ns ELSE n.next_ns END
+    WHEN p.close_ns IS NOT NULL THEN CASE WHEN p.close_ns < p.request_end_ns THEN p.request_end_ns ELSE p.close_ns END
+    WHEN p.run_end_ns IS NOT NULL THEN CASE WHEN p.run_end_ns < p.request_end_ns THEN p.request_end_ns ELSE p.run_end_ns END
+    WHEN p.ts_ns + l.open_limit_ns <= l.cut_ns THEN p.ts_ns + l.open_limit_ns
+    ELSE NULL
+  END AS end_ns,
+  CASE
+    WHEN p.kind = 'connect' THEN p.request_end_reason
+    WHEN p.answer_end_ns IS NOT NULL THEN p.answer_end_reason
+    WHEN p.protocol IS NULL AND p.answer_seen_ns + l.quiet_limit_ns <= l.cut_ns THEN 'quiet'
+    WHEN n.next_ns IS NOT NULL THEN 'gap'
+    WHEN p.close_ns IS NOT NULL THEN 'close'
+    WHEN p.run_end_ns IS NOT NULL THEN 'stop'
+    ELSE 'open'
+  END AS end_reason,
+  -- When the server was done with it. Of bytes that nobody understood only the first of the answer is known to belong to it.
+  CASE
+    WHEN p.answer_ns IS NOT NULL AND p.protocol IS NULL THEN p.answer_ns
+    WHEN p.answer_end_ns IS NOT NULL AND p.answer_end_reason = 'close' AND p.close_ns > p.answer_end_ns THEN p.close_ns
+    ELSE NULL
+  END AS free_ns
+FROM pairs p
+LEFT JOIN overtaken n ON n.span_id = p.span_id
+CROSS JOIN limits l
 
 -- @name exchanges
--- end_ns: the response's last byte; without one, when the socket closed, or when watching ended; null while it may still come.
+-- What is open for longer than the limit is given up, whatever may still come.
 SELECT
-  p.*,
-  CASE
-    WHEN p.answered THEN p.answer_end_ns
-    WHEN p.kind = 'connect' THEN p.end_ts_ns
-    WHEN p.close_ns IS NOT NULL THEN CASE WHEN p.close_ns < p.call_ns THEN p.end_ts_ns ELSE p.close_ns END
-    WHEN p.run_end_ns IS NOT NULL THEN CASE WHEN p.run_end_ns < p.end_ts_ns THEN p.end_ts_ns ELSE p.run_end_ns END
-    ELSE NULL
-  END AS end_ns
+  p.run_id AS run_id, p.node AS node, p.socket_id AS socket_id, p.exchange_no AS exchange_no, p.kind AS kind, p.protocol AS protocol,
+  p.is_server AS is_server, p.span_id AS span_id, p.peer_span_id AS peer_span_id, p.process_id AS process_id,
+  p.first_thread_id AS first_thread_id, p.last_thread_id AS last_thread_id, p.ts_ns AS ts_ns, p.request_end_ns AS request_end_ns, p.request_open AS request_open,
+  NOT p.request_open AND p.protocol IS NOT NULL AND p.request_end_reason IN ('length', 'chunked', 'no_body') AS request_whole,
+  p.connect_ts_ns AS connect_ts_ns, p.connect_thread_id AS connect_thread_id, p.apply_no AS apply_no, p.answer_ns AS answer_ns,
+  coalesce(e.free_ns, CASE WHEN e.end_ns > p.ts_ns + l.open_limit_ns THEN p.ts_ns + l.open_limit_ns ELSE e.end_ns END) AS free_ns,
+  CASE WHEN e.end_ns > p.ts_ns + l.open_limit_ns THEN p.ts_ns + l.open_limit_ns ELSE e.end_ns END AS end_ns,
+  CASE WHEN e.end_ns > p.ts_ns + l.open_limit_ns THEN 'open' ELSE e.end_reason END AS end_reason,
+  p.kind = 'request' AND (p.answer_end_ns IS NOT NULL OR e.end_reason = 'quiet') AND e.end_ns <= p.ts_ns + l.open_limit_ns AS answered,
+  p.answer_no AS answer_no
 FROM pairs p
+JOIN endings e ON e.span_id = p.span_id
+CROSS JOIN limits l

@@ -57,7 +57,7 @@ function order(n: number): { messages: Row[]; socket_events: Row[] } {
     ...exchange({ who: STOCK, role: 'server', socket: id(3), conn: id(2), from: start + took / 3n, to: start + took / 2n - 5000n, path: `/stock/${n}`, status, port: 9090 }),
   ];
   if (n === EXTERNAL) messages.push(...exchange({ who: SHOP, role: 'client', socket: id(4), conn: id(4), from: start + (took * 3n) / 4n, to: start + (took * 4n) / 5n, path: '/sql', port: 5432, server_ip: '10.0.0.9' }));
-  if (n === TWINS) messages.push(...exchange({ who: { ...SHOP, first_thread_id: 5012n }, role: 'server', socket: id(5), conn: id(5), from: start, to: start + took, path: `/twins/${n}`, port: 8080 }));
+  if (n === TWINS) messages.push(...exchange({ who: { ...SHOP, first_thread_id: 5012n, last_thread_id: 5012n }, role: 'server', socket: id(5), conn: id(5), from: start, to: start + took, path: `/twins/${n}`, port: 8080 }));
   if (n === UNDECIDED) messages.push(...exchange({ who: SHOP, role: 'server', socket: id(6), conn: id(6), from: start + took / 8n, to: start + took - 1000n, path: '/other', port: 8080 }));
   const event = { ...SHOP, thread_id: 5011n, tid: 11, layer: 'socket', flags: 0, payload_truncated: false, fd: 5 };
   const moved = (at: bigint, socket: number, op: string, bytes: number, other_offset: number): Row =>

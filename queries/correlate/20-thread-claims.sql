@@ -1,0 +1,159 @@
+-- Question:  which request was the calling thread working on?
+-- Input:     exchanges; decided (span_id, ...) of earlier cycles; known_holds: of exchanges that earlier cycles are done with;
+--            losses (node, from_ns, to_ns, cause)
+-- Assumes:   a thread that has read a request and makes a call before that request is answered makes it for that request. This is so
+--            for a thread or process per connection, and for any worker that handles one request at a time. A call on a fresh
+--            connection belongs to what its thread worked on when it called connect, not at the first write.
+-- Known false matches: a call that a program makes of its own accord on a thread that happens to hold one request is taken for a part
+--            of that request. An event loop or a thread that reads for others holds several: then each of them is a candidate with
+--            score 1/n, and none is sure. Where events were lost since the request was read, its answer and the reading of the next
+--            one may be among them: half the score.
+-- Local to a node.
+
+-- @name undecided
+SELECT e.span_id AS span_id
+FROM exchanges e
+LEFT JOIN decided d ON d.span_id = e.span_id
+WHERE d.span_id IS NULL
+
+-- @name holds
+-- A thread holds a request from reading it until it has been answered. Read to its end by another thread, it is that thread's from
+-- then on. A pipelined request waits for the one before it.
+SELECT
+  s.span_id AS span_id,
+  s.first_thread_id AS thread_id,
+  CASE WHEN b.span_id IS NULL OR b.free_ns <= s.ts_ns THEN s.ts_ns ELSE coalesce(b.free_ns, 9000000000000000000) END AS from_ns,
+  CASE
+    WHEN s.request_whole AND s.last_thread_id <> s.first_thread_id AND (s.free_ns IS NULL OR s.request_end_ns < s.free_ns) THEN s.request_end_ns
+    ELSE coalesce(s.free_ns, 9000000000000000000)
+  END AS to_ns
+FROM exchanges s
+LEFT JOIN exchanges b ON b.socket_id = s.socket_id AND b.exchange_no = s.exchange_no - 1 AND b.run_id = s.run_id AND b.kind = 'request'
+WHERE s.is_server AND s.first_thread_id IS NOT NULL
+UNION ALL
+SELECT
+  s.span_id AS span_id,
+  s.last_thread_id AS thread_id,
+  CASE WHEN b.span_id IS NULL OR b.free_ns <= s.request_end_ns THEN s.request_end_ns ELSE coalesce(b.free_ns, 9000000000000000000) END AS from_ns,
+  coalesce(s.free_ns, 9000000000000000000) AS to_ns
+FROM exchanges s
+LEFT JOIN exchanges b ON b.socket_id = s.socket_id AND b.exchange_no = s.exchange_no - 1 AND b.run_id = s.run_id AND b.kind = 'request'
+WHERE s.is_server AND s.request_whole AND s.last_thread_id <> s.first_thread_id
+UNION ALL
+SELECT k.span_id AS span_id, k.thread_id AS thread_id, k.from_ns AS from_ns, k.to_ns AS to_ns
+FROM known_holds k
+
+-- @name call_moments
+-- When a call shows what it belongs to: its first byte, and the connect before it.
+SELECT e.span_id AS span_id, e.first_thread_id AS thread_id, e.ts_ns AS at_ns, FALSE AS at_connect
+FROM exchanges e
+JOIN undecided u ON u.span_id = e.span_id
+WHERE NOT e.is_server AND e.first_thread_id IS NOT NULL
+UNION ALL
+SELECT e.span_id AS span_id, e.connect_thread_id AS thread_id, e.connect_ts_ns AS at_ns, TRUE AS at_connect
+FROM exchanges e
+JOIN undecided u ON u.span_id = e.span_id
+WHERE NOT e.is_server AND e.kind = 'request' AND e.connect_thread_id IS NOT NULL
+
+-- @name numbered_holds
+-- Of the threads that make calls now, in the order in which they took the requests up.
+SELECT
+  h.thread_id AS thread_id, h.span_id AS span_id, h.from_ns AS from_ns, h.to_ns AS to_ns,
+  CAST(row_number() OVER (PARTITION BY h.thread_id ORDER BY h.from_ns, h.span_id) AS BIGINT) AS place
+FROM holds h
+JOIN (
+  SELECT m.thread_id AS thread_id, min(m.at_ns) AS first_ns, max(m.at_ns) AS last_ns FROM call_moments m GROUP BY m.thread_id
+) t ON t.thread_id = h.thread_id AND h.from_ns <= t.last_ns AND h.to_ns > t.first_ns
+WHERE h.from_ns < h.to_ns
+
+-- @name moment_counts
+-- How many requests the thread had taken up by then, and let go.
+SELECT w.span_id AS span_id, w.at_connect AS at_connect, w.thread_id AS thread_id, w.at_ns AS at_ns, w.taken AS taken, w.let_go AS let_go
+FROM (
+  SELECT
+    c.step AS step, c.span_id AS span_id, c.at_connect AS at_connect, c.thread_id AS thread_id, c.at_ns AS at_ns,
+    CAST(sum(c.takes) OVER (PARTITION BY c.thread_id ORDER BY c.at_ns, c.step, c.span_id, c.at_connect ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS BIGINT) AS taken,
+    CAST(sum(c.lets_go) OVER (PARTITION BY c.thread_id ORDER BY c.at_ns, c.step, c.span_id, c.at_connect ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS BIGINT) AS let_go
+  FROM (
+    SELECT h.thread_id AS thread_id, h.from_ns AS at_ns, 0 AS step, h.span_id AS span_id, FALSE AS at_connect, 1 AS takes, 0 AS lets_go FROM numbered_holds h
+    UNION ALL
+    SELECT h.thread_id AS thread_id, h.to_ns AS at_ns, 1 AS step, h.span_id AS span_id, FALSE AS at_connect, 0 AS takes, 1 AS lets_go FROM numbered_holds h
+    UNION ALL
+    SELECT m.thread_id AS thread_id, m.at_ns AS at_ns, 2 AS step, m.span_id AS span_id, m.at_connect AS at_connect, 0 AS takes, 0 AS lets_go FROM call_moments m
+  ) c
+) w
+WHERE w.step = 2 AND w.taken > w.let_go
+
+-- @name moment_losses
+-- Up to when single events had been lost on the node, of what had been lost by then.
+SELECT w.span_id AS span_id, w.at_connect AS at_connect, w.lost_to_ns AS lost_to_ns
+FROM (
+  SELECT
+    c.step AS step, c.span_id AS span_id, c.at_connect AS at_connect,
+    max(c.to_ns) OVER (PARTITION BY c.node ORDER BY c.at_ns, c.step, c.span_id, c.at_connect ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS lost_to_ns
+  FROM (
+    SELECT l.node AS node, l.from_ns AS at_ns, 0 AS step, l.to_ns AS span_id, FALSE AS at_connect, l.to_ns AS to_ns
+    FROM losses l
+    WHERE l.cause IN ('ring_full', 'hook_missed', 'undecodable', 'spool_full')
+    UNION ALL
+    SELECT e.node AS node, m.at_ns AS at_ns, 1 AS step, m.span_id AS span_id, m.at_connect AS at_connect, CAST(0 AS BIGINT) AS to_ns
+    FROM call_moments m
+    JOIN exchanges e ON e.span_id = m.span_id
+    JOIN (SELECT l.node AS node FROM losses l GROUP BY l.node) n ON n.node = e.node
+  ) c
+) w
+WHERE w.step = 1 AND w.lost_to_ns > 0
+
+-- @name moment_candidates
+-- One request: sure. Several: those among the last 64 that the thread took up; an older one counts, but is not named.
+SELECT m.span_id AS span_id, m.at_connect AS at_connect, h.span_id AS candidate_span_id, m.taken - m.let_go AS held,
+  CASE WHEN l.lost_to_ns >= h.from_ns THEN 1 ELSE 0 END AS doubt
+FROM moment_counts m
+JOIN numbered_holds h ON h.thread_id = m.thread_id AND h.place = m.taken
+LEFT JOIN moment_losses l ON l.span_id = m.span_id AND l.at_connect = m.at_connect
+WHERE m.taken - m.let_go = 1 AND h.to_ns > m.at_ns
+UNION ALL
+SELECT m.span_id AS span_id, m.at_connect AS at_connect, h.span_id AS candidate_span_id, m.taken - m.let_go AS held,
+  CASE WHEN l.lost_to_ns >= h.from_ns THEN 1 ELSE 0 END AS doubt
+FROM (
+  SELECT a.span_id AS span_id, a.at_connect AS at_connect, a.thread_id AS thread_id, a.at_ns AS at_ns, a.taken AS taken, a.let_go AS let_go, a.taken - a.taken % 64 - d.back AS block
+  FROM moment_counts a
+  LEFT JOIN numbered_holds n ON n.thread_id = a.thread_id AND n.place = a.taken AND n.to_ns > a.at_ns
+  CROSS JOIN (SELECT 0 AS back UNION ALL SELECT 64 AS back) d
+  WHERE a.taken - a.let_go > 1 OR n.span_id IS NULL
+) m
+JOIN numbered_holds h ON h.thread_id = m.thread_id AND h.place - h.place % 64 = m.block
+LEFT JOIN moment_losses l ON l.span_id = m.span_id AND l.at_connect = m.at_connect
+WHERE h.place <= m.taken AND h.place > m.taken - 64 AND h.to_ns > m.at_ns
+
+-- @name moments_together
+SELECT
+  c.span_id AS span_id, c.candidate_span_id AS candidate_span_id,
+  max(CASE WHEN c.at_connect THEN 1 ELSE 0 END) AS at_connect,
+  max(CASE WHEN c.at_connect THEN 0 ELSE 1 END) AS at_write,
+  CAST(max(CASE WHEN c.at_connect THEN c.held ELSE 0 END) AS BIGINT) AS held_at_connect,
+  CAST(max(CASE WHEN c.at_connect THEN 0 ELSE c.held END) AS BIGINT) AS held_at_write,
+  max(c.doubt) AS doubt
+FROM moment_candidates c
+GROUP BY c.span_id, c.candidate_span_id
+
+-- @name thread_claims
+-- A request that the thread held at both moments goes before one of a single moment. Moments that disagree leave it open.
+SELECT
+  t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, 'thread' AS evidence,
+  CASE
+    WHEN b.held_at_both > 0 AND t.at_connect + t.at_write = 2 THEN CAST(1 AS DOUBLE) / b.held_at_both
+    WHEN b.held_at_both > 0 THEN CAST(0 AS DOUBLE)
+    ELSE CAST(1 AS DOUBLE) / (b.held_at_connect + b.held_at_write)
+  END * CASE WHEN t.doubt = 1 THEN CAST(0.5 AS DOUBLE) ELSE CAST(1 AS DOUBLE) END AS score,
+  t.at_connect = 1 AS at_connect,
+  t.doubt = 1 AS doubt
+FROM moments_together t
+JOIN (
+  SELECT
+    a.span_id AS span_id,
+    CAST(sum(CASE WHEN a.at_connect + a.at_write = 2 THEN 1 ELSE 0 END) AS BIGINT) AS held_at_both,
+    max(a.held_at_connect) AS held_at_connect, max(a.held_at_write) AS held_at_write
+  FROM moments_together a
+  GROUP BY a.span_id
+) b ON b.span_id = t.span_id

@@ -1,0 +1,38 @@
+-- Question:  which candidate is the parent?
+-- Input:     exchanges; undecided; claims of every kind of evidence; limits (threshold)
+-- Assumes:   kinds of evidence that name the same candidate confirm each other; the strongest counts.
+-- Known false matches: those of the evidence. At or below the threshold no parent is chosen: a missing link is better than a wrong one.
+-- Local to a node.
+
+-- @name claims
+SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
+FROM thread_claims t
+
+-- @name ranked_claims
+SELECT
+  c.span_id AS span_id, c.candidate_span_id AS candidate_span_id, c.evidence AS evidence, c.score AS score, c.at_connect AS at_connect, c.doubt AS doubt,
+  CAST(row_number() OVER (PARTITION BY c.span_id ORDER BY c.score DESC, c.candidate_span_id, c.evidence) AS BIGINT) AS place
+FROM claims c
+
+-- @name links
+SELECT
+  r.span_id AS span_id, r.candidate_span_id AS candidate_span_id, r.evidence AS evidence, r.score AS score,
+  r.place = 1 AND r.score > l.threshold AS chosen,
+  r.at_connect AS at_connect, r.doubt AS doubt
+FROM ranked_claims r
+CROSS JOIN limits l
+
+-- @name starts
+-- A call begins with its connect, unless that was made ahead of need.
+SELECT
+  e.span_id AS span_id,
+  CASE
+    WHEN e.is_server OR e.connect_ts_ns IS NULL OR e.kind = 'connect' THEN e.ts_ns
+    WHEN k.span_id IS NOT NULL AND k.at_connect THEN e.connect_ts_ns
+    WHEN k.span_id IS NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns THEN e.connect_ts_ns
+    ELSE e.ts_ns
+  END AS start_ns
+FROM exchanges e
+JOIN undecided u ON u.span_id = e.span_id
+LEFT JOIN links k ON k.span_id = e.span_id AND k.chosen
+CROSS JOIN limits l

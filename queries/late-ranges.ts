@@ -1,0 +1,59 @@
+// What came too late for its cycle: which part of history has to be done again, and when it is time for that.
+import type { DuckDBConnection } from '@duckdb/node-api';
+
+export interface TimeRange {
+  readonly from_ns: bigint;
+  readonly to_ns: bigint;
+}
+
+/** A rewrite may take this share of the time at most. */
+const MOST_SHARE = 0.1;
+
+export class LateRanges {
+  readonly #now: () => number;
+  readonly #pause_ms: number;
+  #range: TimeRange | undefined;
+  #due_ms = 0;
+
+  constructor(options: { now_ms: () => number; pause_ms: number }) {
+    this.#now = options.now_ms;
+    this.#pause_ms = options.pause_ms;
+  }
+
+  add(ranges: readonly TimeRange[]): void {
+    for (const range of ranges) {
+      const known = this.#range;
+      this.#range = known === undefined ? range : { from_ns: range.from_ns < known.from_ns ? range.from_ns : known.from_ns, to_ns: range.to_ns > known.to_ns ? range.to_ns : known.to_ns };
+    }
+  }
+
+  /** The range that is due; all there is when `now`. */
+  take(now: boolean): TimeRange | undefined {
+    const range = this.#range;
+    if (range === undefined || (!now && this.#now() < this.#due_ms)) return undefined;
+    this.#range = undefined;
+    return range;
+  }
+
+  took(elapsed_ms: number): void {
+    this.#due_ms = this.#now() + Math.max(this.#pause_ms, elapsed_ms / MOST_SHARE);
+  }
+}
+
+/**
+ * Temp table late_exchanges: whose request landed only now although they were over before the previous cut. Ranges: theirs,
+ * and where a call has landed after the request that it arrived as had been taken for a root.
+ */
+export async function findLate(connection: DuckDBConnection, after_apply_no: bigint, previous_cut_ns: bigint): Promise<{ count: number; ranges: TimeRange[] }> {
+  await connection.run(`CREATE OR REPLACE TEMP TABLE late_exchanges AS
+    SELECT e.span_id, e.end_ns FROM exchanges e ANTI JOIN decided_stored d ON d.span_id = e.span_id WHERE e.end_ns <= ${previous_cut_ns} AND e.apply_no > ${after_apply_no} AND ${previous_cut_ns} > 0`);
+  const rows = await connection.runAndReadAll(`
+    SELECT count(*), min(end_ns) - 1, max(end_ns) FROM late_exchanges
+    UNION ALL
+    SELECT count(*), min(d.start_ns), CAST(${previous_cut_ns} AS BIGINT) FROM exchanges e JOIN decided d ON d.span_id = e.peer_span_id WHERE NOT e.is_server AND d.parent_span_id IS NULL`);
+  const found = (rows.getRows() as [bigint, bigint | null, bigint | null][]).filter(([count]) => count > 0n);
+  return {
+    count: Number(found.reduce((sum, [count]) => sum + count, 0n)),
+    ranges: found.map(([, from_ns, to_ns]) => ({ from_ns: from_ns as bigint, to_ns: (to_ns as bigint) > (from_ns as bigint) ? (to_ns as bigint) : (from_ns as bigint) })),
+  };
+}

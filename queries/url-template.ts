@@ -1,0 +1,14 @@
+/**
+ * Path segments that are numbers, UUIDs, hex or look random become {id}: '/cart/42' -> '/cart/{id}'. 'v1' and 'oauth2' stay.
+ * Most paths have no digit, or none but in numbers: only the others are taken apart.
+ */
+export const URL_TEMPLATE_MACRO = `
+  CREATE OR REPLACE TEMP MACRO templated_segments(path) AS array_to_string(list_transform(string_split(path, '/'), lambda s: CASE
+    WHEN NOT regexp_matches(s, '[0-9]') THEN s
+    WHEN regexp_full_match(s, '[0-9]+|[0-9a-fA-F-]{8,}|[A-Za-z]+[-_:.][0-9]+') THEN '{id}'
+    WHEN length(s) >= 12 AND length(regexp_replace(s, '[^0-9]', '', 'g')) >= 3 THEN '{id}'
+    ELSE s END), '/');
+  CREATE OR REPLACE TEMP MACRO url_template(path) AS CASE
+    WHEN NOT regexp_matches(path, '[0-9]') THEN path
+    WHEN regexp_matches(regexp_replace(path, '/[0-9]+(/|$)', '/{id}\\1', 'g'), '[0-9]') THEN templated_segments(path)
+    ELSE regexp_replace(path, '/[0-9]+(/|$)', '/{id}\\1', 'g') END`;

@@ -1,0 +1,110 @@
+// What correlation works on, as temp tables of one connection: messages of exchanges that are not stored yet, what was decided
+// about them, and for a while what was stored last, for children that come late.
+import type { DuckDBConnection } from '@duckdb/node-api';
+import type { Warehouse } from '../ingest/warehouse.ts';
+import { URL_TEMPLATE_MACRO } from './url-template.ts';
+
+export interface Limits {
+  /** A request that is open for longer is given up: stored as incomplete. */
+  readonly open_limit_ns: bigint;
+  /** A connect this long before the first request was made ahead of need. */
+  readonly pool_limit_ns: bigint;
+  /** An answer that nobody understands is over when nothing came for so long. */
+  readonly quiet_limit_ns: bigint;
+  /** A candidate has to score more than this to become the parent. */
+  readonly threshold: number;
+}
+
+export const DEFAULT_LIMITS: Limits = { open_limit_ns: 600_000_000_000n, pool_limit_ns: 1_000_000_000n, quiet_limit_ns: 1_000_000_000n, threshold: 0.5 };
+
+/** How long stored spans stay known to children that begin after their parent has ended. */
+export const KEEP_NS = 15_000_000_000n;
+
+/** Losses that hide whole events: a span during which one happened may lack something. */
+export const HIDING_CAUSES = "('ring_full', 'connection_shed', 'not_running', 'spool_full', 'undecodable', 'hook_missed')";
+
+/** What the steps and the stored spans need of a message. */
+export const MESSAGE_COLUMNS = [
+  'node', 'run_id', 'apply_no', 'ts_ns', 'end_ts_ns', 'socket_id', 'conn_id', 'process_id', 'pid', 'role', 'kind', 'protocol', 'exchange_no', 'stream_offset', 'end_offset',
+  'first_thread_id', 'first_tid', 'last_thread_id', 'comm', 'fd', 'local_ip', 'local_port', 'remote_ip', 'remote_port', 'connect_ts_ns', 'connect_thread_id', 'method', 'path',
+  'status', 'host', 'http_version', 'errno', 'end_reason', 'complete', 'partial',
+].join(', ');
+
+export const CLOSING = "(op = 'close' OR new_state = 7)";
+
+export interface RunEnd {
+  readonly run_id: bigint;
+  readonly node: string;
+  readonly run_end_ns: bigint;
+}
+
+const text = (value: string): string => `'${value.replaceAll("'", "''")}'`;
+
+/** Empty tables, and what stays the same. */
+export async function createWorkingSet(connection: DuckDBConnection): Promise<void> {
+  await connection.run('SET asof_loop_join_threshold = 0');
+  await connection.run(URL_TEMPLATE_MACRO);
+  await connection.run(`
+    CREATE OR REPLACE TEMP TABLE messages AS SELECT ${MESSAGE_COLUMNS} FROM memory.stored.messages LIMIT 0;
+    CREATE OR REPLACE TEMP TABLE closes (run_id BIGINT, socket_id BIGINT, close_ns BIGINT);
+    CREATE OR REPLACE TEMP TABLE run_ends (run_id BIGINT, node VARCHAR, run_end_ns BIGINT);
+    CREATE OR REPLACE TEMP TABLE processes (process_id BIGINT, service_name VARCHAR, ts_ns BIGINT);
+    CREATE OR REPLACE TEMP TABLE losses (node VARCHAR, from_ns BIGINT, to_ns BIGINT, cause VARCHAR);
+    CREATE OR REPLACE TEMP TABLE known_holds (span_id BIGINT, thread_id BIGINT, from_ns BIGINT, to_ns BIGINT);
+    CREATE OR REPLACE TEMP TABLE known_links (span_id BIGINT, candidate_span_id BIGINT, evidence VARCHAR, score DOUBLE, chosen BOOLEAN, doubt BOOLEAN);
+    CREATE OR REPLACE TEMP TABLE doubted (span_id BIGINT);
+    CREATE OR REPLACE TEMP TABLE decided_open (span_id BIGINT, parent_span_id BIGINT, start_ns BIGINT, trace_hi BIGINT, trace_lo BIGINT, end_ns BIGINT, stored BOOLEAN);
+    CREATE OR REPLACE TEMP TABLE decided_stored (span_id BIGINT, parent_span_id BIGINT, start_ns BIGINT, trace_hi BIGINT, trace_lo BIGINT, end_ns BIGINT, stored BOOLEAN);
+    CREATE OR REPLACE TEMP VIEW decided AS FROM decided_open UNION ALL FROM decided_stored;`);
+}
+
+/** Before the steps are run: what is known is what happened up to cut_ns. */
+export async function setLimits(connection: DuckDBConnection, limits: Limits, cut_ns: bigint): Promise<void> {
+  await connection.run(`CREATE OR REPLACE TEMP TABLE limits AS
+    SELECT CAST(${cut_ns} AS BIGINT) AS cut_ns, CAST(${limits.open_limit_ns} AS BIGINT) AS open_limit_ns, CAST(${limits.pool_limit_ns} AS BIGINT) AS pool_limit_ns, CAST(${limits.quiet_limit_ns} AS BIGINT) AS quiet_limit_ns,
+      CAST(${limits.threshold} AS DOUBLE) AS threshold`);
+}
+
+export async function setRunEnds(connection: DuckDBConnection, ends: readonly RunEnd[]): Promise<void> {
+  await connection.run('DELETE FROM run_ends');
+  if (ends.length > 0) await connection.run(`INSERT INTO run_ends VALUES ${ends.map((end) => `(${end.run_id}, ${text(end.node)}, ${end.run_end_ns})`).join(', ')}`);
+}
+
+/** The newest row of a process says what it is called. */
+export async function loadProcesses(connection: DuckDBConnection, relation: string): Promise<void> {
+  await connection.run(`CREATE OR REPLACE TEMP TABLE processes AS
+    SELECT process_id, arg_max(service_name, ts_ns) AS service_name, max(ts_ns) AS ts_ns FROM (
+      SELECT process_id, service_name, ts_ns FROM processes UNION ALL SELECT process_id, service_name, ts_ns FROM ${relation} p WHERE p.service_name IS NOT NULL
+    ) GROUP BY process_id`);
+}
+
+/**
+ * Everything that may matter to exchanges that are over in (from_ns, to_ns] or still open then: their messages, what was
+ * stored of exchanges that ended shortly before, and of what longer ones belong to.
+ */
+export async function loadHistory(warehouse: Warehouse, connection: DuckDBConnection, range: { from_ns: bigint; to_ns: bigint; apply_no: bigint }, limits: Limits): Promise<void> {
+  const { from_ns, to_ns, apply_no } = range;
+  const [recent, oldest] = [from_ns - KEEP_NS, from_ns - limits.open_limit_ns];
+  const raw = (table: string, low: bigint): string => warehouse.storedBetween('raw', table, low, to_ns);
+  const derived = (table: string): string => warehouse.storedBetween('derived', table, oldest, to_ns);
+  await connection.run(`INSERT INTO messages BY NAME
+    SELECT ${MESSAGE_COLUMNS} FROM ${raw('messages', recent)} m WHERE m.end_ts_ns >= ${recent} AND m.ts_ns <= ${to_ns} AND m.apply_no <= ${apply_no}`);
+  // Requests that were read long ago and had not been stored by then.
+  await connection.run(`INSERT INTO messages BY NAME
+    SELECT ${MESSAGE_COLUMNS} FROM ${raw('messages', oldest)} m
+    WHERE m.kind <> 'response' AND m.ts_ns >= ${oldest} AND m.end_ts_ns < ${recent} AND m.apply_no <= ${apply_no}
+      AND NOT EXISTS (FROM ${derived('exchanges')} x WHERE x.socket_id = m.socket_id AND x.exchange_no = m.exchange_no AND x.run_id = m.run_id AND x.end_ns >= ${oldest} AND x.end_ns <= ${from_ns})`);
+  await connection.run(`INSERT INTO closes
+    SELECT run_id, socket_id, min(ts_ns) FROM ${raw('socket_events', recent)} e WHERE e.ts_ns >= ${recent} AND e.ts_ns <= ${to_ns} AND ${CLOSING} GROUP BY run_id, socket_id`);
+  await loadProcesses(connection, 'memory.stored.processes');
+  await connection.run(`INSERT INTO losses SELECT DISTINCT node, from_ns, to_ns, cause FROM memory.stored.losses WHERE cause IN ${HIDING_CAUSES} AND to_ns >= ${oldest} AND from_ns <= ${to_ns}`);
+  await connection.run(`INSERT INTO decided_stored
+    SELECT span_id, parent_span_id, start_ns, trace_hi, trace_lo, end_ns, TRUE FROM ${derived('spans')} s WHERE s.end_ns >= ${recent} AND s.end_ns <= ${from_ns}`);
+  // What a long request belongs to may have ended long ago too.
+  await connection.run(`CREATE OR REPLACE TEMP TABLE long_calls AS SELECT DISTINCT first_thread_id AS thread_id, ts_ns FROM messages WHERE kind = 'request' AND role = 'client' AND ts_ns < ${recent}`);
+  await connection.run(`INSERT INTO decided_stored
+    SELECT DISTINCT s.span_id, s.parent_span_id, s.start_ns, s.trace_hi, s.trace_lo, s.end_ns, TRUE
+    FROM ${derived('spans')} s JOIN long_calls k ON k.thread_id = s.thread_id AND s.start_ns <= k.ts_ns AND s.end_ns > k.ts_ns
+    WHERE s.is_server AND s.end_ns >= ${oldest} AND s.end_ns < ${recent}`);
+  await connection.run(`INSERT INTO known_holds SELECT d.span_id, s.thread_id, s.start_ns, s.end_ns FROM decided_stored d JOIN ${derived('spans')} s ON s.span_id = d.span_id AND s.end_ns = d.end_ns WHERE d.end_ns < ${recent}`);
+}

@@ -1,0 +1,169 @@
+import { expect, onTestFinished, test } from 'vitest';
+import type { Batch } from '../ingest/batch.ts';
+import { Warehouse } from '../ingest/warehouse.ts';
+import { Correlator, type CorrelatorOptions, type CycleReport } from '../queries/correlator.ts';
+import { recorrelate } from '../queries/recorrelate.ts';
+import { score } from './queries/score.ts';
+import { seeded, simulate } from './queries/simulated-services.ts';
+import { makeBatch } from './support/make-batch.ts';
+import { temporaryFolder } from './support/temporary-folder.ts';
+
+const FOREVER = { from_ns: 0n, to_ns: 1n << 62n };
+const OPTIONS: CorrelatorOptions = { late_pause_ms: 0 };
+
+async function open(folder = temporaryFolder(), now: () => number = Date.now): Promise<Warehouse> {
+  const warehouse = await Warehouse.open({ folder, seal_every_ms: 0, retire_after_ms: 10, now });
+  onTestFinished(() => warehouse.close());
+  return warehouse;
+}
+
+async function feed(warehouse: Warehouse, correlator: Correlator, batches: readonly Batch[], random: () => number = () => 0): Promise<CycleReport[]> {
+  const reports: CycleReport[] = [];
+  for (const batch of batches) {
+    await warehouse.apply(batch);
+    if (random() < 0.5) reports.push(await correlator.cycle());
+    if (random() > 0.9) await warehouse.seal();
+  }
+  return reports;
+}
+
+/** Everything derived, without what says when it was derived. */
+async function derived(warehouse: Warehouse): Promise<unknown[][]> {
+  const rows: unknown[][] = [];
+  for (const table of ['spans', 'exchanges', 'span_links']) {
+    const result = await warehouse.query(`SELECT * FROM stored.${table} ORDER BY ALL`);
+    rows.push(...result.rows.map((row) => [table, ...row.map((value) => String(value))]));
+  }
+  return rows;
+}
+
+test('concurrent requests over pooled connections between nodes: every link is right', async () => {
+  const simulation = simulate({ requests: 200, in_flight: 8, fresh_share: 0.2, opaque_share: 0.2 });
+  const warehouse = await open();
+  const correlator = new Correlator(warehouse, OPTIONS);
+  await feed(warehouse, correlator, simulation.batches);
+  await correlator.finish();
+  expect(await score(warehouse, simulation)).toEqual({ exact: 200, orphaned: 0, wrong: 0 });
+  const { rows } = await warehouse.query("SELECT min(span_count), max(span_count), any_value(root_service), max(root_name), count(*), bool_and(complete) FROM traces");
+  expect(rows).toEqual([[7n, 7n, 'A', 'exchange', 200n, true]]);
+});
+
+test('clocks that differ change no link', async () => {
+  const simulation = simulate({ requests: 100, in_flight: 8, nodes: 3, skew_ms: 400, seed: 5 });
+  const warehouse = await open();
+  const correlator = new Correlator(warehouse, OPTIONS);
+  await feed(warehouse, correlator, simulation.batches);
+  await correlator.finish();
+  expect(await score(warehouse, simulation)).toEqual({ exact: 100, orphaned: 0, wrong: 0 });
+});
+
+test('live, in whatever cycles, says the same as history done at once; twice changes nothing', async () => {
+  const simulation = simulate({ requests: 150, in_flight: 12, fresh_share: 0.3, seed: 7 });
+  const answers: unknown[][][] = [];
+  for (const seed of [1, 2]) {
+    const warehouse = await open();
+    const correlator = new Correlator(warehouse, OPTIONS);
+    await feed(warehouse, correlator, simulation.batches, seeded(seed));
+    await correlator.finish();
+    await correlator.finish();
+    expect(await correlator.cycle()).toMatchObject({ messages: 0, spans: 0, late: 0 });
+    answers.push(await derived(warehouse));
+    if (seed === 2) {
+      expect(await recorrelate(warehouse, FOREVER)).toEqual({ spans: 1050, unchanged: 1050, links_gained: 0, links_lost: 0, links_moved: 0 });
+      answers.push(await derived(warehouse));
+    }
+  }
+  const once = await open();
+  for (const batch of simulation.batches) await once.apply(batch);
+  await new Correlator(once, OPTIONS).finish();
+  const expected = await derived(once);
+  for (const answer of answers) expect(answer).toEqual(expected);
+});
+
+test('a restart in the middle loses and repeats nothing', async () => {
+  const simulation = simulate({ requests: 120, in_flight: 8, nodes: 1, opaque_share: 0.2, seed: 3 });
+  const folder = temporaryFolder();
+  const middle = Math.floor(simulation.batches.length / 2);
+  let warehouse = await open(folder);
+  await feed(warehouse, new Correlator(warehouse, OPTIONS), simulation.batches.slice(0, middle));
+  await warehouse.close();
+  warehouse = await open(folder);
+  const correlator = new Correlator(warehouse, OPTIONS);
+  await feed(warehouse, correlator, simulation.batches.slice(middle));
+  await correlator.finish();
+  expect(await score(warehouse, simulation)).toEqual({ exact: 120, orphaned: 0, wrong: 0 });
+  const { rows } = await warehouse.query('SELECT count(*), count(DISTINCT span_id) FROM spans');
+  expect(rows).toEqual([[840n, 840n]]);
+});
+
+test('a node whose batches come late: its part of history is done again, old ids still lead to their traces', async () => {
+  const simulation = simulate({ requests: 60, in_flight: 4, seed: 11 });
+  const warehouse = await open();
+  const correlator = new Correlator(warehouse, OPTIONS);
+  const [first, second] = [simulation.batches.filter((batch) => batch.node === 'node-0'), simulation.batches.filter((batch) => batch.node === 'node-1')];
+  await feed(warehouse, correlator, first);
+  const before = await warehouse.query('SELECT count(*) FROM spans');
+  expect(before.rows).toEqual([[300n]]);
+  await feed(warehouse, correlator, second);
+  await correlator.finish();
+  expect(await score(warehouse, simulation)).toEqual({ exact: 60, orphaned: 0, wrong: 0 });
+});
+
+test('what led to nothing gets a name when its cause comes late', async () => {
+  const simulation = simulate({ requests: 40, in_flight: 4, seed: 13 });
+  const warehouse = await open();
+  const correlator = new Correlator(warehouse, OPTIONS);
+  const [first, second] = [simulation.batches.filter((batch) => batch.node === 'node-0'), simulation.batches.filter((batch) => batch.node === 'node-1')];
+  await feed(warehouse, correlator, second);
+  const roots = (await warehouse.query('SELECT DISTINCT trace_id FROM spans')).rows.map(([id]) => String(id));
+  expect(roots.length).toBe(80);
+  await feed(warehouse, correlator, first);
+  await correlator.finish();
+  expect(await score(warehouse, simulation)).toEqual({ exact: 40, orphaned: 0, wrong: 0 });
+  const found = await warehouse.query('SELECT count(DISTINCT a.old_trace_id) FROM trace_aliases a JOIN traces t ON t.trace_id = a.trace_id WHERE list_contains($1, a.old_trace_id)', [roots]);
+  expect(found.rows).toEqual([[80n]]);
+});
+
+test('under losses links may be missing, none is wrong, and what a loss touches says so', async () => {
+  const simulation = simulate({ requests: 200, in_flight: 8, seed: 17, losses_ms: [[30, 8], [60, 5]] });
+  const warehouse = await open();
+  const correlator = new Correlator(warehouse, OPTIONS);
+  await feed(warehouse, correlator, simulation.batches);
+  await correlator.finish();
+  const result = await score(warehouse, simulation);
+  expect(result.exact).toBeGreaterThan(20);
+  expect(result.exact).toBeLessThan(200);
+  expect(result.wrong).toBe(0);
+  const { rows } = await warehouse.query('SELECT count(*) FROM traces WHERE span_count < 7 AND complete');
+  // an end that was lost just outside of what the other end saw of the loss
+  expect(Number(rows[0]?.[0])).toBeLessThan(8);
+});
+
+const CALL = { socket_id: 1, conn_id: 1, process_id: 9, role: 'server', kind: 'request', direction: 'in', protocol: 'http', exchange_no: 0, stream_offset: 0, end_offset: 10, first_thread_id: 5, last_thread_id: 5, complete: true, partial: false, end_reason: 'no_body', method: 'GET', path: '/' };
+
+test('a request without an answer ends with its socket, with its run, or when it has been open for too long', async () => {
+  let now_ms = 1_000_000;
+  const warehouse = await open(undefined, () => now_ms);
+  const correlator = new Correlator(warehouse, { now_ms: () => now_ms, limits: { open_limit_ns: 600_000_000_000n } });
+  const second = 1_000_000_000n;
+  const at = (s: number): bigint => BigInt(s) * second;
+  await warehouse.apply(makeBatch({ sequence: 1n, watermark_ns: at(20) }, {
+    messages: [
+      { ...CALL, ts_ns: at(10), end_ts_ns: at(10) },
+      { ...CALL, socket_id: 2, conn_id: 2, first_thread_id: 6, ts_ns: at(11), end_ts_ns: at(11) },
+      { ...CALL, socket_id: 3, conn_id: 3, first_thread_id: 7, ts_ns: at(12), end_ts_ns: at(12), partial: true, end_reason: 'open' },
+    ],
+    socket_events: [{ ts_ns: at(15), socket_id: 1, op: 'close', layer: 'socket' }],
+  }));
+  await correlator.cycle();
+  const spans = async (): Promise<unknown> => (await warehouse.query("SELECT socket_id, epoch_ns(end_time) // 1000000000, status, complete, json_extract_string(attributes, 'end_reason') FROM spans ORDER BY socket_id")).rows.map((row) => row.map(String).join(' '));
+  expect(await spans()).toEqual(['1 15 error true close']);
+  await warehouse.apply(makeBatch({ sequence: 2n, watermark_ns: at(613) }));
+  await correlator.cycle();
+  expect(await spans()).toEqual(['1 15 error true close', '2 611 unset false open', '3 612 unset false open']);
+  await warehouse.apply(makeBatch({ sequence: 3n, watermark_ns: at(620) }, { messages: [{ ...CALL, socket_id: 4, conn_id: 4, first_thread_id: 8, ts_ns: at(615), end_ts_ns: at(615) }] }));
+  await correlator.cycle();
+  now_ms += 11_000;
+  await correlator.cycle();
+  expect(await spans()).toEqual(['1 15 error true close', '2 611 unset false open', '3 612 unset false open', '4 620 unset false stop']);
+});
