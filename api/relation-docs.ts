@@ -1,15 +1,22 @@
-// What relations and their columns mean.
-import { ORIGIN_COLUMNS, RELATIONS } from '../schema/relations.ts';
+// What relations and their columns mean: said of the public one, else of the raw one behind it, else of all that bear
+// the name.
+import { COMMON_COLUMNS, PUBLIC_RELATIONS } from '../schema/public-relations.ts';
+import type { PublicColumnDoc } from '../schema/public-relations.ts';
+import { RELATIONS } from '../schema/relations.ts';
 import type { Column, Relation } from '../schema/relations.ts';
 
-const raw: Readonly<Record<string, Relation>> = RELATIONS;
+const RAW: Readonly<Record<string, Relation>> = RELATIONS;
 
 export function describeRelation(relation: string): string {
-  return raw[relation]?.doc ?? '';
+  return PUBLIC_RELATIONS[relation]?.doc ?? RAW[relation]?.doc ?? '';
 }
 
-export function describeColumn(relation: string, name: string): { doc: string; unit?: string } {
-  const columns: readonly Column[] = [...ORIGIN_COLUMNS, ...(raw[relation]?.columns ?? [])];
-  const column = columns.find((candidate) => candidate.name === name);
-  return { doc: column?.doc ?? '', ...(column?.unit === undefined ? {} : { unit: column.unit }) };
+function rawColumn(relation: string, name: string): PublicColumnDoc | undefined {
+  const column = (RAW[relation]?.columns as readonly Column[] | undefined)?.find((candidate) => candidate.name === name);
+  if (column === undefined || column.doc === '') return undefined;
+  return column.unit === undefined ? { doc: column.doc } : { doc: column.doc, unit: column.unit };
+}
+
+export function describeColumn(relation: string, name: string): PublicColumnDoc {
+  return PUBLIC_RELATIONS[relation]?.columns[name] ?? rawColumn(relation, name) ?? COMMON_COLUMNS[name] ?? { doc: '' };
 }
