@@ -158,11 +158,11 @@ export class MessageBook {
     this.#spare.push(message);
   }
 
-  /** Rows for requests that are still open and have grown since their last one. */
+  /** Rows for what is still open and has grown since its last one: requests, and answers that nobody understands, which end only when more follows. */
   appendPartial(): void {
     for (const message of this.#open) {
       const socket = message.socket;
-      if (socket === null || !message.changed || message.kind !== 'request' || !message.head_done) continue;
+      if (socket === null || !message.changed || (message.kind !== 'request' && message.http) || !message.head_done) continue;
       message.changed = false;
       this.#options.rows.append(message, socket, 'open', true);
     }
