@@ -37,16 +37,13 @@ export function createMetrics({ warehouse, correlator, now_ns }: Pick<RouteConte
   gauge('tracehouse_lost_events', 'Events that were not recorded, as far as they could be counted', async (own) => {
     for (const [cause, events] of (await warehouse.query('SELECT cause, sum(events_lost)::BIGINT FROM losses GROUP BY cause')).rows) own.set({ cause: String(cause) }, Number(events ?? 0));
   }, ['cause']);
+  const running = () => warehouse.runs().filter((run) => !run.final && Number(now_ns() / 1_000_000n) - run.heard_ms <= GONE_AFTER_MS);
   gauge('tracehouse_run_lag_seconds', 'How far the watermark of a running collector lies back', (own) => {
-    const now = now_ns();
-    for (const run of warehouse.runs()) {
-      if (run.final || Number(now / 1_000_000n) - run.heard_ms > GONE_AFTER_MS) continue;
-      own.set({ node: run.node, run_id: String(run.run_id) }, seconds(now - run.watermark_ns));
-    }
+    for (const run of running()) own.set({ node: run.node, run_id: String(run.run_id) }, seconds(now_ns() - run.watermark_ns));
   }, ['node', 'run_id']);
   if (correlator !== undefined) {
-    gauge('tracehouse_correlation_lag_seconds', 'How far back the instant lies up to which all spans are decided', (own) => {
-      if (correlator.cut_ns > 0n) own.set(seconds(now_ns() - correlator.cut_ns));
+    gauge('tracehouse_correlation_lag_seconds', 'While collectors run: how far back the instant lies up to which all spans are decided', (own) => {
+      if (correlator.cut_ns > 0n && running().length > 0) own.set(seconds(now_ns() - correlator.cut_ns));
     });
   }
   return registry;
