@@ -32,11 +32,17 @@ async function applyUntilKilled(folder: string, first: number, life_ms: number):
   return { acknowledged: out.split('\n').slice(1, -1).map(Number), complaints };
 }
 
+/** Names of segment files begin with their level. */
+function compacted(folder: string): boolean {
+  return readdirSync(`${folder}/raw`).some((name) => /^[1-9]-/.test(name));
+}
+
 test('killed at any moment: every acknowledged batch is there once, whole, and nothing is left behind', async () => {
   const folder = temporaryFolder();
   const acknowledged = new Set<number>();
   let first = 1;
-  for (let round = 0; round < 10; round++) {
+  // Ten kills, and more on a slow machine: until the program lived long enough to put segments together.
+  for (let round = 0; round < 10 || (round < 60 && !compacted(folder)); round++) {
     const run = await applyUntilKilled(folder, first, 30 + Math.random() * 500);
     expect(run.complaints).toBe('');
     for (const sequence of run.acknowledged) acknowledged.add(sequence);
@@ -56,8 +62,8 @@ test('killed at any moment: every acknowledged batch is there once, whole, and n
     expect([rows, events, distinct]).toEqual([expected, expected, expected]);
   }
   expect((await warehouse.query('SELECT count(DISTINCT apply_no) = count(*) FROM stored.batches')).rows).toEqual([[true]]);
-  expect(new Set(warehouse.segments.map((segment) => segment.level)).size).toBeGreaterThan(1); // some were put together
+  expect(warehouse.segments.some((segment) => segment.level > 0)).toBe(true); // some were put together
   await warehouse.close();
   expect(readdirSync(`${folder}/raw`).filter((name) => !/^\d-\d+-\d+-[0-9a-f]+\.duckdb$/.test(name))).toEqual([]);
   expect(acknowledged.size).toBeGreaterThan(20);
-}, 60_000);
+}, 120_000);

@@ -127,7 +127,7 @@ export function simulate(options: SimulationOptions): Simulation {
         ...(conn.opaque ? {} : kind === 'request' ? { method: 'GET', path } : { status: 200 }),
         end_reason: conn.opaque ? 'next' : kind === 'request' ? 'no_body' : 'length', complete: true, partial: false,
       },
-      kind === 'request' ? from : undefined,
+      kind === 'request' || conn.opaque ? from : undefined,
     );
     if (conn.opaque && kind === 'response') conn.unfinished.push(delivered);
   }
