@@ -11,8 +11,8 @@ let program: ReturnType<typeof compileProgram>;
 beforeAll(() => (program = compileProgram('test/support/apply-program.ts')) && undefined);
 afterAll(() => program.remove());
 
-/** Lets the program run for a while, kills it, and says what it had said it applied. */
-async function applyUntilKilled(folder: string, first: number, life_ms: number): Promise<{ acknowledged: number[]; complaints: string }> {
+/** Lets the program run until `life` settles, kills it, and says what it had said it applied. */
+async function applyUntilKilled(folder: string, first: number, life: () => Promise<unknown>): Promise<{ acknowledged: number[]; complaints: string }> {
   const child = spawn(process.execPath, [program.path, folder, String(first)], { stdio: ['ignore', 'pipe', 'pipe'] });
   let out = '';
   let complaints = '';
@@ -26,24 +26,24 @@ async function applyUntilKilled(folder: string, first: number, life_ms: number):
   });
   child.removeAllListeners('exit');
   const closed = new Promise((resolve) => child.on('close', resolve));
-  await delay(life_ms);
+  await life();
   child.kill('SIGKILL');
   await closed;
   return { acknowledged: out.split('\n').slice(1, -1).map(Number), complaints };
 }
 
 /** Names of segment files begin with their level. */
-function compacted(folder: string): boolean {
-  return readdirSync(`${folder}/raw`).some((name) => /^[1-9]-/.test(name));
+async function untilCompacted(folder: string): Promise<void> {
+  for (let left = 600; left > 0 && !readdirSync(`${folder}/raw`).some((name) => /^[1-9]-/.test(name)); left--) await delay(50);
 }
 
 test('killed at any moment: every acknowledged batch is there once, whole, and nothing is left behind', async () => {
   const folder = temporaryFolder();
   const acknowledged = new Set<number>();
   let first = 1;
-  // Ten kills, and more on a slow machine: until the program lived long enough to put segments together.
-  for (let round = 0; round < 10 || (round < 60 && !compacted(folder)); round++) {
-    const run = await applyUntilKilled(folder, first, 30 + Math.random() * 500);
+  // The last time it lives until it has put segments together: on a slow machine that takes longer than the others are given.
+  for (let round = 0; round <= 10; round++) {
+    const run = await applyUntilKilled(folder, first, round < 10 ? () => delay(30 + Math.random() * 500) : () => untilCompacted(folder));
     expect(run.complaints).toBe('');
     for (const sequence of run.acknowledged) acknowledged.add(sequence);
     // Again from the last one acknowledged: that one, and perhaps the next, are known already.
