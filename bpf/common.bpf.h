@@ -107,8 +107,6 @@ struct {
 	__type(value, struct sock_state);
 } socks SEC(".maps");
 
-const struct sock_state empty_sock = {};
-
 #define TH_SET(name, key_type, entries)                                                                                         \
 	struct {                                                                                                                \
 		__uint(type, BPF_MAP_TYPE_HASH);                                                                                \

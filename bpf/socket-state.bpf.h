@@ -62,6 +62,21 @@ static __always_inline void forget_sock(struct sock *sk)
 	bpf_map_delete_elem(&socks, &key);
 }
 
+/* Whole before anybody sees it: both ends of a Unix socket may come upon it at once, and have to read the same id. */
+static __noinline int add_sock(u64 key, u16 family, u64 cookie, u32 netns)
+{
+	struct sock_state state = {};
+
+	state.cookie = cookie;
+	state.family = family;
+	state.netns = netns;
+	if (cookie)
+		state.socket_id = th_id(settings.salt ^ TH_SOCKET_SALT, cookie);
+	else
+		state.socket_id = th_id(settings.salt ^ TH_SOCKET_SALT ^ (u64)bpf_get_smp_processor_id() << 32, bpf_ktime_get_ns());
+	return bpf_map_update_elem(&socks, &key, &state, BPF_NOEXIST);
+}
+
 /* A cookie given after the state was made (0 there) belongs to the same socket; another one means that the address was reused. */
 static __always_inline struct sock_state *sock_of(struct sock *sk, u16 family, u64 cookie, u32 netns)
 {
@@ -77,17 +92,8 @@ static __always_inline struct sock_state *sock_of(struct sock *sk, u16 family, u
 		}
 	}
 	if (!state) {
-		bpf_map_update_elem(&socks, &key, &empty_sock, BPF_NOEXIST);
+		add_sock(key, family, cookie, netns);
 		state = bpf_map_lookup_elem(&socks, &key);
-		if (!state)
-			return NULL;
-		state->cookie = cookie;
-		state->family = family;
-		state->netns = netns;
-		if (cookie)
-			state->socket_id = th_id(settings.salt ^ TH_SOCKET_SALT, cookie);
-		else
-			state->socket_id = th_id(settings.salt ^ TH_SOCKET_SALT ^ (u64)bpf_get_smp_processor_id() << 32, bpf_ktime_get_ns());
 	}
 	return state;
 }
