@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <fcntl.h>
+#include "records.h"
 #include "return-probe.h"
 #include "scope.h"
 
@@ -427,19 +428,28 @@ bool hooks_open(struct hooks *hooks, const char *kind, size_t ring_bytes, const 
 	return true;
 }
 
-unsigned long long hooks_missed(const struct hooks *hooks)
+static int cause_of_miss(const char *program)
 {
-	unsigned long long missed = return_probe_missed();
+	if (!strcmp(program, "waking"))
+		return TH_LOSS_WAKE_SHED;
+	if (!strcmp(program, "set_state") || !strcmp(program, "destroy_sock"))
+		return TH_LOSS_STATE_MISSED;
+	return TH_LOSS_HOOK_MISSED;
+}
+
+void hooks_missed(const struct hooks *hooks, unsigned long long missed[TH_LOSS_SLOTS])
+{
 	struct bpf_program *program;
 
+	memset(missed, 0, TH_LOSS_SLOTS * sizeof(*missed));
+	missed[TH_LOSS_HOOK_MISSED] = return_probe_missed();
 	bpf_object__for_each_program(program, hooks->object) {
 		struct bpf_prog_info info = {};
 		__u32 size = sizeof(info);
 		int fd = bpf_program__fd(program);
 		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size))
-			missed += info.recursion_misses;
+			missed[cause_of_miss(bpf_program__name(program))] += info.recursion_misses;
 	}
-	return missed;
 }
 
 void hooks_close(struct hooks *hooks)

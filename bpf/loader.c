@@ -132,10 +132,12 @@ static void write_losses(void)
 {
 	static struct th_loss_slot *slots;
 	static uint64_t *told;
-	static uint64_t missed_before, report_before;
+	static unsigned long long missed_before[TH_LOSS_SLOTS];
+	static uint64_t report_before;
 	int cpus = libbpf_num_possible_cpus();
 	int fd = bpf_object__find_map_fd_by_name(object, "losses");
-	uint64_t missed, now = mono_now();
+	unsigned long long missed[TH_LOSS_SLOTS];
+	uint64_t now = mono_now();
 
 	if (!slots) {
 		slots = calloc(cpus, sizeof(*slots));
@@ -156,13 +158,15 @@ static void write_losses(void)
 			output_frame(TH_RECORD_LOSS, &loss, sizeof(loss), NULL, 0);
 		}
 	}
-	missed = hooks_missed(&hooks);
-	if (missed > missed_before) {
-		struct th_loss loss = {.from_mono_ns = report_before ? report_before : now, .to_mono_ns = now, .events_lost = missed - missed_before, .cpu = -1, .cause = TH_LOSS_HOOK_MISSED};
+	hooks_missed(&hooks, missed);
+	for (uint32_t cause = 0; cause < TH_LOSS_SLOTS; cause++) {
+		struct th_loss loss = {.from_mono_ns = report_before ? report_before : now, .to_mono_ns = now, .events_lost = missed[cause] - missed_before[cause], .cpu = -1, .cause = cause};
+		if (!loss.events_lost)
+			continue;
 		lost_events += loss.events_lost;
 		output_frame(TH_RECORD_LOSS, &loss, sizeof(loss), NULL, 0);
 	}
-	missed_before = missed;
+	memcpy(missed_before, missed, sizeof(missed));
 	report_before = now;
 }
 

@@ -1,4 +1,4 @@
-// Prints bpf/records.h. Run by the build; a test fails when the committed header differs.
+// The text of bpf/records.h, which `npm run generate` writes; a test fails when the committed header differs.
 import { ABI_VERSION, EVENT_FLAGS, FRAME_HEADER, FRAME_MAGIC, LAYERS, LOSS_CAUSES, OPS, RECORDS, ROLES, THREAD_OPS, placeFields } from './records.ts';
 import type { Field, RecordLayout } from './records.ts';
 

@@ -93,6 +93,8 @@ export const LOSS_CAUSES = {
   parser_gap: 8,
   /** The hook itself was skipped (interrupted on its CPU, or out of return probes). */
   hook_missed: 9,
+  /** Likewise for a change of a connection's state: reads and writes are all there. */
+  state_missed: 10,
 } as const;
 
 /** Control frames on the loader's stdin use the same header; ids from 64 on. */
