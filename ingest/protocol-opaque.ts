@@ -1,4 +1,5 @@
 // Bytes that nobody understood: a message is what one end sends until the other one does.
+import { EVENT_FLAGS } from '../schema/records.ts';
 import { LIKELY_REQUEST, classify } from './http1-head.ts';
 import type { MessageBook } from './message-book.ts';
 import type { EndReason } from './open-message.ts';
@@ -26,7 +27,10 @@ export class Opaque implements Protocol {
         return at;
       }
       if (!socket.isRequestSide(side) && socket.waiting.length > 1) socket.waiting.splice(0, socket.waiting.length - 1);
-      this.#book.begin(socket, side, event, at).head_done = true;
+      const message = this.#book.begin(socket, side, event, at);
+      message.head_done = true;
+      // Perhaps understood, had the kernel had room for its bytes: a span without its name is not whole.
+      if (socket.may_turn_http && (event.flags & EVENT_FLAGS.payload_shed) !== 0) message.complete = false;
     }
     side.message?.extend(event, event.end);
     return event.end;

@@ -68,6 +68,13 @@ describe('beyond the captured bytes', () => {
     expect(followed).toEqual([77n]);
   });
 
+  test('a connection whose first bytes were shed is not whole until it is known what it speaks', () => {
+    const socket = new TestSocket({ budget: 256 });
+    const shed = { payload_length: 0, payload: undefined, flags: 32 };
+    const { messages } = run([socket.event('accept'), socket.read(GET, shed), socket.write(OK, shed), ...frames(socket, [['<', GET], ['>', OK]])]);
+    expect(brief(messages)).toEqual(['request 0 - 0..34 next incomplete', 'response 0 - 0..43 next incomplete', 'request 1 /a 34..68 no_body complete', 'response 1 200 43..86 length complete']);
+  });
+
   test('pipelining asks for the whole socket, once', () => {
     const socket = new TestSocket({ budget: 4096 });
     expect(run(frames(socket, [['accept'], ['<', GET + GET + GET], ['>', OK + OK + OK], ['<', GET + GET]])).followed).toEqual([77n]);
