@@ -1,11 +1,13 @@
 // Sends spooled batches to a warehouse, oldest first, until each is acknowledged.
-import type { Spool } from './spool.ts';
+import type { Spool, SpooledLoss } from './spool.ts';
 
 export interface SpoolSenderOptions {
   /** Base URL of the warehouse. */
   readonly url: string;
   readonly token?: string;
   log(line: string): void;
+  /** A batch that the warehouse will never take was given up. */
+  on_refused?(lost: SpooledLoss): void;
   readonly fetch?: typeof fetch;
   readonly retry_ms?: { first: number; most: number };
 }
@@ -90,11 +92,12 @@ export class SpoolSender {
       this.counters.sent += 1;
       return undefined;
     }
-    if (response.status === 400 || response.status === 422) {
+    if (response.status === 400 || response.status === 413 || response.status === 422) {
       // Sending it again would meet the same answer for ever and hold back all that follows.
       this.#options.log(`${this.#options.url} refused batch ${entry.name} (${response.status}): ${text.slice(0, 300)}`);
       await this.#spool.remove(entry);
       this.counters.refused += 1;
+      this.#options.on_refused?.({ events: entry.events, from_ns: entry.from_ns, to_ns: entry.to_ns });
       return undefined;
     }
     return `${this.#options.url} answered ${response.status}`;

@@ -1,5 +1,5 @@
 // What an open data folder consists of, put together.
-import { mkdirSync, realpathSync } from 'node:fs';
+import { mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
@@ -102,6 +102,8 @@ async function assemble(folder: string, instance: DuckDBInstance, options: Wareh
     derived: await instance.connect(), sealer: await instance.connect(), copier: await instance.connect(),
   };
   const ledger = await LedgerStore.open(connections.ledger, folder, read_only);
+  // The folder is ours: answers that a killed process was writing are nobody's.
+  if (!read_only) for (const name of readdirSync(join(folder, 'tmp'))) rmSync(join(folder, 'tmp', name), { recursive: true, force: true });
   await connections.catalog.run('CREATE SCHEMA memory.stored; CREATE SCHEMA memory.live');
   const schema_folder = options.schema_folder ?? schemaFolder();
   const tables = await SegmentTables.load(connections.catalog, schema_folder);

@@ -1,7 +1,7 @@
 import { encodeBatches } from '../ingest/arrow-format.ts';
 import type { Batch } from '../ingest/batch.ts';
 import { SpoolSender } from '../ingest/spool-sender.ts';
-import { Spool } from '../ingest/spool.ts';
+import { Spool, type SpooledLoss } from '../ingest/spool.ts';
 import { dropToOwner, ensureDataFolder } from './privileges.ts';
 import { BatchQueue } from './batch-queue.ts';
 import { Collector, type CaptureOptions } from './collector.ts';
@@ -31,13 +31,14 @@ export async function collect(options: CollectOptions): Promise<void> {
   const log = (line: string): void => console.error(`tracehouse: ${line}`);
   ensureDataFolder(options.spool);
   const spool = Spool.open(options.spool, options.spoolLimit);
-  const sender = new SpoolSender(spool, { url: options.to, log });
   let collector: Collector | undefined;
+  const countLoss = (cause: 'spool_full' | 'undecodable', lost: SpooledLoss): void => collector?.assembler.addLoss({ cause, from_ns: lost.from_ns, to_ns: lost.to_ns, events_lost: BigInt(lost.events) });
+  const sender = new SpoolSender(spool, { url: options.to, log, on_refused: (lost) => countLoss('undecodable', lost) });
   const queue = new BatchQueue({
     apply: async (batch) => {
       const lost = await spool.put({ run_id: batch.run_id, sequence: batch.sequence, events: batch.tables.socket_events.rows, ...timeRange(batch) }, encodeBatches([batch]));
       if (lost !== undefined) {
-        collector?.assembler.addLoss({ cause: 'spool_full', from_ns: lost.from_ns, to_ns: lost.to_ns, events_lost: BigInt(lost.events) });
+        countLoss('spool_full', lost);
         log(`the spool is over ${options.spoolLimit} bytes: dropped ${lost.events} of the oldest events`);
       }
       sender.notify();

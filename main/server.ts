@@ -55,7 +55,7 @@ export class Server {
           await sleep(1000);
         },
       });
-      const listening = await listenBoth(() => buildApp({ warehouse, correlator }), { address, socket_path: join(options.folder, 'tracehouse.sock') });
+      const listening = await listenBoth(() => buildApp({ warehouse, correlator }, { log: options.log }), { address, socket_path: join(options.folder, 'tracehouse.sock') });
       return new Server({ warehouse, correlator, queue, listening, log: options.log });
     } catch (error) {
       await warehouse.close();

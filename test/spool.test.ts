@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { SpoolSender } from '../ingest/spool-sender.ts';
-import { Spool } from '../ingest/spool.ts';
+import { Spool, type SpooledLoss } from '../ingest/spool.ts';
 
 const folder = (): string => mkdtempSync(join(tmpdir(), 'spool-'));
 const batch = (sequence: number, events = 10) => ({ run_id: 1_700_000_000_000_000_000n, sequence: BigInt(sequence), events, from_ns: BigInt(sequence * 100), to_ns: BigInt(sequence * 100 + 50) });
@@ -57,7 +57,8 @@ test('sends until acknowledged, through failures, in order, and drops what is re
   const { url, got } = await warehouse((count) => (count === 1 ? 503 : count === 3 ? 422 : 200));
   const lines: string[] = [];
   const spool = Spool.open(folder(), 1e6);
-  const sender = new SpoolSender(spool, { url, log: (line) => lines.push(line), retry_ms: { first: 5, most: 10 } });
+  const given_up: SpooledLoss[] = [];
+  const sender = new SpoolSender(spool, { url, log: (line) => lines.push(line), on_refused: (lost) => given_up.push(lost), retry_ms: { first: 5, most: 10 } });
   sender.start();
   for (const n of [1, 2, 3]) {
     await spool.put(batch(n), Buffer.from(`batch ${n}`));
@@ -67,6 +68,7 @@ test('sends until acknowledged, through failures, in order, and drops what is re
   await sender.stop(1000);
   expect(got).toEqual(['batch 1', 'batch 3']);
   expect(sender.counters).toEqual({ sent: 2, retried: 1, refused: 1 });
+  expect(given_up).toEqual([{ events: 10, from_ns: 200n, to_ns: 250n }]);
   expect(lines.some((line) => line.includes('answered 503'))).toBe(true);
   expect(lines.some((line) => line.includes('refused batch'))).toBe(true);
 });
