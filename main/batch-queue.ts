@@ -1,5 +1,6 @@
 // Batches wait here while the warehouse commits: few, so that memory is bounded; beyond that the source is paused.
 import type { Batch } from '../ingest/batch.ts';
+import { sleep } from './signals.ts';
 
 export interface BatchQueueOptions {
   /** Applies one batch; called one at a time, in order. */
@@ -35,6 +36,12 @@ export class BatchQueue {
       this.#options.on_pressure(true);
     }
     this.#running ??= this.#run();
+  }
+
+  /** Resolves when few batches wait, or after so many milliseconds. */
+  async calm(most_ms: number): Promise<void> {
+    const until = Date.now() + most_ms;
+    while (this.#waiting.length > 3 && Date.now() < until) await sleep(10);
   }
 
   /** Resolves when everything pushed so far is applied; rejects when applying has failed for good. */

@@ -20,6 +20,8 @@ export interface CaptureOptions {
 export interface CollectorHandlers {
   on_batch(batch: Batch): void;
   log(line: string): void;
+  /** Batches wait already: the next one may become larger meanwhile. */
+  busy?(): boolean;
 }
 
 /** Ticks more often than batches are cut, so that a quiet stream still yields one in time. */
@@ -93,7 +95,10 @@ export class Collector {
         },
       },
     );
-    this.#timer = setInterval(() => this.assembler.tick(Date.now()), TICK_MS);
+    this.#timer = setInterval(() => {
+      // Batches that would wait anyway had better be few and large.
+      if (handlers.busy?.() !== true) this.assembler.tick(Date.now());
+    }, TICK_MS);
   }
 
   static start(options: CaptureOptions, handlers: CollectorHandlers, exclude_pids: readonly number[] = [process.pid]): Collector {

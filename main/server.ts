@@ -20,6 +20,8 @@ export interface ServerOptions {
 
 /** Pause between two correlation cycles; a trace is readable about one batch, one commit and one cycle after its end. */
 const CYCLE_MS = 400;
+/** Correlation steps aside for batches for so long at a time. */
+const MOST_WAIT_MS = 100;
 
 export class Server {
   readonly warehouse: Warehouse;
@@ -45,7 +47,6 @@ export class Server {
     const address = parseListen(options.listen);
     const warehouse = await Warehouse.open({ folder: options.folder, memory_limit: options.memory_limit, log: options.log });
     try {
-      const correlator = new Correlator(warehouse, { log: options.log });
       const queue = new BatchQueue({
         apply: async (batch) => void (await warehouse.apply(batch)),
         on_pressure: (full) => options.on_pressure?.(full),
@@ -55,12 +56,19 @@ export class Server {
           await sleep(1000);
         },
       });
+      // What is not stored is lost; what is not correlated yet is only late.
+      const correlator = new Correlator(warehouse, { log: options.log, between_steps: () => queue.calm(MOST_WAIT_MS) });
       const listening = await listenBoth(() => buildApp({ warehouse, correlator }, { log: options.log }), { address, socket_path: join(options.folder, 'tracehouse.sock') });
       return new Server({ warehouse, correlator, queue, listening, log: options.log });
     } catch (error) {
       await warehouse.close();
       throw error;
     }
+  }
+
+  /** Batches wait to be stored. */
+  get busy(): boolean {
+    return this.#queue.length > 1;
   }
 
   submit(batch: Batch): void {
@@ -81,8 +89,9 @@ export class Server {
     let failing = false;
     while (!this.#stopping) {
       try {
-        await this.#correlator.cycle();
+        const { behind } = await this.#correlator.cycle();
         failing = false;
+        if (behind) continue;
       } catch (error) {
         if (!failing) this.#log(`correlation: ${(error as Error).message}; trying again`);
         failing = true;

@@ -47,6 +47,7 @@ export async function startUp(options: UpOptions): Promise<Running> {
       {
         on_batch: (batch) => (server === undefined ? early.push(batch) : server.submit(batch)),
         log: (line) => log(`loader: ${line}`),
+        busy: () => server?.busy === true,
       },
     );
     const started = collector;

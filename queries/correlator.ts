@@ -6,7 +6,7 @@ import { LateRanges, findLate } from './late-ranges.ts';
 import { recorrelate } from './recorrelate.ts';
 import { loadSteps, runSteps, type Step } from './step-runner.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
-import { CLOSING, DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, createWorkingSet, loadHistory, loadProcesses, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
+import { CLOSING, DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, createWorkingSet, loadHistory, loadProcesses, readMessages, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
 
 export interface CorrelatorOptions {
   readonly log?: (line: string) => void;
@@ -16,6 +16,8 @@ export interface CorrelatorOptions {
   readonly silent_ms?: number;
   /** Shortest pause between two rewrites of stored segments because of late rows. */
   readonly late_pause_ms?: number;
+  /** Awaited before each step, for work that is more urgent. */
+  readonly between_steps?: () => Promise<void>;
   /** How long each step took, for measurements. */
   readonly observe?: (step: Step, elapsed_ms: number) => void;
 }
@@ -26,6 +28,8 @@ export interface CycleReport {
   readonly cut_ns: bigint;
   /** Exchanges that belong before the previous cut: that part of history is done again. */
   readonly late: number;
+  /** More has landed than one cycle takes: the next one should follow at once. */
+  readonly behind: boolean;
 }
 
 /** The other end's hook may run so long after the fact; on other nodes, batches arrive that much apart. */
@@ -33,6 +37,8 @@ const MARGIN_NS = { one_node: 20_000_000n, several: 300_000_000n } as const;
 /** Older events of a socket than this before the cut are known by now. */
 const CLOSES_BACK_NS = 2_000_000_000n;
 const FORGET_EVERY_CYCLES = 16;
+/** Rows of batches that one cycle takes: what it costs stays short and small, however far it is behind. */
+const MOST_ROWS = 120_000;
 const NEVER = 9_000_000_000_000_000_000n;
 
 const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
@@ -45,6 +51,7 @@ export class Correlator {
   readonly #limits: Limits;
   readonly #silent_ms: number;
   readonly #observe: CorrelatorOptions['observe'];
+  readonly #between_steps: CorrelatorOptions['between_steps'];
   readonly #steps = loadSteps();
   readonly #late: LateRanges;
   /** False: the working set has to be read again. */
@@ -66,6 +73,7 @@ export class Correlator {
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#silent_ms = options.silent_ms ?? 10_000;
     this.#observe = options.observe;
+    this.#between_steps = options.between_steps;
     this.#late = new LateRanges({ now_ms: this.#now, pause_ms: options.late_pause_ms ?? 5000 });
   }
 
@@ -76,17 +84,17 @@ export class Correlator {
 
   /** One cycle; running it again without new batches changes nothing. */
   async cycle(): Promise<CycleReport> {
-    const report = await this.#run(this.#nextCut());
-    await this.#redoLate(false);
+    const report = await this.#run();
+    if (!report.behind) await this.#redoLate(false);
     return report;
   }
 
   /** For the end of a process that has applied its last batch: everything is decided, what is still open is stored as incomplete. */
   async finish(): Promise<void> {
+    while ((await this.cycle()).behind);
     this.#finishing = true;
     try {
-      const newest = this.#warehouse.runs().reduce((most, run) => max(most, run.watermark_ns), 0n);
-      await this.#run(max(newest, this.#cut));
+      await this.#run();
       await this.#redoLate(true);
     } finally {
       this.#finishing = false;
@@ -101,13 +109,37 @@ export class Correlator {
     const runs = this.#warehouse.runs();
     const alive = runs.filter((run) => this.#isAlive(run));
     if (alive.length === 0) return runs.reduce((most, run) => max(most, run.watermark_ns), this.#cut);
-    const margin = new Set(alive.map((run) => run.node)).size > 1 ? MARGIN_NS.several : MARGIN_NS.one_node;
-    return max(alive.reduce((least, run) => (run.watermark_ns < least ? run.watermark_ns : least), NEVER) - margin, this.#cut);
+    return this.#cutBelow(alive);
   }
 
-  async #run(cut_ns: bigint): Promise<CycleReport> {
+  #cutBelow(runs: readonly { node: string; watermark_ns: bigint }[]): bigint {
+    const margin = new Set(runs.map((run) => run.node)).size > 1 ? MARGIN_NS.several : MARGIN_NS.one_node;
+    return max(runs.reduce((least, run) => (run.watermark_ns < least ? run.watermark_ns : least), NEVER) - margin, this.#cut);
+  }
+
+  /** What this cycle reads, and up to when all is known then: everything that has landed, or a part when that is much. */
+  async #reach(connection: DuckDBConnection): Promise<{ to: bigint; cut: bigint }> {
+    const [from, last] = [this.#read_to, this.#warehouse.last_apply_no];
+    const all = { to: last, cut: this.#nextCut() };
+    if (last - from < 2n || this.#finishing) return all;
+    const since = this.#warehouse.storedSince('batches', from);
+    const waiting = await connection.runAndReadAll(`SELECT apply_no, sum(rows) OVER (ORDER BY apply_no) FROM ${since} b WHERE b.apply_no > ${from} ORDER BY apply_no`);
+    const batches = (waiting.getRows() as [bigint, bigint][]).filter(([, rows]) => Number(rows) <= MOST_ROWS);
+    const to = batches.at(-1)?.[0] ?? from + 1n;
+    if (batches.length === waiting.currentRowCount || to >= last) return all;
+    // A run that has not been heard of by then began after it.
+    const heard = await connection.runAndReadAll(`
+      SELECT node, run_id, max(watermark_ns) FILTER (apply_no <= ${to}), max(apply_no) > ${from} FROM memory.stored.batches GROUP BY node, run_id`);
+    const alive = new Set(this.#warehouse.runs().filter((run) => this.#isAlive(run)).map(key));
+    const held_by = (heard.getRows() as [string, bigint, bigint | null, boolean][])
+      .filter(([node, run_id, , unread]) => unread || alive.has(key({ node, run_id })))
+      .map(([node, run_id, watermark_ns]) => ({ node, watermark_ns: watermark_ns ?? run_id }));
+    return { to, cut: this.#cutBelow(held_by) };
+  }
+
+  async #run(): Promise<CycleReport> {
     try {
-      const report = await this.#warehouse.withDerived((alias, connection) => this.#step(alias, connection, cut_ns));
+      const report = await this.#warehouse.withDerived((alias, connection) => this.#step(alias, connection));
       if (report.cut_ns > 0n) this.#warehouse.noteCut(report.cut_ns);
       return report;
     } catch (error) {
@@ -116,12 +148,13 @@ export class Correlator {
     }
   }
 
-  async #step(alias: string, connection: DuckDBConnection, cut: bigint): Promise<CycleReport> {
+  async #step(alias: string, connection: DuckDBConnection): Promise<CycleReport> {
     if (!this.#loaded) await this.#load(connection);
-    const [from, to] = [this.#read_to, this.#warehouse.last_apply_no];
+    const from = this.#read_to;
+    const { to, cut } = await this.#reach(connection);
     const previous_cut = this.#cut;
-    if (cut < previous_cut) cut = previous_cut;
-    const nothing = { messages: 0, spans: 0, cut_ns: cut, late: 0 };
+    const behind = to < this.#warehouse.last_apply_no;
+    const nothing = { messages: 0, spans: 0, cut_ns: cut, late: 0, behind };
     const ends_changed = await this.#noteRunEnds(connection);
     if (to === from && cut === previous_cut && !ends_changed) return nothing;
     const news = to > from ? await this.#takeNew(connection, from, to) : { messages: 0, closes: 0 };
@@ -133,7 +166,7 @@ export class Correlator {
       return nothing;
     }
     await setLimits(connection, this.#limits, cut);
-    await runSteps(connection, this.#steps, this.#observe);
+    await runSteps(connection, this.#steps, { observe: this.#observe, between: this.#between_steps });
     const late = await findLate(connection, from, previous_cut);
     this.#late.add(late.ranges);
     const begun = performance.now();
@@ -144,12 +177,12 @@ export class Correlator {
     await connection.run(`INSERT INTO ${alias}.progress VALUES (${to}, ${cut}, ${RULE_VERSION})`);
     await connection.run('COMMIT');
     const stored = performance.now();
-    this.#observe?.({ file: '', name: 'store', sql: '', repeat: false }, stored - begun);
+    this.#observe?.({ file: '', name: 'store', sql: '', repeat: false, view: false }, stored - begun);
     await this.#forget(connection, cut);
-    this.#observe?.({ file: '', name: 'forget', sql: '', repeat: false }, performance.now() - stored);
+    this.#observe?.({ file: '', name: 'forget', sql: '', repeat: false, view: false }, performance.now() - stored);
     this.#read_to = to;
     this.#cut = cut;
-    return { messages: news.messages, spans, cut_ns: cut, late: late.count };
+    return { messages: news.messages, spans, cut_ns: cut, late: late.count, behind };
   }
 
   async #load(connection: DuckDBConnection): Promise<void> {
@@ -190,13 +223,15 @@ export class Correlator {
   /** Adds what landed in (from, to] to the working set. */
   async #takeNew(connection: DuckDBConnection, from: bigint, to: bigint): Promise<{ messages: number; closes: number }> {
     const since = (table: 'messages' | 'socket_events' | 'processes' | 'losses'): string => this.#warehouse.storedSince(table, from);
-    const messages = await connection.run(`INSERT INTO messages BY NAME SELECT ${MESSAGE_COLUMNS} FROM ${since('messages')} m WHERE m.apply_no > ${from} AND m.apply_no <= ${to}`);
+    const news = `SELECT ${MESSAGE_COLUMNS} FROM ${since('messages')} m WHERE m.apply_no > ${from} AND m.apply_no <= ${to}`;
+    await readMessages(connection, news);
+    const messages = await connection.runAndReadAll(`SELECT count(*) FROM (${news})`);
     const closes = await connection.run(`INSERT INTO closes
       SELECT e.run_id, e.socket_id, min(e.ts_ns) FROM ${since('socket_events')} e LEFT JOIN closes c ON c.socket_id = e.socket_id AND c.run_id = e.run_id
       WHERE e.ts_ns >= ${this.#cut - CLOSES_BACK_NS} AND ${CLOSING} AND c.socket_id IS NULL GROUP BY e.run_id, e.socket_id`);
     await loadProcesses(connection, since('processes'));
     await connection.run(`INSERT INTO losses SELECT l.node, l.from_ns, l.to_ns, l.cause FROM ${since('losses')} l WHERE l.cause IN ${HIDING_CAUSES} AND l.to_ns >= ${this.#cut - KEEP_NS} EXCEPT SELECT node, from_ns, to_ns, cause FROM losses`);
-    return { messages: messages.rowsChanged, closes: closes.rowsChanged };
+    return { messages: Number(messages.getRows()[0]?.[0] ?? 0), closes: closes.rowsChanged };
   }
 
   /** Keeps what is open or not decided yet, and for a while what was stored last. */
@@ -215,7 +250,7 @@ export class Correlator {
     await connection.run(`CREATE OR REPLACE TEMP TABLE links_next AS
       SELECT k.span_id, k.candidate_span_id, k.evidence, k.score, k.chosen, k.doubt
       FROM (SELECT * FROM known_links UNION ALL SELECT span_id, candidate_span_id, evidence, score, chosen, doubt FROM links) k SEMI JOIN decided_next d ON d.span_id = k.span_id`);
-    await connection.run(`CREATE OR REPLACE TEMP TABLE messages_next AS
+    await connection.run(`CREATE OR REPLACE TEMP TABLE known_next AS
       SELECT m.* FROM messages m SEMI JOIN waiting w ON w.socket_id = m.socket_id AND w.exchange_no = m.exchange_no AND w.run_id = m.run_id
       UNION ALL
       -- an answer may land before its request, when that was never finished
@@ -223,7 +258,8 @@ export class Correlator {
       WHERE m.kind = 'response' AND m.exchange_no >= 0 AND m.end_ts_ns > ${cut - CLOSES_BACK_NS}`);
     await connection.run(`DROP TABLE decided_open; ALTER TABLE decided_next RENAME TO decided_open;
       DROP TABLE known_links; ALTER TABLE links_next RENAME TO known_links;
-      DROP TABLE messages; ALTER TABLE messages_next RENAME TO messages`);
+      DROP TABLE known_messages; ALTER TABLE known_next RENAME TO known_messages`);
+    await readMessages(connection);
     this.#cycles += 1;
     if (this.#cycles % FORGET_EVERY_CYCLES === 0) {
       const old = cut - KEEP_NS;

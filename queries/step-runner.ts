@@ -10,23 +10,25 @@ export interface Step {
   readonly sql: string;
   /** Run again on its own result, until no row says that it has moved. */
   readonly repeat: boolean;
+  /** Used once or twice: computed where it is used. */
+  readonly view: boolean;
 }
 
-/** The steps of one file: blocks that begin with `-- @name NAME` or `-- @name NAME @repeat`. */
+/** The steps of one file: blocks that begin with `-- @name NAME`, `-- @name NAME @view` or `-- @name NAME @repeat`. */
 export function parseSteps(file: string, text: string): Step[] {
   const steps: Step[] = [];
-  let current: { name: string; repeat: boolean; lines: string[] } | undefined;
+  let current: { name: string; mark: string | undefined; lines: string[] } | undefined;
   const close = (): void => {
     if (current === undefined) return;
     const sql = current.lines.filter((line) => !line.startsWith('--')).join('\n').trim();
     if (sql === '') throw new Error(`${file}: step ${current.name} is empty`);
-    steps.push({ file, name: current.name, sql, repeat: current.repeat });
+    steps.push({ file, name: current.name, sql, repeat: current.mark === 'repeat', view: current.mark === 'view' });
   };
   for (const line of text.split('\n')) {
-    const head = /^-- @name (\w+)( @repeat)?$/.exec(line);
+    const head = /^-- @name (\w+)(?: @(repeat|view))?$/.exec(line);
     if (head?.[1] !== undefined) {
       close();
-      current = { name: head[1], repeat: head[2] !== undefined, lines: [] };
+      current = { name: head[1], mark: head[2], lines: [] };
     } else current?.lines.push(line);
   }
   close();
@@ -53,13 +55,19 @@ export function loadSteps(dialect: 'duckdb' | 'portable' = 'duckdb'): Step[] {
 /** A chain of 2^20 calls has met a circle. */
 const MOST_ROUNDS = 20;
 
-/** Materialises each step as a temp table of `connection`; the inputs are temp tables too. */
-export async function runSteps(connection: DuckDBConnection, steps: readonly Step[], observe?: (step: Step, elapsed_ms: number) => void): Promise<void> {
+export interface StepWatch {
+  readonly observe?: ((step: Step, elapsed_ms: number) => void) | undefined;
+  readonly between?: (() => Promise<void>) | undefined;
+}
+
+/** Makes each step a temp table (or view) of `connection`; the inputs are temp tables too. */
+export async function runSteps(connection: DuckDBConnection, steps: readonly Step[], watch: StepWatch = {}): Promise<void> {
   for (const step of steps) {
+    await watch.between?.();
     const begun = performance.now();
     if (step.repeat) await repeatStep(connection, step);
-    else await connection.run(`CREATE OR REPLACE TEMP TABLE ${step.name} AS ${step.sql}`);
-    observe?.(step, performance.now() - begun);
+    else await connection.run(`CREATE OR REPLACE TEMP ${step.view ? 'VIEW' : 'TABLE'} ${step.name} AS ${step.sql}`);
+    watch.observe?.(step, performance.now() - begun);
   }
 }
 

@@ -45,7 +45,7 @@ export async function createWorkingSet(connection: DuckDBConnection): Promise<vo
   await connection.run('SET asof_loop_join_threshold = 0');
   await connection.run(URL_TEMPLATE_MACRO);
   await connection.run(`
-    CREATE OR REPLACE TEMP TABLE messages AS SELECT ${MESSAGE_COLUMNS} FROM memory.stored.messages LIMIT 0;
+    CREATE OR REPLACE TEMP TABLE known_messages AS SELECT ${MESSAGE_COLUMNS} FROM memory.stored.messages LIMIT 0;
     CREATE OR REPLACE TEMP TABLE closes (run_id BIGINT, socket_id BIGINT, close_ns BIGINT);
     CREATE OR REPLACE TEMP TABLE run_ends (run_id BIGINT, node VARCHAR, run_end_ns BIGINT);
     CREATE OR REPLACE TEMP TABLE processes (process_id BIGINT, service_name VARCHAR, ts_ns BIGINT);
@@ -56,6 +56,12 @@ export async function createWorkingSet(connection: DuckDBConnection): Promise<vo
     CREATE OR REPLACE TEMP TABLE decided_open (span_id BIGINT, parent_span_id BIGINT, start_ns BIGINT, trace_hi BIGINT, trace_lo BIGINT, end_ns BIGINT, stored BOOLEAN);
     CREATE OR REPLACE TEMP TABLE decided_stored (span_id BIGINT, parent_span_id BIGINT, start_ns BIGINT, trace_hi BIGINT, trace_lo BIGINT, end_ns BIGINT, stored BOOLEAN);
     CREATE OR REPLACE TEMP VIEW decided AS FROM decided_open UNION ALL FROM decided_stored;`);
+  await readMessages(connection);
+}
+
+/** `messages`: what is known already, and `news`, read where it is stored. */
+export async function readMessages(connection: DuckDBConnection, news?: string): Promise<void> {
+  await connection.run(`CREATE OR REPLACE TEMP VIEW messages AS FROM known_messages${news === undefined ? '' : ` UNION ALL ${news}`}`);
 }
 
 /** Before the steps are run: what is known is what happened up to cut_ns. */
@@ -87,10 +93,10 @@ export async function loadHistory(warehouse: Warehouse, connection: DuckDBConnec
   const [recent, oldest] = [from_ns - KEEP_NS, from_ns - limits.open_limit_ns];
   const raw = (table: string, low: bigint): string => warehouse.storedBetween('raw', table, low, to_ns);
   const derived = (table: string): string => warehouse.storedBetween('derived', table, oldest, to_ns);
-  await connection.run(`INSERT INTO messages BY NAME
+  await connection.run(`INSERT INTO known_messages BY NAME
     SELECT ${MESSAGE_COLUMNS} FROM ${raw('messages', recent)} m WHERE m.end_ts_ns >= ${recent} AND m.ts_ns <= ${to_ns} AND m.apply_no <= ${apply_no}`);
   // Requests that were read long ago and had not been stored by then.
-  await connection.run(`INSERT INTO messages BY NAME
+  await connection.run(`INSERT INTO known_messages BY NAME
     SELECT ${MESSAGE_COLUMNS} FROM ${raw('messages', oldest)} m
     WHERE m.kind <> 'response' AND m.ts_ns >= ${oldest} AND m.end_ts_ns < ${recent} AND m.apply_no <= ${apply_no}
       AND NOT EXISTS (FROM ${derived('exchanges')} x WHERE x.socket_id = m.socket_id AND x.exchange_no = m.exchange_no AND x.run_id = m.run_id AND x.end_ns >= ${oldest} AND x.end_ns <= ${from_ns})`);

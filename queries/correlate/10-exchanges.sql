@@ -17,7 +17,7 @@ SELECT
 FROM messages m
 WHERE NOT m.partial AND m.kind <> 'response' AND m.role IS NOT NULL
 
--- @name open_requests
+-- @name open_requests @view
 -- Rows that stood for a request while it was open; the newest, unless the finished row is there.
 SELECT
   m.node AS node, m.run_id AS run_id, m.socket_id AS socket_id, m.exchange_no AS exchange_no, m.kind AS kind, m.protocol AS protocol,
@@ -53,7 +53,7 @@ FROM (
   SELECT o.*, coalesce(o.conn_id, o.socket_id) AS conn, o.stream_offset AS place FROM open_requests o
 ) q
 
--- @name seen_twice
+-- @name seen_twice @view
 -- The same socket watched by two collectors at once: the earlier one's rows count.
 SELECT r.span_id AS span_id, min(r.run_id) AS run_id
 FROM requests r
@@ -96,52 +96,49 @@ JOIN pairs n ON n.socket_id = p.socket_id AND n.run_id = p.run_id AND n.exchange
 WHERE p.answer_ns IS NULL AND p.kind = 'request' AND n.kind = 'request' AND n.answer_ns IS NOT NULL
 GROUP BY p.span_id
 
--- @name endings
--- Without a response an exchange ends when the next one on its socket is answered, when the socket closes, or when watching ends.
-SELECT
-  p.span_id AS span_id,
-  CASE
-    WHEN p.kind = 'connect' THEN p.request_end_ns
-    WHEN p.answer_end_ns IS NOT NULL THEN p.answer_end_ns
-    WHEN p.protocol IS NULL AND p.answer_seen_ns + l.quiet_limit_ns <= l.cut_ns THEN p.answer_seen_ns
-    WHEN n.next_ns IS NOT NULL THEN CASE WHEN n.next_ns < p.request_end_ns THEN p.request_end_ns ELSE n.next_ns END
-    WHEN p.close_ns IS NOT NULL THEN CASE WHEN p.close_ns < p.request_end_ns THEN p.request_end_ns ELSE p.close_ns END
-    WHEN p.run_end_ns IS NOT NULL THEN CASE WHEN p.run_end_ns < p.request_end_ns THEN p.request_end_ns ELSE p.run_end_ns END
-    WHEN p.ts_ns + l.open_limit_ns <= l.cut_ns THEN p.ts_ns + l.open_limit_ns
-    ELSE NULL
-  END AS end_ns,
-  CASE
-    WHEN p.kind = 'connect' THEN p.request_end_reason
-    WHEN p.answer_end_ns IS NOT NULL THEN p.answer_end_reason
-    WHEN p.protocol IS NULL AND p.answer_seen_ns + l.quiet_limit_ns <= l.cut_ns THEN 'quiet'
-    WHEN n.next_ns IS NOT NULL THEN 'gap'
-    WHEN p.close_ns IS NOT NULL THEN 'close'
-    WHEN p.run_end_ns IS NOT NULL THEN 'stop'
-    ELSE 'open'
-  END AS end_reason,
-  -- When the server was done with it. Of bytes that nobody understood only the first of the answer is known to belong to it.
-  CASE
-    WHEN p.answer_ns IS NOT NULL AND p.protocol IS NULL THEN p.answer_ns
-    WHEN p.answer_end_ns IS NOT NULL AND p.answer_end_reason = 'close' AND p.close_ns > p.answer_end_ns THEN p.close_ns
-    ELSE NULL
-  END AS free_ns
-FROM pairs p
-LEFT JOIN overtaken n ON n.span_id = p.span_id
-CROSS JOIN limits l
-
 -- @name exchanges
+-- Without a response an exchange ends when the next one on its socket is answered, when the socket closes, or when watching ends.
 -- What is open for longer than the limit is given up, whatever may still come.
 SELECT
-  p.run_id AS run_id, p.node AS node, p.socket_id AS socket_id, p.exchange_no AS exchange_no, p.kind AS kind, p.protocol AS protocol,
-  p.is_server AS is_server, p.span_id AS span_id, p.peer_span_id AS peer_span_id, p.process_id AS process_id,
-  p.first_thread_id AS first_thread_id, p.last_thread_id AS last_thread_id, p.ts_ns AS ts_ns, p.request_end_ns AS request_end_ns, p.request_open AS request_open,
-  NOT p.request_open AND p.protocol IS NOT NULL AND p.request_end_reason IN ('length', 'chunked', 'no_body') AS request_whole,
-  p.connect_ts_ns AS connect_ts_ns, p.connect_thread_id AS connect_thread_id, p.apply_no AS apply_no, p.answer_ns AS answer_ns,
-  coalesce(e.free_ns, CASE WHEN e.end_ns > p.ts_ns + l.open_limit_ns THEN p.ts_ns + l.open_limit_ns ELSE e.end_ns END) AS free_ns,
-  CASE WHEN e.end_ns > p.ts_ns + l.open_limit_ns THEN p.ts_ns + l.open_limit_ns ELSE e.end_ns END AS end_ns,
-  CASE WHEN e.end_ns > p.ts_ns + l.open_limit_ns THEN 'open' ELSE e.end_reason END AS end_reason,
-  p.kind = 'request' AND (p.answer_end_ns IS NOT NULL OR e.end_reason = 'quiet') AND e.end_ns <= p.ts_ns + l.open_limit_ns AS answered,
-  p.answer_no AS answer_no
-FROM pairs p
-JOIN endings e ON e.span_id = p.span_id
-CROSS JOIN limits l
+  e.run_id AS run_id, e.node AS node, e.socket_id AS socket_id, e.exchange_no AS exchange_no, e.kind AS kind, e.protocol AS protocol,
+  e.is_server AS is_server, e.span_id AS span_id, e.peer_span_id AS peer_span_id, e.process_id AS process_id,
+  e.first_thread_id AS first_thread_id, e.last_thread_id AS last_thread_id, e.ts_ns AS ts_ns, e.request_end_ns AS request_end_ns, e.request_open AS request_open,
+  NOT e.request_open AND e.protocol IS NOT NULL AND e.request_end_reason IN ('length', 'chunked', 'no_body') AS request_whole,
+  e.connect_ts_ns AS connect_ts_ns, e.connect_thread_id AS connect_thread_id, e.apply_no AS apply_no, e.answer_ns AS answer_ns,
+  -- When the server was done with it. Of bytes that nobody understood only the first of the answer is known to belong to it.
+  CASE
+    WHEN e.answer_ns IS NOT NULL AND e.protocol IS NULL THEN e.answer_ns
+    WHEN e.answer_end_ns IS NOT NULL AND e.answer_end_reason = 'close' AND e.close_ns > e.answer_end_ns THEN e.close_ns
+    WHEN e.end_ns > e.given_up_ns THEN e.given_up_ns
+    ELSE e.end_ns
+  END AS free_ns,
+  CASE WHEN e.end_ns > e.given_up_ns THEN e.given_up_ns ELSE e.end_ns END AS end_ns,
+  CASE WHEN e.end_ns > e.given_up_ns THEN 'open' ELSE e.end_reason END AS end_reason,
+  e.kind = 'request' AND (e.answer_end_ns IS NOT NULL OR e.end_reason = 'quiet') AND e.end_ns <= e.given_up_ns AS answered,
+  e.answer_no AS answer_no
+FROM (
+  SELECT
+    p.*, p.ts_ns + l.open_limit_ns AS given_up_ns,
+    CASE
+      WHEN p.kind = 'connect' THEN p.request_end_ns
+      WHEN p.answer_end_ns IS NOT NULL THEN p.answer_end_ns
+      WHEN p.protocol IS NULL AND p.answer_seen_ns + l.quiet_limit_ns <= l.cut_ns THEN p.answer_seen_ns
+      WHEN n.next_ns IS NOT NULL THEN CASE WHEN n.next_ns < p.request_end_ns THEN p.request_end_ns ELSE n.next_ns END
+      WHEN p.close_ns IS NOT NULL THEN CASE WHEN p.close_ns < p.request_end_ns THEN p.request_end_ns ELSE p.close_ns END
+      WHEN p.run_end_ns IS NOT NULL THEN CASE WHEN p.run_end_ns < p.request_end_ns THEN p.request_end_ns ELSE p.run_end_ns END
+      WHEN p.ts_ns + l.open_limit_ns <= l.cut_ns THEN p.ts_ns + l.open_limit_ns
+      ELSE NULL
+    END AS end_ns,
+    CASE
+      WHEN p.kind = 'connect' THEN p.request_end_reason
+      WHEN p.answer_end_ns IS NOT NULL THEN p.answer_end_reason
+      WHEN p.protocol IS NULL AND p.answer_seen_ns + l.quiet_limit_ns <= l.cut_ns THEN 'quiet'
+      WHEN n.next_ns IS NOT NULL THEN 'gap'
+      WHEN p.close_ns IS NOT NULL THEN 'close'
+      WHEN p.run_end_ns IS NOT NULL THEN 'stop'
+      ELSE 'open'
+    END AS end_reason
+  FROM pairs p
+  LEFT JOIN overtaken n ON n.span_id = p.span_id
+  CROSS JOIN limits l
+) e
