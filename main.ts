@@ -115,7 +115,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 });
 
 try {
-  await program.parseAsync();
+  // A statement may begin with a comment, which is no option.
+  await program.parseAsync(process.argv.map((argument) => (/^--[^\n]*\s/.test(argument) && argument.includes('\n') ? `\n${argument}` : argument)));
 } catch (error) {
   process.exitCode = report(error);
 }

@@ -52,6 +52,7 @@ const JSON_TEXTS: Partial<Record<DuckDBTypeId, () => ValueText>> = {
   [DuckDBTypeId.UHUGEINT]: () => quoted,
   [DuckDBTypeId.DECIMAL]: () => quoted,
   [DuckDBTypeId.VARCHAR]: () => jsonText,
+  [DuckDBTypeId.INTERVAL]: () => (value) => jsonText(String(value)),
   [DuckDBTypeId.TIMESTAMP]: () => {
     const text = microsText();
     return (value) => `"${text(value)}"`;
