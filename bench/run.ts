@@ -3,6 +3,7 @@ import { mkdirSync, appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageRoot } from '../schema/package-root.ts';
 import { measureLive } from './live-load.ts';
+import { measureSaturation } from './saturation.ts';
 
 const quick = process.argv.includes('--quick');
 const results = join(packageRoot(), 'bench', 'results');
@@ -19,4 +20,6 @@ for (const rate of [10_000, 50_000]) {
   console.error(`live load at ${rate} events/s`);
   report('live_load', await measureLive(rate, quick ? 15 : 60));
 }
+console.error('nginx at saturation');
+report('saturation', await measureSaturation(quick ? 5 : 15));
 console.error(`written to ${file}`);
