@@ -12,7 +12,7 @@ export class LoadProgram {
 
   constructor(network: string | undefined, ...args: string[]) {
     const command = [...(network === undefined ? [] : ['ip', 'netns', 'exec', network]), LOAD, ...args].join(' ');
-    this.#child = spawn('bash', ['-o', 'pipefail', '-c', `cat | ${command} | cat`], { stdio: ['pipe', 'pipe', 'pipe'] });
+    this.#child = spawn('bash', ['-o', 'pipefail', '-c', `cat | ${command} | cat`], { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
     let rest = '';
     this.#child.stdout.setEncoding('utf8').on('data', (text: string) => {
       const lines = (rest + text).split('\n');
@@ -50,7 +50,8 @@ export class LoadProgram {
   }
 
   kill(): void {
-    this.#child.kill('SIGKILL');
+    // The shell's whole group: what it started would outlive it.
+    if (this.#child.pid !== undefined && this.#child.exitCode === null) process.kill(-this.#child.pid, 'SIGKILL');
     this.#child.stdin.end();
   }
 }
