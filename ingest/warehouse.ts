@@ -74,6 +74,7 @@ export class Warehouse {
   #counts = { applied: 0, duplicates: 0, rows: 0 };
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
+  #keeping_up = true;
 
   private constructor(options: WarehouseOptions, parts: WarehouseParts) {
     this.folder = parts.folder;
@@ -247,8 +248,10 @@ export class Warehouse {
         for (const kind of SEGMENT_KINDS) if (!this.#closed) await this.#writers()[kind].seal(false);
       });
       await this.#parts.keeper.compact();
+      this.#keeping_up = true;
     } catch (error) {
-      if (!this.#closed) this.#log(`storage waits: ${storageError(error, this.folder).message}`);
+      if (!this.#closed && this.#keeping_up) this.#log(`segments are sealed and put together later: ${storageError(error, this.folder).message}`);
+      this.#keeping_up = false;
     }
   }
 

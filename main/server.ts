@@ -23,21 +23,28 @@ const CYCLE_MS = 400;
 /** Correlation steps aside for batches for so long at a time. */
 const MOST_WAIT_MS = 100;
 
+function lost(error: unknown, batches: number): TracehouseError {
+  const mend = error instanceof TracehouseError ? error.mend : undefined;
+  return new TracehouseError('not-stored', `${(error as Error).message}: the last ${batches} batches could not be stored`, { cause: error, ...(mend === undefined ? {} : { mend }) });
+}
+
 export class Server {
   readonly warehouse: Warehouse;
   readonly url: string;
   readonly #correlator: Correlator;
   readonly #queue: BatchQueue;
   readonly #listening: Listening;
+  readonly #storing: { closing: boolean };
   readonly #log: (line: string) => void;
   #stopping = false;
   #cycles: Promise<void>;
 
-  private constructor(parts: { warehouse: Warehouse; correlator: Correlator; queue: BatchQueue; listening: Listening; log: (line: string) => void }) {
+  private constructor(parts: { warehouse: Warehouse; correlator: Correlator; queue: BatchQueue; listening: Listening; storing: { closing: boolean }; log: (line: string) => void }) {
     this.warehouse = parts.warehouse;
     this.#correlator = parts.correlator;
     this.#queue = parts.queue;
     this.#listening = parts.listening;
+    this.#storing = parts.storing;
     this.#log = parts.log;
     this.url = parts.listening.url;
     this.#cycles = this.#correlate();
@@ -47,19 +54,26 @@ export class Server {
     const address = parseListen(options.listen);
     const warehouse = await Warehouse.open({ folder: options.folder, memory_limit: options.memory_limit, log: options.log });
     try {
+      const storing = { closing: false, failing: false };
       const queue = new BatchQueue({
-        apply: async (batch) => void (await warehouse.apply(batch)),
+        apply: async (batch) => {
+          await warehouse.apply(batch);
+          if (storing.failing) options.log('batches are stored again');
+          storing.failing = false;
+        },
         on_pressure: (full) => options.on_pressure?.(full),
         on_error: async (error) => {
+          if (storing.closing) throw error;
           // A full disk or a passing fault: the batch waits, the pipe fills, the kernel counts what it drops.
-          options.log(`${(error as Error).message}${error instanceof TracehouseError && error.mend !== undefined ? ` (${error.mend})` : ''}; trying again`);
+          if (!storing.failing) options.log(`${(error as Error).message}${error instanceof TracehouseError && error.mend !== undefined ? ` (${error.mend})` : ''}; trying again`);
+          storing.failing = true;
           await sleep(1000);
         },
       });
       // What is not stored is lost; what is not correlated yet is only late.
       const correlator = new Correlator(warehouse, { log: options.log, between_steps: () => queue.calm(MOST_WAIT_MS) });
       const listening = await listenBoth(() => buildApp({ warehouse, correlator }, { log: options.log }), { address, socket_path: join(options.folder, 'tracehouse.sock') });
-      return new Server({ warehouse, correlator, queue, listening, log: options.log });
+      return new Server({ warehouse, correlator, queue, listening, storing, log: options.log });
     } catch (error) {
       await warehouse.close();
       throw error;
@@ -75,14 +89,17 @@ export class Server {
     this.#queue.push(batch);
   }
 
-  /** Flush, correlate, checkpoint. */
+  /** Flush, correlate, checkpoint. What cannot be stored by now is given up, with the reason as an error. */
   async close(): Promise<void> {
     await this.#listening.close();
-    await this.#queue.drain();
+    this.#storing.closing = true;
+    const [drained] = await Promise.allSettled([this.#queue.drain()]);
     this.#stopping = true;
     await this.#cycles;
-    await this.#correlator.finish();
+    const [finished] = await Promise.allSettled([this.#correlator.finish()]);
     await this.warehouse.close();
+    if (drained.status === 'rejected') throw lost(drained.reason, this.#queue.length);
+    if (finished.status === 'rejected') throw finished.reason;
   }
 
   async #correlate(): Promise<void> {
