@@ -6,7 +6,7 @@ import { LateRanges, findLate } from './late-ranges.ts';
 import { recorrelate } from './recorrelate.ts';
 import { loadSteps, runSteps, type Step } from './step-runner.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
-import { CLOSING, DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, createWorkingSet, loadHistory, loadProcesses, readMessages, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
+import { CLOSING, DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, createWorkingSet, loadHistory, loadProcesses, readMessages, readThreadMoves, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
 
 export interface CorrelatorOptions {
   readonly log?: (line: string) => void;
@@ -37,6 +37,8 @@ const MARGIN_NS = { one_node: 20_000_000n, several: 300_000_000n } as const;
 /** Older events of a socket than this before the cut are known by now. */
 const CLOSES_BACK_NS = 2_000_000_000n;
 const FORGET_EVERY_CYCLES = 16;
+/** What was learned of programs' habits counts so much in the next cycle: a program may be replaced by a newer one. */
+const HABIT_DECAY = 0.98;
 /** Rows of batches that one cycle takes: what it costs stays short and small, however far it is behind. */
 const MOST_ROWS = 120_000;
 const NEVER = 9_000_000_000_000_000_000n;
@@ -166,6 +168,7 @@ export class Correlator {
       return nothing;
     }
     await setLimits(connection, this.#limits, cut);
+    await readThreadMoves(this.#warehouse, connection, previous_cut, cut);
     await runSteps(connection, this.#steps, { observe: this.#observe, between: this.#between_steps });
     const late = await findLate(connection, from, previous_cut);
     this.#late.add(late.ranges);
@@ -239,6 +242,10 @@ export class Correlator {
     await connection.run(`CREATE OR REPLACE TEMP TABLE waiting AS
       SELECT e.run_id, e.socket_id, e.exchange_no, e.ts_ns, e.end_ns, CASE WHEN e.end_ns IS NULL AND e.protocol IS NULL THEN e.answer_ns END AS quiet_ns FROM exchanges e LEFT JOIN over_now o ON o.span_id = e.span_id LEFT JOIN decided_stored d ON d.span_id = e.span_id
       WHERE o.span_id IS NULL AND d.span_id IS NULL`);
+    await connection.run('INSERT INTO known_work SELECT w.* FROM work w SEMI JOIN over_now o ON o.span_id = w.span_id');
+    await connection.run('INSERT INTO known_call_ends SELECT c.* FROM call_ends c SEMI JOIN over_now o ON o.span_id = c.span_id');
+    await connection.run(`CREATE OR REPLACE TEMP TABLE known_lags AS SELECT service, callee_ip, callee_port, source_ip, source_port, lag, explained * ${HABIT_DECAY} AS explained FROM lag_sums;
+      CREATE OR REPLACE TEMP TABLE known_lag_calls AS SELECT service, callee_ip, callee_port, calls * ${HABIT_DECAY} AS calls FROM lag_calls`);
     await connection.run(`INSERT INTO known_holds SELECT h.span_id, h.thread_id, h.from_ns, h.to_ns FROM holds h JOIN over_now o ON o.span_id = h.span_id WHERE h.from_ns < h.to_ns`);
     await connection.run(`INSERT INTO decided_stored SELECT f.span_id, f.parent_span_id, f.start_ns, f.trace_hi, f.trace_lo, f.end_ns, TRUE FROM over_now f`);
     await connection.run(`CREATE OR REPLACE TEMP TABLE decided_next AS
@@ -265,6 +272,8 @@ export class Correlator {
       const old = cut - KEEP_NS;
       await connection.run(`CREATE OR REPLACE TEMP TABLE decided_stored AS SELECT * FROM decided_stored WHERE end_ns >= ${old};
         CREATE OR REPLACE TEMP TABLE known_holds AS SELECT * FROM known_holds WHERE to_ns >= ${old};
+        CREATE OR REPLACE TEMP TABLE known_work AS SELECT * FROM known_work WHERE coalesce(free_ns, answer_ns, ts_ns) >= ${old};
+        CREATE OR REPLACE TEMP TABLE known_call_ends AS SELECT * FROM known_call_ends WHERE end_ns >= ${old};
         CREATE OR REPLACE TEMP TABLE doubted AS SELECT DISTINCT b.span_id FROM doubted b SEMI JOIN decided_open d ON d.span_id = b.span_id;
         CREATE OR REPLACE TEMP TABLE closes AS SELECT * FROM closes WHERE close_ns >= ${old};
         CREATE OR REPLACE TEMP TABLE losses AS SELECT * FROM losses WHERE to_ns >= ${cut - this.#limits.open_limit_ns}`);

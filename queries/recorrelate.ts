@@ -5,7 +5,7 @@ import { TracehouseError } from '../schema/errors.ts';
 import { chooseFinished } from './choose-finished.ts';
 import { loadSteps, runSteps } from './step-runner.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
-import { DEFAULT_LIMITS, createWorkingSet, loadHistory, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
+import { DEFAULT_LIMITS, createWorkingSet, loadHistory, readThreadMoves, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
 
 export interface ChangeReport {
   readonly spans: number;
@@ -28,7 +28,7 @@ export interface RecorrelateOptions {
 /** Spans that are written in one go. */
 const MOST_SPANS = 500_000;
 /** Clocks of two nodes may differ by so much, and a call land after its request has been answered for. */
-const AHEAD_NS = 1_000_000_000n;
+const AHEAD_NS = 5_000_000_000n;
 const SILENT_MS = 10_000;
 const NEVER = 9_000_000_000_000_000_000n;
 const STORED = ['spans', 'exchanges', 'span_links'] as const;
@@ -101,12 +101,14 @@ async function keepBefore(warehouse: Warehouse, connection: DuckDBConnection, { 
 }
 
 async function fill(warehouse: Warehouse, alias: string, connection: DuckDBConnection, { from_ns, to_ns }: Chunk, options: RecorrelateOptions): Promise<void> {
-  const limits = options.limits ?? DEFAULT_LIMITS;
+  // Whatever was waited for has happened by now.
+  const limits = { ...(options.limits ?? DEFAULT_LIMITS), decide_limit_ns: 0n };
   await createWorkingSet(connection);
   await setRunEnds(connection, options.run_ends ?? silentRuns(warehouse));
   await loadHistory(warehouse, connection, { from_ns, to_ns: to_ns + AHEAD_NS, apply_no: warehouse.last_apply_no }, limits);
   await connection.run('DELETE FROM decided_stored WHERE span_id IN (SELECT span_id FROM before_spans)');
   await setLimits(connection, limits, to_ns + AHEAD_NS);
+  await readThreadMoves(warehouse, connection, from_ns, to_ns + AHEAD_NS);
   await runSteps(connection, loadSteps());
   // Rows that landed late are stored with later ones: those stay there, and such ones that are here stay here.
   await connection.run(`CREATE OR REPLACE TEMP TABLE late_exchanges AS

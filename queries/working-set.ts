@@ -11,14 +11,19 @@ export interface Limits {
   readonly pool_limit_ns: bigint;
   /** An answer that nobody understands is over when nothing came for so long. */
   readonly quiet_limit_ns: bigint;
+  /** A call that several requests may have caused waits for so long for them to be answered: the answers tell more. */
+  readonly decide_limit_ns: bigint;
   /** A candidate has to score more than this to become the parent. */
   readonly threshold: number;
 }
 
-export const DEFAULT_LIMITS: Limits = { open_limit_ns: 600_000_000_000n, pool_limit_ns: 1_000_000_000n, quiet_limit_ns: 1_000_000_000n, threshold: 0.5 };
+export const DEFAULT_LIMITS: Limits = { open_limit_ns: 600_000_000_000n, pool_limit_ns: 1_000_000_000n, quiet_limit_ns: 1_000_000_000n, decide_limit_ns: 5_000_000_000n, threshold: 0.5 };
 
 /** How long stored spans stay known to children that begin after their parent has ended. */
 export const KEEP_NS = 15_000_000_000n;
+
+/** What other threads did around a call has landed by so long after it. */
+const SETTLE_NS = 100_000_000n;
 
 /** Losses that hide whole events: a span during which one happened may lack something. */
 export const HIDING_CAUSES = "('ring_full', 'connection_shed', 'not_running', 'spool_full', 'undecodable', 'hook_missed')";
@@ -26,7 +31,7 @@ export const HIDING_CAUSES = "('ring_full', 'connection_shed', 'not_running', 's
 /** What the steps and the stored spans need of a message. */
 export const MESSAGE_COLUMNS = [
   'node', 'run_id', 'apply_no', 'ts_ns', 'end_ts_ns', 'socket_id', 'conn_id', 'process_id', 'pid', 'role', 'kind', 'protocol', 'exchange_no', 'stream_offset', 'end_offset',
-  'first_thread_id', 'first_tid', 'last_thread_id', 'comm', 'fd', 'local_ip', 'local_port', 'remote_ip', 'remote_port', 'connect_ts_ns', 'connect_thread_id', 'method', 'path',
+  'first_thread_id', 'first_tid', 'first_turn', 'last_thread_id', 'last_turn', 'connect_turn', 'comm', 'fd', 'local_ip', 'local_port', 'remote_ip', 'remote_port', 'connect_ts_ns', 'connect_thread_id', 'method', 'path', 'traceparent', 'request_id',
   'status', 'host', 'http_version', 'errno', 'end_reason', 'complete', 'partial',
 ].join(', ');
 
@@ -52,6 +57,11 @@ export async function createWorkingSet(connection: DuckDBConnection): Promise<vo
     CREATE OR REPLACE TEMP TABLE losses (node VARCHAR, from_ns BIGINT, to_ns BIGINT, cause VARCHAR);
     CREATE OR REPLACE TEMP TABLE known_holds (span_id BIGINT, thread_id BIGINT, from_ns BIGINT, to_ns BIGINT);
     CREATE OR REPLACE TEMP TABLE known_links (span_id BIGINT, candidate_span_id BIGINT, evidence VARCHAR, score DOUBLE, chosen BOOLEAN, doubt BOOLEAN);
+    CREATE OR REPLACE TEMP TABLE known_work (span_id BIGINT, process_id BIGINT, ts_ns BIGINT, request_end_ns BIGINT, free_ns BIGINT, reader_thread_id BIGINT, read_turn BIGINT, answer_thread_id BIGINT, answer_ns BIGINT, traceparent VARCHAR, request_id VARCHAR);
+    CREATE OR REPLACE TEMP TABLE known_call_ends (span_id BIGINT, process_id BIGINT, thread_id BIGINT, turn BIGINT, begun_ns BIGINT, end_ns BIGINT, callee_ip VARCHAR, callee_port INTEGER);
+    CREATE OR REPLACE TEMP TABLE known_lags (service VARCHAR, callee_ip VARCHAR, callee_port INTEGER, source_ip VARCHAR, source_port INTEGER, lag BIGINT, explained DOUBLE);
+    CREATE OR REPLACE TEMP TABLE known_lag_calls (service VARCHAR, callee_ip VARCHAR, callee_port INTEGER, calls DOUBLE);
+    CREATE OR REPLACE TEMP TABLE lags AS SELECT range AS lag FROM range(13);
     CREATE OR REPLACE TEMP TABLE doubted (span_id BIGINT);
     CREATE OR REPLACE TEMP TABLE decided_open (span_id BIGINT, parent_span_id BIGINT, start_ns BIGINT, trace_hi BIGINT, trace_lo BIGINT, end_ns BIGINT, stored BOOLEAN);
     CREATE OR REPLACE TEMP TABLE decided_stored (span_id BIGINT, parent_span_id BIGINT, start_ns BIGINT, trace_hi BIGINT, trace_lo BIGINT, end_ns BIGINT, stored BOOLEAN);
@@ -64,10 +74,19 @@ export async function readMessages(connection: DuckDBConnection, news?: string):
   await connection.run(`CREATE OR REPLACE TEMP VIEW messages AS FROM known_messages${news === undefined ? '' : ` UNION ALL ${news}`}`);
 }
 
+/** `thread_moves`: forks, exits, and wakes that a thread caused, from a while before from_ns on; read where they are stored. */
+export async function readThreadMoves(warehouse: Warehouse, connection: DuckDBConnection, from_ns: bigint, to_ns: bigint): Promise<void> {
+  const recent = from_ns - KEEP_NS;
+  await connection.run(`CREATE OR REPLACE TEMP VIEW thread_moves AS
+    SELECT op, thread_id, target_thread_id, ts_ns FROM ${warehouse.storedBetween('raw', 'thread_events', recent, to_ns)} t
+    WHERE t.ts_ns >= ${recent} AND t.ts_ns <= ${to_ns} AND (t.op IN ('fork', 'exit') OR (t.op = 'wake' AND NOT t.in_irq))`);
+}
+
 /** Before the steps are run: what is known is what happened up to cut_ns. */
 export async function setLimits(connection: DuckDBConnection, limits: Limits, cut_ns: bigint): Promise<void> {
   await connection.run(`CREATE OR REPLACE TEMP TABLE limits AS
-    SELECT CAST(${cut_ns} AS BIGINT) AS cut_ns, CAST(${limits.open_limit_ns} AS BIGINT) AS open_limit_ns, CAST(${limits.pool_limit_ns} AS BIGINT) AS pool_limit_ns, CAST(${limits.quiet_limit_ns} AS BIGINT) AS quiet_limit_ns,
+    SELECT CAST(${cut_ns} AS BIGINT) AS cut_ns, CAST(${limits.open_limit_ns} AS BIGINT) AS open_limit_ns, CAST(${limits.pool_limit_ns} AS BIGINT) AS pool_limit_ns, CAST(${limits.quiet_limit_ns} AS BIGINT) AS quiet_limit_ns, CAST(${limits.decide_limit_ns} AS BIGINT) AS decide_limit_ns,
+      CAST(${SETTLE_NS} AS BIGINT) AS settle_ns,
       CAST(${limits.threshold} AS DOUBLE) AS threshold`);
 }
 

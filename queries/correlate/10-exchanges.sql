@@ -66,6 +66,7 @@ SELECT
   min(a.ts_ns) AS answer_ns,
   max(CASE WHEN a.partial THEN NULL ELSE a.end_ts_ns END) AS answer_end_ns,
   max(CASE WHEN a.partial THEN NULL ELSE a.end_reason END) AS answer_end_reason,
+  max(CASE WHEN a.partial THEN NULL ELSE a.last_thread_id END) AS answer_thread_id,
   max(a.end_ts_ns) AS answer_seen_ns,
   max(a.apply_no * 2 + CASE WHEN a.partial THEN 0 ELSE 1 END) AS answer_no
 FROM messages a
@@ -80,7 +81,7 @@ SELECT
   q.request_end_reason AS request_end_reason, q.request_open AS request_open,
   q.connect_ts_ns AS connect_ts_ns, q.connect_thread_id AS connect_thread_id, q.apply_no AS apply_no,
   a.answer_ns AS answer_ns, a.answer_end_ns AS answer_end_ns, a.answer_end_reason AS answer_end_reason,
-  a.answer_seen_ns AS answer_seen_ns, a.answer_no AS answer_no, c.close_ns AS close_ns, r.run_end_ns AS run_end_ns
+  a.answer_thread_id AS answer_thread_id, a.answer_seen_ns AS answer_seen_ns, a.answer_no AS answer_no, c.close_ns AS close_ns, r.run_end_ns AS run_end_ns
 FROM requests q
 LEFT JOIN responses a ON a.socket_id = q.socket_id AND a.exchange_no = q.exchange_no AND a.run_id = q.run_id AND a.answers = q.kind
 LEFT JOIN closes c ON c.socket_id = q.socket_id AND c.run_id = q.run_id
@@ -115,7 +116,7 @@ SELECT
   CASE WHEN e.end_ns > e.given_up_ns THEN e.given_up_ns ELSE e.end_ns END AS end_ns,
   CASE WHEN e.end_ns > e.given_up_ns THEN 'open' ELSE e.end_reason END AS end_reason,
   e.kind = 'request' AND (e.answer_end_ns IS NOT NULL OR e.end_reason = 'quiet') AND e.end_ns <= e.given_up_ns AS answered,
-  e.answer_no AS answer_no
+  e.answer_no AS answer_no, e.answer_thread_id AS answer_thread_id
 FROM (
   SELECT
     p.*, p.ts_ns + l.open_limit_ns AS given_up_ns,

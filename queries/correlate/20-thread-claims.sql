@@ -137,6 +137,14 @@ SELECT
 FROM moment_candidates c
 GROUP BY c.span_id, c.candidate_span_id
 
+-- @name handed_on
+-- Processes whose calls are often answered to another thread than made them: what a thread holds there says little about its calls.
+SELECT e.process_id AS process_id
+FROM exchanges e
+WHERE NOT e.is_server AND e.answered AND e.process_id IS NOT NULL AND e.protocol IS NOT NULL
+GROUP BY e.process_id
+HAVING 10 * sum(CASE WHEN e.answer_thread_id = e.last_thread_id THEN 0 ELSE 1 END) > count(*)
+
 -- @name thread_claims
 -- A request that the thread held at both moments goes before one of a single moment. Moments that disagree leave it open.
 SELECT
@@ -145,7 +153,7 @@ SELECT
     WHEN b.held_at_both > 0 AND t.at_connect + t.at_write = 2 THEN CAST(1 AS DOUBLE) / b.held_at_both
     WHEN b.held_at_both > 0 THEN CAST(0 AS DOUBLE)
     ELSE CAST(1 AS DOUBLE) / (b.held_at_connect + b.held_at_write)
-  END * CASE WHEN t.doubt = 1 THEN CAST(0.5 AS DOUBLE) ELSE CAST(1 AS DOUBLE) END AS score,
+  END * CASE WHEN t.doubt = 1 OR p.process_id IS NOT NULL THEN CAST(0.5 AS DOUBLE) ELSE CAST(1 AS DOUBLE) END AS score,
   t.at_connect = 1 AS at_connect,
   t.doubt = 1 AS doubt
 FROM moments_together t
@@ -157,3 +165,5 @@ JOIN (
   FROM moments_together a
   GROUP BY a.span_id
 ) b ON b.span_id = t.span_id
+JOIN exchanges e ON e.span_id = t.span_id
+LEFT JOIN handed_on p ON p.process_id = e.process_id

@@ -7,6 +7,21 @@
 -- @name claims
 SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
 FROM thread_claims t
+UNION ALL
+SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
+FROM header_claims t
+UNION ALL
+SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
+FROM responder_claims t
+UNION ALL
+SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
+FROM birth_claims t
+UNION ALL
+SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
+FROM hand_back_claims t
+UNION ALL
+SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
+FROM turn_claims t
 
 -- @name ranked_claims
 SELECT
@@ -21,6 +36,15 @@ SELECT
   r.at_connect AS at_connect, r.doubt AS doubt
 FROM ranked_claims r
 CROSS JOIN limits l
+
+-- @name waiting_calls
+-- Undecided for now: requests are open that may have caused them, or what happened around them may not all have landed.
+SELECT c.span_id AS span_id
+FROM unsure_calls c
+CROSS JOIN limits l
+LEFT JOIN work k ON k.process_id = c.process_id AND k.ts_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > l.cut_ns)
+WHERE c.at_ns > l.cut_ns - l.decide_limit_ns AND (k.span_id IS NOT NULL OR c.at_ns > l.cut_ns - l.settle_ns)
+GROUP BY c.span_id
 
 -- @name starts
 -- A call begins with its connect, unless that was made ahead of need.

@@ -23,18 +23,22 @@ SELECT
   CASE WHEN d.span_id IS NULL AND p.span_id IS NOT NULL THEN e.parent_span_id ELSE e.span_id END AS head,
   CASE WHEN d.span_id IS NOT NULL THEN d.trace_hi ELSE e.start_ns END AS trace_hi,
   CASE WHEN d.span_id IS NOT NULL THEN d.trace_lo ELSE e.span_id END AS trace_lo,
+  w.span_id IS NULL AS ready,
   TRUE AS moved
 FROM edges e
 LEFT JOIN decided d ON d.span_id = e.parent_span_id
 LEFT JOIN edges p ON p.span_id = e.parent_span_id
+LEFT JOIN waiting_calls w ON w.span_id = e.span_id
 
 -- @name heads @repeat
 -- Pointer jumping: each round doubles the distance, until every span points at the head of its chain.
-SELECT h.span_id AS span_id, n.head AS head, n.trace_hi AS trace_hi, n.trace_lo AS trace_lo, n.head <> h.head AS moved
+SELECT h.span_id AS span_id, n.head AS head, n.trace_hi AS trace_hi, n.trace_lo AS trace_lo, h.ready AND n.ready AS ready, n.head <> h.head OR (h.ready AND NOT n.ready) AS moved
 FROM heads h
 JOIN heads n ON n.span_id = h.head
 
 -- @name decisions
+-- What hangs on a call that has to wait waits with it.
 SELECT e.span_id AS span_id, e.parent_span_id AS parent_span_id, e.start_ns AS start_ns, h.trace_hi AS trace_hi, h.trace_lo AS trace_lo
 FROM edges e
 JOIN heads h ON h.span_id = e.span_id
+WHERE h.ready

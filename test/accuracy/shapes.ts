@@ -31,6 +31,8 @@ function python(hop: string, ...args: readonly string[]): ServiceSpec {
 
 const threads = (way: string): ServiceSpec[] => HOPS.map((hop) => python(hop, script('threads.py'), hop, way));
 
+const pools = (way: string): ServiceSpec[] => HOPS.map((hop) => python(hop, script('pools.py'), hop, way));
+
 /** The services behind a proxy that reaches A over a Unix socket. */
 function behindSocket(folder: string): ServiceSpec[] {
   const socket = join(folder, 'a.sock');
@@ -81,6 +83,14 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
     keep: true,
     services: (folder) => [...threads('thread'), apache(folder, apacheProxyConfig(folder, port('n'), `http://127.0.0.1:${port('a')}`), [port('n')])],
   },
+  'worker-pool': { tree: TREE, most_in_flight: ANY, keep: true, services: () => pools('worker') },
+  'selector-workers': { tree: TREE, most_in_flight: ANY, keep: true, services: () => pools('selector') },
+  'thread-per-call': { tree: TREE, most_in_flight: ANY, keep: true, services: () => pools('per-call') },
+  'waiting-reader': { tree: TREE, most_in_flight: ANY, keep: true, services: () => pools('waiting') },
+  'asyncio-streams': { tree: TREE, most_in_flight: ANY, keep: true, services: () => HOPS.map((hop) => python(hop, script('asyncio_service.py'), hop)) },
+  'loop-sleeps': { tree: TREE, most_in_flight: ANY, keep: true, services: () => HOPS.map((hop) => python(hop, script('asyncio_service.py'), hop, 'sleeps')) },
+  'node-agent': { tree: TREE, most_in_flight: ANY, keep: true, services: () => HOPS.map((hop) => ({ name: hop, command: [process.execPath, script('node-service.mjs'), hop, 'eager'], ports: [port(hop)] })) },
+  'nginx-proxy': { tree: PROXIED_TREE, most_in_flight: ANY, keep: true, services: (folder) => [...threads('thread'), nginx(folder, `127.0.0.1:${port('a')}`)] },
   node: { tree: TREE, most_in_flight: 1, keep: true, services: () => HOPS.map((hop) => ({ name: hop, command: [process.execPath, script('node-service.mjs'), hop], ports: [port(hop)] })) },
   'nginx-tcp': { tree: PROXIED_TREE, most_in_flight: 1, keep: true, services: (folder) => [...threads('thread'), nginx(folder, `127.0.0.1:${port('a')}`)] },
   'nginx-unix': { tree: PROXIED_TREE, most_in_flight: 1, keep: true, services: (folder) => [...behindSocket(folder), nginx(folder, `unix:${join(folder, 'a.sock')}`)] },

@@ -1,4 +1,4 @@
-// node node-service.mjs HOP: Node's own server and a keep-alive agent.
+// node node-service.mjs HOP [eager]: Node's own server and a keep-alive agent; eager: no timers between calls.
 import { createHash } from 'node:crypto';
 import http from 'node:http';
 
@@ -6,7 +6,8 @@ const CALLS = { a: ['b', 'c'], b: ['d'], c: [], d: [] };
 const PORTS = { a: 8001, b: 8002, c: 8003, d: 8004 };
 const agent = new http.Agent({ keepAlive: true });
 
-const pause = () => new Promise((resolve) => setTimeout(resolve, Math.random() * 3));
+const eager = process.argv[3] === 'eager';
+const pause = () => (eager ? undefined : new Promise((resolve) => setTimeout(resolve, Math.random() * 3)));
 const childId = (id, hop) => (id.startsWith('h') ? `h${createHash('sha256').update(`${id}/${hop}`).digest('hex').slice(0, 15)}` : id);
 
 function call(hop, path) {

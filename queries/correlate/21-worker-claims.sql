@@ -1,0 +1,168 @@
+-- Question:  which request was a thread working on that had not read one itself?
+-- Input:     exchanges; undecided; holds; moment_counts; thread_claims; messages; known_work: requests of earlier cycles;
+--            thread_moves (op, thread_id, target_thread_id, ts_ns): forks, exits, and wakes that a thread caused
+-- Assumes:   a worker serves one request at a time, waits for its calls, and either writes the response itself (then what it called
+--            since the response before belongs to this request), or wakes the thread that read the request and waits for it. A thread
+--            that was started while its parent held one request, and calls while that is unanswered, works for it.
+-- Known false matches: a call of a worker's own between two requests is taken for a part of the next one, if that had been read by
+--            then. A thread whose parent held a request when it was started may by chance do other work before that is answered.
+-- Local to a node.
+
+-- @name unsure_calls
+-- Calls of threads that held no request, or more than one. A fresh connection's call was made when it called connect.
+SELECT
+  c.span_id AS span_id, c.process_id AS process_id, c.run_id AS run_id, c.socket_id AS socket_id, c.exchange_no AS exchange_no,
+  c.kind AS kind, c.fresh AS fresh, CASE WHEN c.fresh THEN c.connect_thread_id ELSE c.first_thread_id END AS thread_id,
+  CASE WHEN c.fresh THEN c.connect_ts_ns ELSE c.ts_ns END AS at_ns, c.ts_ns AS ts_ns, c.end_ns AS end_ns, c.answered AS answered,
+  h.span_id IS NOT NULL AS holds_some
+FROM (
+  SELECT
+    e.*, e.kind = 'request' AND e.connect_thread_id IS NOT NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns AS fresh
+  FROM exchanges e
+  JOIN undecided u ON u.span_id = e.span_id
+  CROSS JOIN limits l
+  WHERE NOT e.is_server AND e.first_thread_id IS NOT NULL
+) c
+LEFT JOIN (
+  SELECT t.span_id AS span_id FROM thread_claims t CROSS JOIN limits l WHERE t.score > l.threshold OR t.doubt GROUP BY t.span_id
+) s ON s.span_id = c.span_id
+LEFT JOIN (SELECT m.span_id AS span_id FROM moment_counts m GROUP BY m.span_id) h ON h.span_id = c.span_id
+WHERE s.span_id IS NULL
+
+-- @name unsure_processes
+SELECT c.process_id AS process_id, min(c.at_ns) AS first_ns
+FROM unsure_calls c
+WHERE c.process_id IS NOT NULL
+GROUP BY c.process_id
+
+-- @name work
+-- The requests of these processes: who read them, who answered.
+SELECT
+  e.span_id AS span_id, e.process_id AS process_id, e.ts_ns AS ts_ns, e.request_end_ns AS request_end_ns, e.free_ns AS free_ns,
+  e.last_thread_id AS reader_thread_id, q.last_turn AS read_turn, a.first_thread_id AS answer_thread_id, e.answer_ns AS answer_ns,
+  q.traceparent AS traceparent, q.request_id AS request_id
+FROM exchanges e
+JOIN unsure_processes p ON p.process_id = e.process_id
+LEFT JOIN messages q ON q.socket_id = e.socket_id AND q.exchange_no = e.exchange_no AND q.run_id = e.run_id AND q.kind = 'request' AND NOT q.partial
+LEFT JOIN messages a ON a.socket_id = e.socket_id AND a.exchange_no = e.exchange_no AND a.run_id = e.run_id AND a.kind = 'response' AND NOT a.partial
+WHERE e.is_server
+UNION ALL
+SELECT
+  k.span_id AS span_id, k.process_id AS process_id, k.ts_ns AS ts_ns, k.request_end_ns AS request_end_ns, k.free_ns AS free_ns,
+  k.reader_thread_id AS reader_thread_id, k.read_turn AS read_turn, k.answer_thread_id AS answer_thread_id, k.answer_ns AS answer_ns,
+  k.traceparent AS traceparent, k.request_id AS request_id
+FROM known_work k
+JOIN unsure_processes p ON p.process_id = k.process_id
+
+-- @name header_claims
+-- A program that passes the caller's ids on says itself what belongs together.
+SELECT b.span_id AS span_id, b.candidate_span_id AS candidate_span_id, 'header' AS evidence, CAST(1 AS DOUBLE) / b.candidates AS score, b.fresh AS at_connect, FALSE AS doubt
+FROM (
+  SELECT c.span_id AS span_id, k.span_id AS candidate_span_id, c.fresh AS fresh, count(*) OVER (PARTITION BY c.span_id) AS candidates
+  FROM unsure_calls c
+  JOIN messages q ON q.socket_id = c.socket_id AND q.exchange_no = c.exchange_no AND q.run_id = c.run_id AND q.kind = 'request' AND NOT q.partial
+  JOIN work k ON k.process_id = c.process_id AND k.ts_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > c.at_ns)
+    AND (substr(k.traceparent, 4, 32) = substr(q.traceparent, 4, 32) OR k.request_id = q.request_id)
+) b
+
+-- @name next_answers
+-- What the calling thread answered next.
+SELECT w.span_id AS span_id, w.thread_id AS thread_id, w.answer_ns AS answer_ns
+FROM (
+  SELECT
+    c.step AS step, c.span_id AS span_id, c.thread_id AS thread_id,
+    min(c.answer_ns) OVER (PARTITION BY c.thread_id ORDER BY c.at_ns, c.step, c.span_id ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS answer_ns
+  FROM (
+    SELECT u.span_id AS span_id, u.thread_id AS thread_id, u.at_ns AS at_ns, 0 AS step, CAST(NULL AS BIGINT) AS answer_ns FROM unsure_calls u WHERE NOT u.holds_some
+    UNION ALL
+    SELECT k.span_id AS span_id, k.answer_thread_id AS thread_id, k.answer_ns AS at_ns, 1 AS step, k.answer_ns AS answer_ns FROM work k WHERE k.answer_ns IS NOT NULL
+  ) c
+) w
+WHERE w.step = 0 AND w.answer_ns IS NOT NULL
+
+-- @name responder_claims
+SELECT n.span_id AS span_id, k.span_id AS candidate_span_id, 'responder' AS evidence, CAST(0.99 AS DOUBLE) AS score, c.fresh AS at_connect, FALSE AS doubt
+FROM next_answers n
+JOIN unsure_calls c ON c.span_id = n.span_id
+JOIN work k ON k.answer_thread_id = n.thread_id AND k.answer_ns = n.answer_ns
+WHERE k.ts_ns <= c.at_ns AND c.end_ns <= n.answer_ns
+
+-- @name birth_claims
+-- A thread that has ended before the answer lived for that request alone; one that goes on may be a pool's, and take another's work.
+SELECT b.span_id AS span_id, b.candidate_span_id AS candidate_span_id, 'birth' AS evidence,
+  CASE WHEN x.thread_id IS NOT NULL THEN CAST(0.99 AS DOUBLE) ELSE CAST(0.9 AS DOUBLE) END / b.held AS score, b.fresh AS at_connect, FALSE AS doubt
+FROM (
+  SELECT
+    c.span_id AS span_id, h.span_id AS candidate_span_id, c.fresh AS fresh, c.thread_id AS thread_id, h.to_ns AS to_ns, c.at_ns AS at_ns,
+    count(*) OVER (PARTITION BY c.span_id) AS held
+  FROM unsure_calls c
+  JOIN thread_moves f ON f.target_thread_id = c.thread_id AND f.op = 'fork' AND f.ts_ns <= c.at_ns
+  JOIN holds h ON h.thread_id = f.thread_id AND h.from_ns <= f.ts_ns AND h.to_ns > f.ts_ns
+  WHERE NOT c.holds_some
+) b
+LEFT JOIN (SELECT m.thread_id AS thread_id, min(m.ts_ns) AS ts_ns FROM thread_moves m WHERE m.op = 'exit' GROUP BY m.thread_id) x ON x.thread_id = b.thread_id AND x.ts_ns <= b.to_ns
+WHERE b.to_ns > b.at_ns
+
+-- @name call_ends
+-- When the threads of these processes had read the answers to their calls.
+SELECT e.span_id AS span_id, e.process_id AS process_id, a.last_thread_id AS thread_id, a.last_turn AS turn, e.ts_ns AS begun_ns, e.end_ns AS end_ns, q.remote_ip AS callee_ip, q.remote_port AS callee_port
+FROM exchanges e
+JOIN unsure_processes p ON p.process_id = e.process_id
+JOIN messages a ON a.socket_id = e.socket_id AND a.exchange_no = e.exchange_no AND a.run_id = e.run_id AND a.kind = 'response' AND NOT a.partial
+JOIN messages q ON q.socket_id = e.socket_id AND q.exchange_no = e.exchange_no AND q.run_id = e.run_id AND q.kind = 'request' AND NOT q.partial
+WHERE NOT e.is_server AND e.answered
+UNION ALL
+SELECT k.span_id AS span_id, k.process_id AS process_id, k.thread_id AS thread_id, k.turn AS turn, k.begun_ns AS begun_ns, k.end_ns AS end_ns, k.callee_ip AS callee_ip, k.callee_port AS callee_port
+FROM known_call_ends k
+JOIN unsure_processes p ON p.process_id = k.process_id
+
+-- @name waking_workers
+-- Who woke a waiting reader after having made a call, and read its answer, since the request: one of them hands the result back.
+SELECT h.span_id AS span_id, m.thread_id AS worker_thread_id, h.from_ns AS from_ns, min(m.ts_ns) AS at_ns
+FROM (SELECT d.thread_id AS thread_id, min(d.end_ns) AS first_ns FROM call_ends d GROUP BY d.thread_id) t
+JOIN thread_moves m ON m.thread_id = t.thread_id AND m.op = 'wake' AND m.ts_ns >= t.first_ns
+JOIN holds h ON h.thread_id = m.target_thread_id AND h.from_ns <= m.ts_ns AND h.to_ns > m.ts_ns
+WHERE m.thread_id <> m.target_thread_id
+  AND EXISTS (SELECT 1 FROM call_ends d WHERE d.thread_id = m.thread_id AND d.begun_ns > h.from_ns AND d.end_ns <= m.ts_ns)
+GROUP BY h.span_id, m.thread_id, h.from_ns
+
+-- @name sure_hand_backs
+SELECT w.span_id AS span_id, min(w.worker_thread_id) AS worker_thread_id, min(w.from_ns) AS from_ns, min(w.at_ns) AS at_ns
+FROM waking_workers w
+GROUP BY w.span_id
+HAVING count(*) = 1
+
+-- @name hand_backs
+-- Interpreters with a lock wake threads at random. Of several workers those are out of the question that were at work on a request of
+-- which it is sure; of the rest, the first.
+SELECT u.span_id AS span_id, u.worker_thread_id AS worker_thread_id, u.from_ns AS from_ns, u.at_ns AS at_ns
+FROM sure_hand_backs u
+UNION ALL
+SELECT b.span_id AS span_id, b.worker_thread_id AS worker_thread_id, b.from_ns AS from_ns, b.at_ns AS at_ns
+FROM (
+  SELECT
+    w.span_id AS span_id, w.worker_thread_id AS worker_thread_id, w.from_ns AS from_ns, w.at_ns AS at_ns,
+    CAST(row_number() OVER (PARTITION BY w.span_id ORDER BY w.at_ns, w.worker_thread_id) AS BIGINT) AS place
+  FROM waking_workers w
+  LEFT JOIN sure_hand_backs u ON u.span_id = w.span_id
+  LEFT JOIN (
+    SELECT d.thread_id AS thread_id, s.at_ns AS to_ns, min(d.begun_ns) AS from_ns
+    FROM sure_hand_backs s
+    JOIN call_ends d ON d.thread_id = s.worker_thread_id AND d.begun_ns > s.from_ns AND d.end_ns <= s.at_ns
+    GROUP BY d.thread_id, s.at_ns, s.span_id
+  ) j ON j.thread_id = w.worker_thread_id AND j.from_ns < w.at_ns AND j.to_ns > w.at_ns
+  WHERE u.span_id IS NULL AND j.thread_id IS NULL
+) b
+WHERE b.place = 1
+
+-- @name hand_back_claims
+SELECT b.span_id AS span_id, b.candidate_span_id AS candidate_span_id, 'hand_back' AS evidence, CAST(0.95 AS DOUBLE) AS score, b.fresh AS at_connect, FALSE AS doubt
+FROM (
+  SELECT
+    c.span_id AS span_id, h.span_id AS candidate_span_id, c.fresh AS fresh, c.at_ns AS at_ns, h.from_ns AS from_ns,
+    CAST(row_number() OVER (PARTITION BY c.span_id ORDER BY h.at_ns, h.span_id) AS BIGINT) AS place
+  FROM unsure_calls c
+  JOIN hand_backs h ON h.worker_thread_id = c.thread_id AND h.at_ns >= c.end_ns
+  WHERE NOT c.holds_some
+) b
+WHERE b.place = 1 AND b.from_ns <= b.at_ns
