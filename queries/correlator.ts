@@ -244,8 +244,10 @@ export class Correlator {
       WHERE o.span_id IS NULL AND d.span_id IS NULL`);
     await connection.run('INSERT INTO known_work SELECT w.* FROM work w SEMI JOIN over_now o ON o.span_id = w.span_id');
     await connection.run('INSERT INTO known_call_ends SELECT c.* FROM call_ends c SEMI JOIN over_now o ON o.span_id = c.span_id');
-    await connection.run(`CREATE OR REPLACE TEMP TABLE known_lags AS SELECT service, callee_ip, callee_port, source_ip, source_port, lag, explained * ${HABIT_DECAY} AS explained FROM lag_sums;
-      CREATE OR REPLACE TEMP TABLE known_lag_calls AS SELECT service, callee_ip, callee_port, calls * ${HABIT_DECAY} AS calls FROM lag_calls`);
+    await connection.run(`CREATE OR REPLACE TEMP TABLE known_lags AS SELECT service, callee_ip, callee_port, fresh, source_ip, source_port, lag, explained * ${HABIT_DECAY} AS explained FROM lag_sums;
+      CREATE OR REPLACE TEMP TABLE known_lag_calls AS SELECT service, callee_ip, callee_port, fresh, calls * ${HABIT_DECAY} AS calls FROM lag_calls;
+      CREATE OR REPLACE TEMP TABLE known_lag_orders AS SELECT service, callee_ip, callee_port, fresh, calls * ${HABIT_DECAY} AS calls, at_once * ${HABIT_DECAY} AS at_once FROM lag_orders;
+      CREATE OR REPLACE TEMP TABLE known_flushes AS SELECT service, before_ns * ${HABIT_DECAY} AS before_ns, between_ns * ${HABIT_DECAY} AS between_ns FROM flushes`);
     await connection.run(`INSERT INTO known_holds SELECT h.span_id, h.thread_id, h.from_ns, h.to_ns FROM holds h JOIN over_now o ON o.span_id = h.span_id WHERE h.from_ns < h.to_ns`);
     await connection.run(`INSERT INTO decided_stored SELECT f.span_id, f.parent_span_id, f.start_ns, f.trace_hi, f.trace_lo, f.end_ns, TRUE FROM over_now f`);
     await connection.run(`CREATE OR REPLACE TEMP TABLE decided_next AS

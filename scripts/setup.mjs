@@ -1,5 +1,6 @@
 // Sets up what is missing and builds: npm packages, Debian packages, the loader, dist/. Quick when there is nothing to do.
-// node scripts/setup.mjs [--test]   (--test: also the servers that the tests trace)
+// node scripts/setup.mjs [--test|--accuracy]   (--test: also the servers that the tests trace; --accuracy: and the runtimes that only
+// `npm run accuracy` traces)
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -36,6 +37,20 @@ const TEST_PACKAGES = {
   'python3-requests': '/usr/lib/python3/dist-packages/requests/__init__.py',
   nftables: '/usr/sbin/nft',
 };
+/** Runtimes that only `npm run accuracy` traces. */
+const ACCURACY_PACKAGES = {
+  ...TEST_PACKAGES,
+  'golang-go': 'go',
+  'default-jdk-headless': 'javac',
+  cargo: 'cargo',
+  puma: '/usr/bin/puma',
+  'python3-aiohttp': '/usr/lib/python3/dist-packages/aiohttp/__init__.py',
+  'python3-fastapi': '/usr/lib/python3/dist-packages/fastapi/__init__.py',
+  'python3-uvicorn': '/usr/lib/python3/dist-packages/uvicorn/__init__.py',
+  'python3-uvloop': '/usr/lib/python3/dist-packages/uvloop/__init__.py',
+  'python3-httptools': '/usr/lib/python3/dist-packages/httptools/__init__.py',
+  'python3-httpx': '/usr/lib/python3/dist-packages/httpx/__init__.py',
+};
 /** Units that these packages enable on their own: we install programs, not services. */
 const UNITS = ['nginx', 'apache2', 'apache-htcacheclean', 'php-fpm', 'nftables'];
 
@@ -55,6 +70,8 @@ function lastLines(text, count = 6) {
 
 function present(probe) {
   if (probe instanceof RegExp) return existsSync('/usr/sbin') && readdirSync('/usr/sbin').some((name) => probe.test(name));
+  // A bare name: wherever PATH has it.
+  if (!probe.startsWith('/')) return (process.env.PATH ?? '').split(':').some((folder) => folder !== '' && existsSync(join(folder, probe)));
   return existsSync(probe);
 }
 
@@ -138,10 +155,11 @@ try {
 } catch {
   fail(`${root} is not writable by this user`);
 }
-const for_test = process.argv.includes('--test');
+const for_accuracy = process.argv.includes('--accuracy');
+const for_test = for_accuracy || process.argv.includes('--test');
 npmPackages();
 if (process.platform === 'linux') {
-  const wanted = { ...BUILD_PACKAGES, ...(for_test ? TEST_PACKAGES : DEMO_PACKAGES) };
+  const wanted = { ...BUILD_PACKAGES, ...(for_accuracy ? ACCURACY_PACKAGES : for_test ? TEST_PACKAGES : DEMO_PACKAGES) };
   // Without root the recording that ships with the package can still be replayed.
   if (process.getuid() === 0 || for_test) installDebian(wanted);
   else {

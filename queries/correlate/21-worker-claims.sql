@@ -1,5 +1,6 @@
 -- Question:  which request was a thread working on that had not read one itself?
 -- Input:     exchanges; undecided; holds; moment_counts; thread_claims; messages; known_work: requests of earlier cycles;
+--            handed_on: processes whose threads say little;
 --            thread_moves (op, thread_id, target_thread_id, ts_ns): forks, exits, and wakes that a thread caused
 -- Assumes:   a worker serves one request at a time, waits for its calls, and either writes the response itself (then what it called
 --            since the response before belongs to this request), or wakes the thread that read the request and waits for it. A thread
@@ -85,7 +86,8 @@ SELECT n.span_id AS span_id, k.span_id AS candidate_span_id, 'responder' AS evid
 FROM next_answers n
 JOIN unsure_calls c ON c.span_id = n.span_id
 JOIN work k ON k.answer_thread_id = n.thread_id AND k.answer_ns = n.answer_ns
-WHERE k.ts_ns <= c.at_ns AND c.end_ns <= n.answer_ns
+LEFT JOIN handed_on p ON p.process_id = c.process_id
+WHERE k.ts_ns <= c.at_ns AND c.end_ns <= n.answer_ns AND p.process_id IS NULL
 
 -- @name birth_claims
 -- A thread that has ended before the answer lived for that request alone; one that goes on may be a pool's, and take another's work.
@@ -98,21 +100,23 @@ FROM (
   FROM unsure_calls c
   JOIN thread_moves f ON f.target_thread_id = c.thread_id AND f.op = 'fork' AND f.ts_ns <= c.at_ns
   JOIN holds h ON h.thread_id = f.thread_id AND h.from_ns <= f.ts_ns AND h.to_ns > f.ts_ns
-  WHERE NOT c.holds_some
+  LEFT JOIN handed_on p ON p.process_id = c.process_id
+  WHERE NOT c.holds_some AND p.process_id IS NULL
 ) b
 LEFT JOIN (SELECT m.thread_id AS thread_id, min(m.ts_ns) AS ts_ns FROM thread_moves m WHERE m.op = 'exit' GROUP BY m.thread_id) x ON x.thread_id = b.thread_id AND x.ts_ns <= b.to_ns
 WHERE b.to_ns > b.at_ns
 
 -- @name call_ends
 -- When the threads of these processes had read the answers to their calls.
-SELECT e.span_id AS span_id, e.process_id AS process_id, a.last_thread_id AS thread_id, a.last_turn AS turn, e.ts_ns AS begun_ns, e.end_ns AS end_ns, q.remote_ip AS callee_ip, q.remote_port AS callee_port
+SELECT e.span_id AS span_id, e.process_id AS process_id, e.socket_id AS socket_id, e.exchange_no AS exchange_no, a.last_thread_id AS thread_id, a.last_turn AS turn, e.ts_ns AS begun_ns, e.end_ns AS end_ns,
+  coalesce(q.remote_ip, 'unix') AS callee_ip, coalesce(q.remote_port, 0) AS callee_port
 FROM exchanges e
 JOIN unsure_processes p ON p.process_id = e.process_id
 JOIN messages a ON a.socket_id = e.socket_id AND a.exchange_no = e.exchange_no AND a.run_id = e.run_id AND a.kind = 'response' AND NOT a.partial
 JOIN messages q ON q.socket_id = e.socket_id AND q.exchange_no = e.exchange_no AND q.run_id = e.run_id AND q.kind = 'request' AND NOT q.partial
 WHERE NOT e.is_server AND e.answered
 UNION ALL
-SELECT k.span_id AS span_id, k.process_id AS process_id, k.thread_id AS thread_id, k.turn AS turn, k.begun_ns AS begun_ns, k.end_ns AS end_ns, k.callee_ip AS callee_ip, k.callee_port AS callee_port
+SELECT k.span_id AS span_id, k.process_id AS process_id, k.socket_id AS socket_id, k.exchange_no AS exchange_no, k.thread_id AS thread_id, k.turn AS turn, k.begun_ns AS begun_ns, k.end_ns AS end_ns, k.callee_ip AS callee_ip, k.callee_port AS callee_port
 FROM known_call_ends k
 JOIN unsure_processes p ON p.process_id = k.process_id
 
@@ -163,6 +167,7 @@ FROM (
     CAST(row_number() OVER (PARTITION BY c.span_id ORDER BY h.at_ns, h.span_id) AS BIGINT) AS place
   FROM unsure_calls c
   JOIN hand_backs h ON h.worker_thread_id = c.thread_id AND h.at_ns >= c.end_ns
-  WHERE NOT c.holds_some
+  LEFT JOIN handed_on p ON p.process_id = c.process_id
+  WHERE NOT c.holds_some AND p.process_id IS NULL
 ) b
 WHERE b.place = 1 AND b.from_ns <= b.at_ns

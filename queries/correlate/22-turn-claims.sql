@@ -1,18 +1,19 @@
 -- Question:  in an event loop, which read made the program write this call?
--- Input:     unsure_calls; work; call_ends; messages; processes; lags (0, 1, 2, ...); known_lags of earlier cycles; decided; and
---            responder_claims, thread_claims: calls whose request is known otherwise
+-- Input:     unsure_calls; work; call_ends; messages; processes; lags (0, 1, 2, ...); decided; thread_claims; and of earlier cycles
+--            known_lags, known_lag_calls, known_lag_orders, known_flushes
 -- Assumes:   a loop's turn ends when it waits for events again, and a program takes the same number of turns from the read that
---            triggers a call to the call itself: a constant for each service, callee, and kind of read (a request, or the answer of
---            another call). It is learned from how many calls each number would explain. Within a turn, first come, first served; in
---            the very turn of the read, the read just before the call.
--- Known false matches: reads that trigger nothing in a turn in which others do. Timers and locks between read and call leave no
---            constant: no number explains 9 in 10 calls, and nothing is claimed.
+--            triggers a call to the call itself: a constant for each service, callee, kind of read (a request, or the answer of
+--            another call), and for calls that have to connect first. It is learned from how many calls each number would explain.
+--            Within a turn, first come, first served; where a program sends all at the end of the turn, the order is that of the
+--            pool's connections, if it is a stack.
+-- Known false matches: reads that trigger nothing in a turn in which others do, if equally many calls come from elsewhere. Timers and
+--            locks between read and call leave no constant: no number explains 9 in 10 calls, and nothing is claimed.
 -- Local to a node.
 
 -- @name loop_calls
 SELECT
   c.span_id AS span_id, c.thread_id AS thread_id, c.at_ns AS at_ns, c.fresh AS fresh, CASE WHEN c.fresh THEN q.connect_turn ELSE q.first_turn END AS turn,
-  coalesce(p.service_name, CAST(c.process_id AS VARCHAR)) AS service, q.remote_ip AS callee_ip, q.remote_port AS callee_port
+  c.socket_id AS socket_id, c.exchange_no AS exchange_no, coalesce(p.service_name, CAST(c.process_id AS VARCHAR)) AS service, coalesce(q.remote_ip, 'unix') AS callee_ip, coalesce(q.remote_port, 0) AS callee_port
 FROM unsure_calls c
 JOIN messages q ON q.socket_id = c.socket_id AND q.exchange_no = c.exchange_no AND q.run_id = c.run_id AND q.kind = c.kind AND NOT q.partial
 LEFT JOIN processes p ON p.process_id = c.process_id
@@ -33,7 +34,8 @@ WHERE d.turn IS NOT NULL
 SELECT
   e.span_id AS span_id, CASE WHEN e.connect_ts_ns IS NOT NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns THEN e.connect_thread_id ELSE e.first_thread_id END AS thread_id,
   CASE WHEN e.connect_ts_ns IS NOT NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns THEN q.connect_turn ELSE q.first_turn END AS turn,
-  coalesce(p.service_name, CAST(e.process_id AS VARCHAR)) AS service, q.remote_ip AS callee_ip, q.remote_port AS callee_port
+  e.connect_ts_ns IS NOT NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns AS fresh,
+  coalesce(p.service_name, CAST(e.process_id AS VARCHAR)) AS service, coalesce(q.remote_ip, 'unix') AS callee_ip, coalesce(q.remote_port, 0) AS callee_port
 FROM exchanges e
 JOIN unsure_processes b ON b.process_id = e.process_id
 JOIN undecided u ON u.span_id = e.span_id
@@ -43,10 +45,10 @@ CROSS JOIN limits l
 WHERE NOT e.is_server AND e.kind = 'request'
 
 -- @name call_groups
-SELECT c.service AS service, c.thread_id AS thread_id, c.turn AS turn, c.callee_ip AS callee_ip, c.callee_port AS callee_port, count(*) AS calls
+SELECT c.service AS service, c.thread_id AS thread_id, c.turn AS turn, c.callee_ip AS callee_ip, c.callee_port AS callee_port, c.fresh AS fresh, count(*) AS calls
 FROM habit_calls c
 WHERE c.turn > 0
-GROUP BY c.service, c.thread_id, c.turn, c.callee_ip, c.callee_port
+GROUP BY c.service, c.thread_id, c.turn, c.callee_ip, c.callee_port, c.fresh
 
 -- @name read_groups
 SELECT r.thread_id AS thread_id, r.turn AS turn, r.source_ip AS source_ip, r.source_port AS source_port, count(*) AS reads
@@ -56,48 +58,51 @@ GROUP BY r.thread_id, r.turn, r.source_ip, r.source_port
 -- @name lag_counts
 -- How many calls each number of turns after each kind of read would explain.
 SELECT
-  c.service AS service, c.callee_ip AS callee_ip, c.callee_port AS callee_port, r.source_ip AS source_ip, r.source_port AS source_port, l.lag AS lag,
+  c.service AS service, c.callee_ip AS callee_ip, c.callee_port AS callee_port, c.fresh AS fresh, r.source_ip AS source_ip, r.source_port AS source_port, l.lag AS lag,
   CAST(sum(CASE WHEN r.reads < c.calls THEN r.reads ELSE c.calls END) AS BIGINT) AS explained
 FROM call_groups c
 CROSS JOIN lags l
 JOIN read_groups r ON r.thread_id = c.thread_id AND r.turn = c.turn - l.lag
-GROUP BY c.service, c.callee_ip, c.callee_port, r.source_ip, r.source_port, l.lag
+GROUP BY c.service, c.callee_ip, c.callee_port, c.fresh, r.source_ip, r.source_port, l.lag
 
 -- @name lag_sums
 -- With what earlier cycles saw.
-SELECT s.service AS service, s.callee_ip AS callee_ip, s.callee_port AS callee_port, s.source_ip AS source_ip, s.source_port AS source_port, s.lag AS lag, sum(s.explained) AS explained
+SELECT s.service AS service, s.callee_ip AS callee_ip, s.callee_port AS callee_port, s.fresh AS fresh, s.source_ip AS source_ip, s.source_port AS source_port, s.lag AS lag, sum(s.explained) AS explained
 FROM (
-  SELECT n.service AS service, n.callee_ip AS callee_ip, n.callee_port AS callee_port, n.source_ip AS source_ip, n.source_port AS source_port, n.lag AS lag, CAST(n.explained AS DOUBLE) AS explained
+  SELECT n.service AS service, n.callee_ip AS callee_ip, n.callee_port AS callee_port, n.fresh AS fresh, n.source_ip AS source_ip, n.source_port AS source_port, n.lag AS lag, CAST(n.explained AS DOUBLE) AS explained
   FROM lag_counts n
   UNION ALL
-  SELECT k.service AS service, k.callee_ip AS callee_ip, k.callee_port AS callee_port, k.source_ip AS source_ip, k.source_port AS source_port, k.lag AS lag, k.explained AS explained
+  SELECT k.service AS service, k.callee_ip AS callee_ip, k.callee_port AS callee_port, k.fresh AS fresh, k.source_ip AS source_ip, k.source_port AS source_port, k.lag AS lag, k.explained AS explained
   FROM known_lags k
 ) s
-GROUP BY s.service, s.callee_ip, s.callee_port, s.source_ip, s.source_port, s.lag
+GROUP BY s.service, s.callee_ip, s.callee_port, s.fresh, s.source_ip, s.source_port, s.lag
 
 -- @name lag_calls
-SELECT s.service AS service, s.callee_ip AS callee_ip, s.callee_port AS callee_port, sum(s.calls) AS calls
+SELECT s.service AS service, s.callee_ip AS callee_ip, s.callee_port AS callee_port, s.fresh AS fresh, sum(s.calls) AS calls
 FROM (
-  SELECT c.service AS service, c.callee_ip AS callee_ip, c.callee_port AS callee_port, CAST(c.calls AS DOUBLE) AS calls
+  SELECT c.service AS service, c.callee_ip AS callee_ip, c.callee_port AS callee_port, c.fresh AS fresh, CAST(c.calls AS DOUBLE) AS calls
   FROM call_groups c
   UNION ALL
-  SELECT k.service AS service, k.callee_ip AS callee_ip, k.callee_port AS callee_port, k.calls AS calls
+  SELECT k.service AS service, k.callee_ip AS callee_ip, k.callee_port AS callee_port, k.fresh AS fresh, k.calls AS calls
   FROM known_lag_calls k
 ) s
-GROUP BY s.service, s.callee_ip, s.callee_port
+GROUP BY s.service, s.callee_ip, s.callee_port, s.fresh
 
 -- @name lag_rules
--- The best explanation, if it is one.
-SELECT b.service AS service, b.callee_ip AS callee_ip, b.callee_port AS callee_port, b.source_ip AS source_ip, b.source_port AS source_port, b.lag AS lag, b.coverage AS coverage
+-- The best explanation, if it is one, and stands out.
+SELECT
+  b.service AS service, b.callee_ip AS callee_ip, b.callee_port AS callee_port, b.fresh AS fresh, b.source_ip AS source_ip, b.source_port AS source_port, b.lag AS lag,
+  b.coverage AS coverage
 FROM (
   SELECT
-    n.service AS service, n.callee_ip AS callee_ip, n.callee_port AS callee_port, n.source_ip AS source_ip, n.source_port AS source_port, n.lag AS lag,
+    n.service AS service, n.callee_ip AS callee_ip, n.callee_port AS callee_port, n.fresh AS fresh, n.source_ip AS source_ip, n.source_port AS source_port, n.lag AS lag,
     n.explained / t.calls AS coverage,
-    CAST(row_number() OVER (PARTITION BY n.service, n.callee_ip, n.callee_port ORDER BY n.explained DESC, n.lag, n.source_ip, n.source_port) AS BIGINT) AS place
+    CAST(row_number() OVER (PARTITION BY n.service, n.callee_ip, n.callee_port, n.fresh ORDER BY n.explained DESC, n.lag, n.source_ip, n.source_port) AS BIGINT) AS place,
+    lead(n.explained / t.calls) OVER (PARTITION BY n.service, n.callee_ip, n.callee_port, n.fresh ORDER BY n.explained DESC, n.lag, n.source_ip, n.source_port) AS next_coverage
   FROM lag_sums n
-  JOIN lag_calls t ON t.service = n.service AND t.callee_ip = n.callee_ip AND t.callee_port = n.callee_port
+  JOIN lag_calls t ON t.service = n.service AND t.callee_ip = n.callee_ip AND t.callee_port = n.callee_port AND t.fresh = n.fresh
 ) b
-WHERE b.place = 1 AND b.coverage >= 0.9
+WHERE b.place = 1 AND b.coverage >= 0.9 AND b.coverage - coalesce(b.next_coverage, 0) >= 0.02
 
 -- @name placed_reads
 -- Within its turn, and how many there were.
@@ -108,36 +113,188 @@ SELECT
 FROM loop_reads r
 
 -- @name placed_calls
+-- Calls that the same reads explain, in order. Where those that have to connect first take another number of turns, time does not order
+-- them; mostly the kept connections are taken first.
 SELECT
-  c.span_id AS span_id, c.thread_id AS thread_id, c.turn - u.lag AS read_turn, u.lag AS lag, u.source_ip AS source_ip, u.source_port AS source_port,
-  u.coverage AS coverage, c.at_ns AS at_ns, c.fresh AS fresh,
-  CAST(row_number() OVER (PARTITION BY c.thread_id, c.turn, c.callee_ip, c.callee_port ORDER BY c.at_ns, c.span_id) AS BIGINT) AS place,
-  CAST(count(*) OVER (PARTITION BY c.thread_id, c.turn, c.callee_ip, c.callee_port) AS BIGINT) AS places
-FROM loop_calls c
-JOIN lag_rules u ON u.service = c.service AND u.callee_ip = c.callee_ip AND u.callee_port = c.callee_port
-
--- @name turn_triggers
--- As many calls as reads: each its own. The read of the call's own turn that came last before it. Else any of them, each a part.
-SELECT c.span_id AS span_id, r.span_id AS read_span_id, r.source_ip = '' AS is_request, c.coverage AS score, c.fresh AS fresh
-FROM placed_calls c
-JOIN placed_reads r ON r.thread_id = c.thread_id AND r.turn = c.read_turn AND r.source_ip = c.source_ip AND r.source_port = c.source_port
-WHERE c.lag > 0 AND c.places = r.places AND c.place = r.place
-UNION ALL
-SELECT b.span_id AS span_id, b.read_span_id AS read_span_id, b.is_request AS is_request, b.score AS score, b.fresh AS fresh
+  b.*,
+  CAST(row_number() OVER (PARTITION BY b.thread_id, b.read_turn, b.source_ip, b.source_port, b.callee_ip, b.callee_port ORDER BY b.lag, b.at_ns, b.span_id) AS BIGINT) AS place,
+  CAST(count(*) OVER (PARTITION BY b.thread_id, b.read_turn, b.source_ip, b.source_port, b.callee_ip, b.callee_port) AS BIGINT) AS places,
+  min(b.lag) OVER (PARTITION BY b.thread_id, b.read_turn, b.source_ip, b.source_port, b.callee_ip, b.callee_port) <> max(b.lag) OVER (PARTITION BY b.thread_id, b.read_turn, b.source_ip, b.source_port, b.callee_ip, b.callee_port) AS crossed
 FROM (
   SELECT
-    c.span_id AS span_id, r.span_id AS read_span_id, r.source_ip = '' AS is_request, c.coverage AS score, c.fresh AS fresh,
-    CAST(row_number() OVER (PARTITION BY c.span_id ORDER BY r.at_ns DESC, r.span_id) AS BIGINT) AS place
+    c.span_id AS span_id, c.thread_id AS thread_id, c.turn - u.lag AS read_turn, c.turn AS turn, u.lag AS lag, u.source_ip AS source_ip, u.source_port AS source_port,
+    c.service AS service, c.callee_ip AS callee_ip, c.callee_port AS callee_port, u.coverage AS coverage, c.at_ns AS at_ns, c.fresh AS fresh, c.socket_id AS socket_id,
+    c.exchange_no AS exchange_no
+  FROM loop_calls c
+  JOIN lag_rules u ON u.service = c.service AND u.callee_ip = c.callee_ip AND u.callee_port = c.callee_port AND u.fresh = c.fresh
+) b
+
+-- @name flushes
+-- Turns with several calls on kept connections: how long from the read before them to the first, and between them.
+SELECT s.service AS service, sum(s.before_ns) AS before_ns, sum(s.between_ns) AS between_ns
+FROM (
+  SELECT g.service AS service, CAST((g.calls - 1) * (g.first_ns - max(r.at_ns)) AS DOUBLE) AS before_ns, CAST(g.last_ns - g.first_ns AS DOUBLE) AS between_ns
+  FROM (
+    SELECT c.service AS service, c.thread_id AS thread_id, c.turn AS turn, min(c.at_ns) AS first_ns, max(c.at_ns) AS last_ns, count(*) AS calls
+    FROM placed_calls c
+    WHERE NOT c.fresh
+    GROUP BY c.service, c.thread_id, c.turn
+    HAVING count(*) > 2
+  ) g
+  JOIN loop_reads r ON r.thread_id = g.thread_id AND r.turn = g.turn AND r.at_ns < g.first_ns
+  GROUP BY g.service, g.thread_id, g.turn, g.first_ns, g.last_ns, g.calls
+  UNION ALL
+  SELECT k.service AS service, k.before_ns AS before_ns, k.between_ns AS between_ns
+  FROM known_flushes k
+) s
+GROUP BY s.service
+
+-- @name deferring
+-- Services that keep what they write until the end of the turn and then send all of it at once, in any order (uvloop does): much
+-- goes on before the first call, and next to nothing between them.
+SELECT f.service AS service
+FROM flushes f
+WHERE f.between_ns < 0.3 * f.before_ns
+
+-- @name idle_connections
+-- In such services, the connections that were taken out of a pool again: since when each had lain there.
+SELECT c.span_id AS span_id, c.service AS service, c.thread_id AS thread_id, c.callee_ip AS callee_ip, c.callee_port AS callee_port, c.turn AS turn, d.end_ns AS released_ns, c.at_ns AS at_ns
+FROM loop_calls c
+JOIN deferring f ON f.service = c.service
+JOIN call_ends d ON d.socket_id = c.socket_id AND d.exchange_no = c.exchange_no - 1
+WHERE NOT c.fresh
+
+-- @name stack_pools
+-- Pools that give out first what came back last, seen from how often a connection was taken while one that came back later was left.
+SELECT b.service AS service, b.callee_ip AS callee_ip, b.callee_port AS callee_port, 1 - sum(b.passed_over) / count(*) AS share
+FROM (
+  SELECT
+    c.service AS service, c.callee_ip AS callee_ip, c.callee_port AS callee_port, c.span_id AS span_id,
+    CAST(max(CASE WHEN o.released_ns > c.released_ns THEN 1 ELSE 0 END) AS DOUBLE) AS passed_over
+  FROM idle_connections c
+  JOIN idle_connections o ON o.thread_id = c.thread_id AND o.callee_ip = c.callee_ip AND o.callee_port = c.callee_port AND o.turn > c.turn AND o.turn <= c.turn + 50
+  JOIN placed_calls p ON p.span_id = c.span_id
+  JOIN (SELECT r.thread_id AS thread_id, r.turn AS turn, r.source_ip AS source_ip, r.source_port AS source_port, min(r.at_ns) AS at_ns FROM loop_reads r GROUP BY r.thread_id, r.turn, r.source_ip, r.source_port) g
+    ON g.thread_id = p.thread_id AND g.turn = p.read_turn AND g.source_ip = p.source_ip AND g.source_port = p.source_port
+  WHERE o.released_ns < g.at_ns
+  GROUP BY c.service, c.callee_ip, c.callee_port, c.span_id
+) b
+GROUP BY b.service, b.callee_ip, b.callee_port
+HAVING sum(b.passed_over) <= 0.1 * count(*)
+
+-- @name pool_steps
+-- Such a pool as brackets: a connection that comes back opens one, a read that leads to a call closes the one that was opened last.
+SELECT
+  s.*,
+  sum(s.step) OVER (PARTITION BY s.thread_id, s.turn, s.source_ip, s.source_port, s.callee_ip, s.callee_port ORDER BY s.at_ns, s.step DESC, s.span_id ROWS UNBOUNDED PRECEDING) AS height
+FROM (
+  SELECT c.thread_id AS thread_id, c.read_turn AS turn, c.source_ip AS source_ip, c.source_port AS source_port, c.callee_ip AS callee_ip, c.callee_port AS callee_port, i.released_ns AS at_ns, 1 AS step, c.span_id AS span_id, u.share * c.coverage AS score
+  FROM placed_calls c
+  JOIN idle_connections i ON i.span_id = c.span_id
+  JOIN stack_pools u ON u.service = c.service AND u.callee_ip = c.callee_ip AND u.callee_port = c.callee_port
+  UNION ALL
+  SELECT g.thread_id AS thread_id, g.read_turn AS turn, g.source_ip AS source_ip, g.source_port AS source_port, g.callee_ip AS callee_ip, g.callee_port AS callee_port, r.at_ns AS at_ns, -1 AS step, r.span_id AS span_id, CAST(NULL AS DOUBLE) AS score
+  FROM (
+    SELECT c.thread_id AS thread_id, c.read_turn AS read_turn, c.source_ip AS source_ip, c.source_port AS source_port, c.callee_ip AS callee_ip, c.callee_port AS callee_port
+    FROM placed_calls c
+    JOIN stack_pools u ON u.service = c.service AND u.callee_ip = c.callee_ip AND u.callee_port = c.callee_port
+    GROUP BY c.thread_id, c.read_turn, c.source_ip, c.source_port, c.callee_ip, c.callee_port
+  ) g
+  JOIN placed_reads r ON r.thread_id = g.thread_id AND r.turn = g.read_turn AND r.source_ip = g.source_ip AND r.source_port = g.source_port
+) s
+
+-- @name pool_matches
+-- A read that found nothing in the pool is as low as no step was before it.
+SELECT m.span_id AS span_id, m.read_span_id AS read_span_id, m.score AS score
+FROM (
+  SELECT
+    l.step AS step, l.span_id AS read_span_id,
+    lag(l.span_id) OVER (PARTITION BY l.thread_id, l.turn, l.source_ip, l.source_port, l.callee_ip, l.callee_port, l.level ORDER BY l.at_ns, l.step DESC, l.span_id) AS span_id,
+    lag(l.step) OVER (PARTITION BY l.thread_id, l.turn, l.source_ip, l.source_port, l.callee_ip, l.callee_port, l.level ORDER BY l.at_ns, l.step DESC, l.span_id) AS opened,
+    lag(l.score) OVER (PARTITION BY l.thread_id, l.turn, l.source_ip, l.source_port, l.callee_ip, l.callee_port, l.level ORDER BY l.at_ns, l.step DESC, l.span_id) AS score
+  FROM (SELECT s.*, CASE WHEN s.step = 1 THEN s.height ELSE s.height + 1 END AS level FROM pool_steps s) l
+) m
+WHERE m.step = -1 AND m.opened = 1
+UNION ALL
+SELECT f.span_id AS span_id, n.read_span_id AS read_span_id, f.score AS score
+FROM (
+  SELECT
+    c.span_id AS span_id, c.thread_id AS thread_id, c.read_turn AS turn, c.source_ip AS source_ip, c.source_port AS source_port, c.callee_ip AS callee_ip, c.callee_port AS callee_port, c.coverage AS score,
+    CAST(row_number() OVER (PARTITION BY c.thread_id, c.read_turn, c.source_ip, c.source_port, c.callee_ip, c.callee_port ORDER BY c.at_ns, c.span_id) AS BIGINT) AS place
+  FROM placed_calls c
+  WHERE c.fresh
+) f
+JOIN (
+  SELECT
+    l.span_id AS read_span_id, l.thread_id AS thread_id, l.turn AS turn, l.source_ip AS source_ip, l.source_port AS source_port, l.callee_ip AS callee_ip, l.callee_port AS callee_port,
+    CAST(row_number() OVER (PARTITION BY l.thread_id, l.turn, l.source_ip, l.source_port, l.callee_ip, l.callee_port ORDER BY l.at_ns, l.span_id) AS BIGINT) AS place
+  FROM (
+    SELECT s.*, min(s.height) OVER (PARTITION BY s.thread_id, s.turn, s.source_ip, s.source_port, s.callee_ip, s.callee_port ORDER BY s.at_ns, s.step DESC, s.span_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS lowest
+    FROM pool_steps s
+  ) l
+  WHERE l.step = -1 AND l.height < 0 AND l.height < coalesce(l.lowest, 0)
+) n ON n.thread_id = f.thread_id AND n.turn = f.turn AND n.source_ip = f.source_ip AND n.source_port = f.source_port AND n.callee_ip = f.callee_ip AND n.callee_port = f.callee_port AND n.place = f.place
+
+-- @name called_at_once
+-- In the read's own turn: of the reads before the call, the last one.
+SELECT b.span_id AS span_id, b.read_span_id AS read_span_id, b.service AS service, b.callee_ip AS callee_ip, b.callee_port AS callee_port, b.is_request AS is_request, b.score AS score, b.fresh AS fresh, b.several AS several, b.in_place AS in_place
+FROM (
+  SELECT
+    c.span_id AS span_id, r.span_id AS read_span_id, c.service AS service, c.callee_ip AS callee_ip, c.callee_port AS callee_port,
+    r.source_ip = '' AS is_request, c.coverage AS score, c.fresh AS fresh, c.places = r.places AND c.places > 1 AS several, c.place = r.place AS in_place,
+    CAST(row_number() OVER (PARTITION BY c.span_id ORDER BY r.at_ns DESC, r.span_id) AS BIGINT) AS last
   FROM placed_calls c
   JOIN placed_reads r ON r.thread_id = c.thread_id AND r.turn = c.read_turn AND r.source_ip = c.source_ip AND r.source_port = c.source_port
   WHERE c.lag = 0 AND r.at_ns <= c.at_ns
 ) b
-WHERE b.place = 1
+WHERE b.last = 1
+
+-- @name lag_orders
+-- Does the program call right after each read (as Node.js does), or read all, then call? Turns with equally many of both tell.
+SELECT s.service AS service, s.callee_ip AS callee_ip, s.callee_port AS callee_port, s.fresh AS fresh, sum(s.calls) AS calls, sum(s.at_once) AS at_once
+FROM (
+  SELECT o.service AS service, o.callee_ip AS callee_ip, o.callee_port AS callee_port, o.fresh AS fresh, CAST(1 AS DOUBLE) AS calls, CASE WHEN o.in_place THEN CAST(1 AS DOUBLE) ELSE CAST(0 AS DOUBLE) END AS at_once
+  FROM called_at_once o
+  WHERE o.several
+  UNION ALL
+  SELECT k.service AS service, k.callee_ip AS callee_ip, k.callee_port AS callee_port, k.fresh AS fresh, k.calls AS calls, k.at_once AS at_once
+  FROM known_lag_orders k
+) s
+GROUP BY s.service, s.callee_ip, s.callee_port, s.fresh
+
+-- @name turn_places
+-- What the order within the turn says. As many calls as reads: each its own. Else the last read before the call, if the program calls
+-- at once; else any of them, each a part.
+SELECT c.span_id AS span_id, r.span_id AS read_span_id, r.source_ip = '' AS is_request, c.fresh AS fresh,
+  CASE
+    WHEN r.places = 1 OR m.read_span_id = r.span_id THEN coalesce(m.score, c.coverage)
+    WHEN f.service IS NULL THEN c.coverage * CASE WHEN c.crossed THEN CAST(0.85 AS DOUBLE) ELSE CAST(1 AS DOUBLE) END
+    ELSE c.coverage / r.places
+  END AS score
+FROM placed_calls c
+JOIN placed_reads r ON r.thread_id = c.thread_id AND r.turn = c.read_turn AND r.source_ip = c.source_ip AND r.source_port = c.source_port
+LEFT JOIN lag_orders x ON x.service = c.service AND x.callee_ip = c.callee_ip AND x.callee_port = c.callee_port AND x.fresh = c.fresh
+LEFT JOIN deferring f ON f.service = c.service
+LEFT JOIN pool_matches m ON m.span_id = c.span_id
+LEFT JOIN called_at_once o ON o.span_id = c.span_id
+WHERE CASE
+  WHEN r.places = 1 THEN c.places = 1
+  WHEN m.span_id IS NOT NULL THEN m.read_span_id = r.span_id
+  WHEN f.service IS NOT NULL THEN r.places <= 8
+  WHEN c.places = r.places THEN c.place = r.place AND r.at_ns <= c.at_ns
+  WHEN c.lag = 0 AND coalesce(x.at_once >= 0.9 * x.calls, TRUE) THEN o.read_span_id = r.span_id
+  ELSE FALSE
+END
+
+-- @name turn_triggers
+SELECT t.span_id AS span_id, t.read_span_id AS read_span_id, t.is_request AS is_request, t.score AS score, t.fresh AS fresh
+FROM turn_places t
 UNION ALL
 SELECT c.span_id AS span_id, r.span_id AS read_span_id, r.source_ip = '' AS is_request, c.coverage / r.places AS score, c.fresh AS fresh
 FROM placed_calls c
 JOIN placed_reads r ON r.thread_id = c.thread_id AND r.turn = c.read_turn AND r.source_ip = c.source_ip AND r.source_port = c.source_port
-WHERE c.lag > 0 AND c.places <> r.places AND r.places <= 8
+LEFT JOIN (SELECT t.span_id AS span_id FROM turn_places t GROUP BY t.span_id) s ON s.span_id = c.span_id
+WHERE s.span_id IS NULL AND r.places <= 8
 
 -- @name known_owners
 -- Calls whose request is known without this.

@@ -4,15 +4,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { measure } from './measure.ts';
-import { SHAPES } from './shapes.ts';
+import { SHAPES, missedGoals } from './shapes.ts';
 import { setStage } from './stage.ts';
 import { Tracer } from './tracer.ts';
 
 const REQUESTS = 200;
 const IN_FLIGHT = 8;
 
-describe(`${REQUESTS} requests, ids hashed at each hop: every trace exact`, () => {
-  test.each(Object.entries(SHAPES))('%s', async (_name, shape) => {
+/** What other runtimes do is measured by `npm run accuracy`: a newcomer need not have them. */
+const SHORT = Object.entries(SHAPES).filter(([, shape]) => shape.needs.length === 0);
+
+describe(`${REQUESTS} requests, ids hashed at each hop: each shape reaches its goal`, () => {
+  test.each(SHORT)('%s', async (_name, shape) => {
     const data = mkdtempSync(join(tmpdir(), 'tracehouse-accuracy-'));
     onTestFinished(() => rmSync(data, { recursive: true, force: true }));
     const stage = await setStage((folder) => shape.services(folder));
@@ -21,8 +24,9 @@ describe(`${REQUESTS} requests, ids hashed at each hop: every trace exact`, () =
     onTestFinished(async () => void (await tracer.stop()));
 
     const { verdict } = await measure(tracer, stage, shape, REQUESTS, Math.min(IN_FLIGHT, shape.most_in_flight), 'hashed');
-    expect(verdict.faults.slice(0, 10)).toEqual([]);
-    expect(verdict).toMatchObject({ requests: REQUESTS, exact: REQUESTS, orphaned: 0, wrong: 0 });
+    const missed = missedGoals(shape, IN_FLIGHT, verdict);
+    expect({ missed, faults: missed.length > 0 ? verdict.faults.slice(0, 10) : [] }).toEqual({ missed: [], faults: [] });
+    expect(verdict.requests).toBe(REQUESTS);
     expect(await tracer.stop()).toBe(0);
   }, 60_000);
 });

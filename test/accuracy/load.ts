@@ -6,7 +6,8 @@ import { promisify } from 'node:util';
 import type { NetworkNamespace } from '../../demo/network-namespace.ts';
 import { TracehouseError } from '../../schema/errors.ts';
 import { packageRoot } from '../../schema/package-root.ts';
-import { PORTS, type Shape } from './shapes.ts';
+import { PORTS } from './shape-services.ts';
+import type { Shape } from './shapes.ts';
 import { expectedBody } from './tree.ts';
 
 /** same: each hop's path carries the request's id; hashed: a hash of it, so that no bytes tell which call belongs where. */

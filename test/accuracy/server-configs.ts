@@ -10,8 +10,8 @@ export function phpFpm(): string {
   return join('/usr/sbin', name);
 }
 
-/** /n/ID is passed on as /a/ID. */
-export function nginxConfig(folder: string, port: number, upstream: string): string {
+/** servers: the configuration of what it listens on. */
+function nginxAround(folder: string, servers: string): string {
   return `user root;
 worker_processes 1;
 error_log stderr warn;
@@ -24,18 +24,43 @@ http {
   fastcgi_temp_path ${folder}/fastcgi;
   uwsgi_temp_path ${folder}/uwsgi;
   scgi_temp_path ${folder}/scgi;
-  upstream application { server ${upstream}; keepalive 64; }
+  keepalive_requests 1000000;
+${servers}}
+`;
+}
+
+/** /n/ID is passed on as /a/ID. */
+export function nginxConfig(folder: string, port: number, upstream: string): string {
+  return nginxAround(
+    folder,
+    `  upstream application { server ${upstream}; keepalive 64; }
   server {
     listen 127.0.0.1:${port};
-    keepalive_requests 1000000;
     location /n/ {
       proxy_pass http://application/a/;
       proxy_http_version 1.1;
       proxy_set_header Connection "";
     }
   }
+`,
+  );
 }
-`;
+
+/** A port for each hop, each with a pool of PHP processes. */
+export function nginxFastcgiConfig(folder: string, documents: string, hops: readonly (readonly [string, number])[]): string {
+  const servers = hops.map(
+    ([hop, port]) => `  server {
+    listen 127.0.0.1:${port} backlog=128;
+    location / {
+      fastcgi_pass unix:${folder}/fpm-${hop}.sock;
+      fastcgi_param SCRIPT_FILENAME ${documents}/hop.php;
+      fastcgi_param REQUEST_METHOD $request_method;
+      fastcgi_param REQUEST_URI $request_uri;
+    }
+  }
+`,
+  );
+  return nginxAround(folder, servers.join(''));
 }
 
 function apacheCommon(folder: string, modules: readonly string[]): string {

@@ -1,4 +1,7 @@
-"""asyncio_service.py HOP [sleeps]: asyncio's own streams as server and as client, calls over connections that are kept in pools."""
+"""asyncio_service.py HOP [sleeps|parallel]: asyncio's own streams as server and as client, calls over connections that are kept in pools.
+
+sleeps: random ones before and after each call; parallel: all calls at once.
+"""
 import asyncio
 import random
 import sys
@@ -6,13 +9,11 @@ import sys
 from hops import CALLS, PORTS, child_id
 
 pools = {hop: [] for hop in PORTS}
-
-
-sleeps = len(sys.argv) > 2
+way = sys.argv[2] if len(sys.argv) > 2 else ""
 
 
 async def pause():
-    if sleeps:
+    if way == "sleeps":
         await asyncio.sleep(min(random.expovariate(1 / 0.001), 0.008))
 
 
@@ -33,9 +34,10 @@ async def call(hop, path):
 async def answer(path):
     _, hop, request_id = path.split("/")
     await pause()
-    parts = []
-    for target in CALLS[hop]:
-        parts.append(await call(target, f"/{target}/{child_id(request_id, target)}"))
+    calls = [(target, f"/{target}/{child_id(request_id, target)}") for target in CALLS[hop]]
+    parts = await asyncio.gather(*(call(*one) for one in calls)) if way == "parallel" else []
+    for one in calls if way != "parallel" else []:
+        parts.append(await call(*one))
         await pause()
     return f"{hop}({','.join(parts)})"
 
