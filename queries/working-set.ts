@@ -80,7 +80,7 @@ export async function readMessages(connection: DuckDBConnection, news?: string):
 export async function readThreadMoves(warehouse: Warehouse, connection: DuckDBConnection, from_ns: bigint, to_ns: bigint): Promise<void> {
   const recent = from_ns - KEEP_NS;
   await connection.run(`CREATE OR REPLACE TEMP VIEW thread_moves AS
-    SELECT op, thread_id, target_thread_id, ts_ns FROM ${warehouse.storedBetween('raw', 'thread_events', recent, to_ns)} t
+    SELECT op, process_id, thread_id, target_thread_id, ts_ns FROM ${warehouse.storedBetween('raw', 'thread_events', recent, to_ns)} t
     WHERE t.ts_ns >= ${recent} AND t.ts_ns <= ${to_ns} AND (t.op IN ('fork', 'exit') OR (t.op = 'wake' AND NOT t.in_irq))`);
 }
 

@@ -138,12 +138,23 @@ FROM moment_candidates c
 GROUP BY c.span_id, c.candidate_span_id
 
 -- @name handed_on
--- Processes whose calls are often answered to another thread than made them: what a thread holds there says little about its calls.
+-- Processes whose calls are often answered to another thread than made them, and whose requests by another than read them: what a
+-- thread holds there says little about its calls.
 SELECT e.process_id AS process_id
 FROM exchanges e
-WHERE NOT e.is_server AND e.answered AND e.process_id IS NOT NULL AND e.protocol IS NOT NULL
+WHERE e.answered AND e.process_id IS NOT NULL AND e.protocol IS NOT NULL
 GROUP BY e.process_id
-HAVING 10 * sum(CASE WHEN e.answer_thread_id = e.last_thread_id THEN 0 ELSE 1 END) > count(*)
+HAVING 10 * sum(CASE WHEN e.is_server OR e.answer_thread_id = e.last_thread_id THEN 0 ELSE 1 END) > sum(CASE WHEN e.is_server THEN 0 ELSE 1 END)
+  AND 20 * sum(CASE WHEN NOT e.is_server OR e.answer_thread_id = e.last_thread_id THEN 0 ELSE 1 END) > sum(CASE WHEN e.is_server THEN 1 ELSE 0 END)
+
+-- @name blocking_pools
+-- Processes whose calls are so, but whose requests are answered by the threads that read them: these wait for the calls.
+SELECT e.process_id AS process_id, min(e.ts_ns) AS first_ns
+FROM exchanges e
+WHERE e.answered AND e.process_id IS NOT NULL AND e.protocol IS NOT NULL
+GROUP BY e.process_id
+HAVING 10 * sum(CASE WHEN e.is_server OR e.answer_thread_id = e.last_thread_id THEN 0 ELSE 1 END) > sum(CASE WHEN e.is_server THEN 0 ELSE 1 END)
+  AND 20 * sum(CASE WHEN NOT e.is_server OR e.answer_thread_id = e.last_thread_id THEN 0 ELSE 1 END) <= sum(CASE WHEN e.is_server THEN 1 ELSE 0 END)
 
 -- @name thread_claims
 -- A request that the thread held at both moments goes before one of a single moment. Moments that disagree leave it open.

@@ -22,6 +22,9 @@ FROM hand_back_claims t
 UNION ALL
 SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
 FROM turn_claims t
+UNION ALL
+SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
+FROM slot_claims t
 
 -- @name ranked_claims
 SELECT
