@@ -31,7 +31,7 @@ export const HIDING_CAUSES = "('ring_full', 'connection_shed', 'not_running', 's
 /** What the steps and the stored spans need of a message. */
 export const MESSAGE_COLUMNS = [
   'node', 'run_id', 'apply_no', 'ts_ns', 'end_ts_ns', 'socket_id', 'conn_id', 'process_id', 'pid', 'role', 'kind', 'protocol', 'exchange_no', 'stream_offset', 'end_offset',
-  'first_thread_id', 'first_tid', 'first_turn', 'last_thread_id', 'last_turn', 'connect_turn', 'comm', 'fd', 'local_ip', 'local_port', 'remote_ip', 'remote_port', 'connect_ts_ns', 'connect_thread_id', 'method', 'path', 'traceparent', 'request_id',
+  'first_thread_id', 'first_tid', 'first_turn', 'last_thread_id', 'last_turn', 'connect_turn', 'comm', 'fd', 'local_ip', 'local_port', 'remote_ip', 'remote_port', 'connect_ts_ns', 'connect_thread_id', 'method', 'path', 'traceparent', 'request_id', 'task_id', 'parent_task_id',
   'status', 'host', 'http_version', 'errno', 'end_reason', 'complete', 'partial',
 ].join(', ');
 
@@ -57,7 +57,7 @@ export async function createWorkingSet(connection: DuckDBConnection): Promise<vo
     CREATE OR REPLACE TEMP TABLE losses (node VARCHAR, from_ns BIGINT, to_ns BIGINT, cause VARCHAR);
     CREATE OR REPLACE TEMP TABLE known_holds (span_id BIGINT, thread_id BIGINT, from_ns BIGINT, to_ns BIGINT);
     CREATE OR REPLACE TEMP TABLE known_links (span_id BIGINT, candidate_span_id BIGINT, evidence VARCHAR, score DOUBLE, chosen BOOLEAN, doubt BOOLEAN);
-    CREATE OR REPLACE TEMP TABLE known_work (span_id BIGINT, process_id BIGINT, ts_ns BIGINT, request_end_ns BIGINT, free_ns BIGINT, reader_thread_id BIGINT, read_turn BIGINT, answer_thread_id BIGINT, answer_ns BIGINT, traceparent VARCHAR, request_id VARCHAR);
+    CREATE OR REPLACE TEMP TABLE known_work (span_id BIGINT, process_id BIGINT, ts_ns BIGINT, request_end_ns BIGINT, free_ns BIGINT, reader_thread_id BIGINT, read_turn BIGINT, answer_thread_id BIGINT, answer_ns BIGINT, traceparent VARCHAR, request_id VARCHAR, task_id BIGINT, reader_task_id BIGINT, reader_parent_task_id BIGINT);
     CREATE OR REPLACE TEMP TABLE known_call_ends (span_id BIGINT, process_id BIGINT, socket_id BIGINT, exchange_no BIGINT, thread_id BIGINT, turn BIGINT, begun_ns BIGINT, end_ns BIGINT, callee_ip VARCHAR, callee_port INTEGER);
     CREATE OR REPLACE TEMP TABLE known_lags (service VARCHAR, callee_ip VARCHAR, callee_port INTEGER, fresh BOOLEAN, source_ip VARCHAR, source_port INTEGER, lag BIGINT, explained DOUBLE);
     CREATE OR REPLACE TEMP TABLE known_lag_calls (service VARCHAR, callee_ip VARCHAR, callee_port INTEGER, fresh BOOLEAN, calls DOUBLE);

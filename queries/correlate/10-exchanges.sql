@@ -12,7 +12,7 @@ SELECT
   m.node AS node, m.run_id AS run_id, m.socket_id AS socket_id, m.exchange_no AS exchange_no, m.kind AS kind, m.protocol AS protocol,
   m.role AS role, m.conn_id AS conn_id, m.stream_offset AS stream_offset, m.process_id AS process_id,
   m.first_thread_id AS first_thread_id, m.last_thread_id AS last_thread_id, m.ts_ns AS ts_ns, m.end_ts_ns AS end_ts_ns,
-  m.end_reason AS end_reason, m.partial AS partial, m.connect_ts_ns AS connect_ts_ns, m.connect_thread_id AS connect_thread_id,
+  m.end_reason AS end_reason, m.partial AS partial, m.connect_ts_ns AS connect_ts_ns, m.connect_thread_id AS connect_thread_id, m.task_id AS task_id,
   m.apply_no AS apply_no
 FROM messages m
 WHERE NOT m.partial AND m.kind <> 'response' AND m.role IS NOT NULL
@@ -23,7 +23,7 @@ SELECT
   m.node AS node, m.run_id AS run_id, m.socket_id AS socket_id, m.exchange_no AS exchange_no, m.kind AS kind, m.protocol AS protocol,
   m.role AS role, m.conn_id AS conn_id, m.stream_offset AS stream_offset, m.process_id AS process_id,
   m.first_thread_id AS first_thread_id, m.last_thread_id AS last_thread_id, m.ts_ns AS ts_ns, m.end_ts_ns AS end_ts_ns,
-  m.end_reason AS end_reason, m.partial AS partial, m.connect_ts_ns AS connect_ts_ns, m.connect_thread_id AS connect_thread_id,
+  m.end_reason AS end_reason, m.partial AS partial, m.connect_ts_ns AS connect_ts_ns, m.connect_thread_id AS connect_thread_id, m.task_id AS task_id,
   m.apply_no AS apply_no
 FROM messages m
 JOIN (
@@ -46,7 +46,7 @@ SELECT
     + (q.conn % 4294967291 * 1073741789 + q.place % 2147483629 * 1073741827 + CASE WHEN q.kind = 'connect' THEN 49979687 WHEN q.role = 'server' THEN 15485863 ELSE 1299709 END) % 4294967291 AS peer_span_id,
   q.process_id AS process_id, q.first_thread_id AS first_thread_id, q.last_thread_id AS last_thread_id,
   q.ts_ns AS ts_ns, q.end_ts_ns AS request_end_ns, q.end_reason AS request_end_reason, q.partial AS request_open,
-  q.connect_ts_ns AS connect_ts_ns, q.connect_thread_id AS connect_thread_id, q.apply_no AS apply_no
+  q.connect_ts_ns AS connect_ts_ns, q.connect_thread_id AS connect_thread_id, q.task_id AS task_id, q.apply_no AS apply_no
 FROM (
   SELECT f.*, coalesce(f.conn_id, f.socket_id) AS conn, CASE WHEN f.kind = 'connect' THEN f.ts_ns ELSE f.stream_offset END AS place FROM final_requests f
   UNION ALL
@@ -79,7 +79,7 @@ SELECT
   q.is_server AS is_server, q.span_id AS span_id, q.peer_span_id AS peer_span_id, q.process_id AS process_id,
   q.first_thread_id AS first_thread_id, q.last_thread_id AS last_thread_id, q.ts_ns AS ts_ns, q.request_end_ns AS request_end_ns,
   q.request_end_reason AS request_end_reason, q.request_open AS request_open,
-  q.connect_ts_ns AS connect_ts_ns, q.connect_thread_id AS connect_thread_id, q.apply_no AS apply_no,
+  q.connect_ts_ns AS connect_ts_ns, q.connect_thread_id AS connect_thread_id, q.task_id AS task_id, q.apply_no AS apply_no,
   a.answer_ns AS answer_ns, a.answer_end_ns AS answer_end_ns, a.answer_end_reason AS answer_end_reason,
   a.answer_thread_id AS answer_thread_id, a.answer_seen_ns AS answer_seen_ns, a.answer_no AS answer_no, c.close_ns AS close_ns, r.run_end_ns AS run_end_ns
 FROM requests q
@@ -105,7 +105,7 @@ SELECT
   e.is_server AS is_server, e.span_id AS span_id, e.peer_span_id AS peer_span_id, e.process_id AS process_id,
   e.first_thread_id AS first_thread_id, e.last_thread_id AS last_thread_id, e.ts_ns AS ts_ns, e.request_end_ns AS request_end_ns, e.request_open AS request_open,
   NOT e.request_open AND e.protocol IS NOT NULL AND e.request_end_reason IN ('length', 'chunked', 'no_body') AS request_whole,
-  e.connect_ts_ns AS connect_ts_ns, e.connect_thread_id AS connect_thread_id, e.apply_no AS apply_no, e.answer_ns AS answer_ns,
+  e.connect_ts_ns AS connect_ts_ns, e.connect_thread_id AS connect_thread_id, e.task_id AS task_id, e.apply_no AS apply_no, e.answer_ns AS answer_ns,
   -- When the server was done with it. Of bytes that nobody understood only the first of the answer is known to belong to it.
   CASE
     WHEN e.answer_ns IS NOT NULL AND e.protocol IS NULL THEN e.answer_ns

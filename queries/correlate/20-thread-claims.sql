@@ -157,14 +157,15 @@ HAVING 10 * sum(CASE WHEN e.is_server OR e.answer_thread_id = e.last_thread_id T
   AND 20 * sum(CASE WHEN NOT e.is_server OR e.answer_thread_id = e.last_thread_id THEN 0 ELSE 1 END) <= sum(CASE WHEN e.is_server THEN 1 ELSE 0 END)
 
 -- @name thread_claims
--- A request that the thread held at both moments goes before one of a single moment. Moments that disagree leave it open.
+-- A request that the thread held at both moments goes before one of a single moment. Moments that disagree leave it open. Where the
+-- task is known that called, the thread says little.
 SELECT
   t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, 'thread' AS evidence,
   CASE
     WHEN b.held_at_both > 0 AND t.at_connect + t.at_write = 2 THEN CAST(1 AS DOUBLE) / b.held_at_both
     WHEN b.held_at_both > 0 THEN CAST(0 AS DOUBLE)
     ELSE CAST(1 AS DOUBLE) / (b.held_at_connect + b.held_at_write)
-  END * CASE WHEN t.doubt = 1 OR p.process_id IS NOT NULL THEN CAST(0.5 AS DOUBLE) ELSE CAST(1 AS DOUBLE) END AS score,
+  END * CASE WHEN t.doubt = 1 OR p.process_id IS NOT NULL OR e.task_id IS NOT NULL THEN CAST(0.5 AS DOUBLE) ELSE CAST(1 AS DOUBLE) END AS score,
   t.at_connect = 1 AS at_connect,
   t.doubt = 1 AS doubt
 FROM moments_together t

@@ -41,7 +41,7 @@ GROUP BY c.process_id
 SELECT
   e.span_id AS span_id, e.process_id AS process_id, e.ts_ns AS ts_ns, e.request_end_ns AS request_end_ns, e.free_ns AS free_ns,
   e.last_thread_id AS reader_thread_id, q.last_turn AS read_turn, a.first_thread_id AS answer_thread_id, e.answer_ns AS answer_ns,
-  q.traceparent AS traceparent, q.request_id AS request_id
+  q.traceparent AS traceparent, q.request_id AS request_id, a.task_id AS task_id, q.task_id AS reader_task_id, q.parent_task_id AS reader_parent_task_id
 FROM exchanges e
 JOIN unsure_processes p ON p.process_id = e.process_id
 LEFT JOIN messages q ON q.socket_id = e.socket_id AND q.exchange_no = e.exchange_no AND q.run_id = e.run_id AND q.kind = 'request' AND NOT q.partial
@@ -51,7 +51,7 @@ UNION ALL
 SELECT
   k.span_id AS span_id, k.process_id AS process_id, k.ts_ns AS ts_ns, k.request_end_ns AS request_end_ns, k.free_ns AS free_ns,
   k.reader_thread_id AS reader_thread_id, k.read_turn AS read_turn, k.answer_thread_id AS answer_thread_id, k.answer_ns AS answer_ns,
-  k.traceparent AS traceparent, k.request_id AS request_id
+  k.traceparent AS traceparent, k.request_id AS request_id, k.task_id AS task_id, k.reader_task_id AS reader_task_id, k.reader_parent_task_id AS reader_parent_task_id
 FROM known_work k
 JOIN unsure_processes p ON p.process_id = k.process_id
 
@@ -65,6 +65,20 @@ FROM (
   JOIN work k ON k.process_id = c.process_id AND k.ts_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > c.at_ns)
     AND (substr(k.traceparent, 4, 32) = substr(q.traceparent, 4, 32) OR k.request_id = q.request_id)
 ) b
+
+-- @name task_claims
+-- A task (a goroutine) that calls is the one that read the request and answers it, or was started by that one; the newest such request.
+SELECT b.span_id AS span_id, b.candidate_span_id AS candidate_span_id, 'task' AS evidence, CAST(0.99 AS DOUBLE) AS score, b.fresh AS at_connect, FALSE AS doubt
+FROM (
+  SELECT
+    c.span_id AS span_id, k.span_id AS candidate_span_id, c.fresh AS fresh,
+    CAST(row_number() OVER (PARTITION BY c.span_id ORDER BY CASE WHEN q.task_id = k.task_id OR q.task_id = k.reader_task_id THEN 0 ELSE 1 END, k.ts_ns DESC, k.span_id) AS BIGINT) AS place
+  FROM unsure_calls c
+  JOIN messages q ON q.socket_id = c.socket_id AND q.exchange_no = c.exchange_no AND q.run_id = c.run_id AND q.kind = 'request' AND NOT q.partial
+  JOIN work k ON k.process_id = c.process_id AND k.ts_ns <= c.ts_ns AND (k.free_ns IS NULL OR k.free_ns > c.ts_ns)
+  WHERE q.task_id IN (k.task_id, k.reader_task_id, k.reader_parent_task_id) OR q.parent_task_id IN (k.task_id, k.reader_task_id, k.reader_parent_task_id)
+) b
+WHERE b.place = 1
 
 -- @name next_answers
 -- What the calling thread answered next.

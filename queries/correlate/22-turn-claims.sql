@@ -17,7 +17,7 @@ SELECT
 FROM unsure_calls c
 JOIN messages q ON q.socket_id = c.socket_id AND q.exchange_no = c.exchange_no AND q.run_id = c.run_id AND q.kind = c.kind AND NOT q.partial
 LEFT JOIN processes p ON p.process_id = c.process_id
-WHERE CASE WHEN c.fresh THEN q.connect_turn ELSE q.first_turn END > 0
+WHERE CASE WHEN c.fresh THEN q.connect_turn ELSE q.first_turn END > 0 AND q.task_id IS NULL
 
 -- @name loop_reads
 -- What may trigger a call. source_ip null: a request.

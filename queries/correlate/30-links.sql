@@ -24,6 +24,12 @@ SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidenc
 FROM turn_claims t
 UNION ALL
 SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
+FROM task_claims t
+UNION ALL
+SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
+FROM open_claims t
+UNION ALL
+SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
 FROM slot_claims t
 
 -- @name ranked_claims

@@ -1,0 +1,41 @@
+-- Question:  which requests could have caused a call that nothing else decides?
+-- Input:     unsure_calls; work; undecided; exchanges
+-- Assumes:   what a process calls, it calls for a request that it has read, and answers that once the call has ended. The only such
+--            request is the cause, unless the process also calls on its own account: seen from its calls while none was open.
+-- Known false matches: timers and other background work, while one request is open; a request that stays open for long (a stream, a
+--            long poll) while others come and go too fast to be seen.
+-- Local to a node.
+
+-- @name open_counts
+-- How many requests were open from the call's beginning to its end.
+SELECT c.span_id AS span_id, c.process_id AS process_id, count(k.span_id) AS open
+FROM unsure_calls c
+LEFT JOIN work k ON k.process_id = c.process_id AND k.request_end_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > c.at_ns)
+  AND (k.answer_ns IS NULL OR NOT c.answered OR k.answer_ns >= c.end_ns)
+GROUP BY c.span_id, c.process_id
+
+-- @name own_account
+-- The share of a process's undecided calls that it made while nobody waited for it.
+SELECT o.process_id AS process_id, sum(CASE WHEN o.open = 0 THEN CAST(1 AS DOUBLE) ELSE CAST(0 AS DOUBLE) END) / count(*) AS share
+FROM open_counts o
+GROUP BY o.process_id
+
+-- @name open_claims
+-- The only one, unless it has been open for 10 s; else each a part of what is left to doubt: not enough to be chosen, but kept.
+SELECT b.span_id AS span_id, b.candidate_span_id AS candidate_span_id, 'open' AS evidence, b.score AS score, b.fresh AS at_connect, FALSE AS doubt
+FROM (
+  SELECT
+    c.span_id AS span_id, k.span_id AS candidate_span_id, c.fresh AS fresh,
+    CASE
+      WHEN o.open = 1 AND c.at_ns - k.request_end_ns < 10000000000 THEN CAST(0.95 AS DOUBLE) * (1 - a.share)
+      WHEN o.open = 1 THEN CAST(0.4 AS DOUBLE)
+      ELSE CAST(0.5 AS DOUBLE) / o.open
+    END AS score,
+    CAST(row_number() OVER (PARTITION BY c.span_id ORDER BY k.request_end_ns DESC, k.span_id) AS BIGINT) AS newest
+  FROM open_counts o
+  JOIN own_account a ON a.process_id = o.process_id
+  JOIN unsure_calls c ON c.span_id = o.span_id
+  JOIN work k ON k.process_id = c.process_id AND k.request_end_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > c.at_ns)
+    AND (k.answer_ns IS NULL OR NOT c.answered OR k.answer_ns >= c.end_ns)
+) b
+WHERE b.newest <= 16
