@@ -107,6 +107,26 @@ struct {
 	__type(value, struct sock_state);
 } socks SEC(".maps");
 
+/* Goroutines that gave a call to a connection of net/http, by the address of its struct sock, until the answer is read. */
+struct caller {
+	u64 task_id;
+	u64 parent_task_id;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, u64);
+	__type(value, struct caller);
+} callers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, TH_GO_PROCESSES);
+	__type(key, u32);
+	__type(value, struct th_go_layout);
+} go_processes SEC(".maps");
+
 #define TH_SET(name, key_type, entries)                                                                                         \
 	struct {                                                                                                                \
 		__uint(type, BPF_MAP_TYPE_HASH);                                                                                \

@@ -34,7 +34,7 @@ static const struct {
 struct hook {
 	const char *program;
 	int kinds;
-	char how; /* b: BTF tracepoint, f: fexit, k: kprobe, r: kretprobe, s: syscall tracepoint, i: iterator */
+	char how; /* b: BTF tracepoint, f: fexit, k: kprobe, r: kretprobe, s: syscall tracepoint, i: iterator, u: on programs as they come */
 	const char *on;
 	bool optional;
 };
@@ -81,6 +81,7 @@ static const struct hook hook_table[] = {
 	{"process_exec", ANY, 'b', "sched_process_exec", false},
 	{"process_exit", ANY, 'b', "sched_process_exit", false},
 	{"waking", ANY, 'b', "sched_waking", true},
+	{"go_round_trip", ANY, 'u', NULL, true},
 	{"existing_processes", ANY, 'i', NULL, true},
 	{"existing_sockets", ANY, 'i', NULL, true},
 };
@@ -149,6 +150,12 @@ static bool has_hook(const struct hook *hook)
 		return has_syscall_hook(hook->on);
 	case 'i':
 		return true;
+	case 'u':
+#if defined(__x86_64__)
+		return true;
+#else
+		return false;
+#endif
 	}
 	arguments = arguments_of(hook->on);
 	if (!strcmp(hook->on, "tcp_recvmsg") && hook->how != 'r')
@@ -234,6 +241,8 @@ static bool wants(const struct hook *hook, int kind, bool bare, const struct th_
 		return false;
 	if (!strcmp(hook->program, "waking") && !settings->wakes)
 		return false;
+	if (hook->how == 'u' && !settings->tasks)
+		return false;
 	/* With the newest tracepoints fexit is for sendfile only, and only where it passes by another way. */
 	return has_hook(hook);
 }
@@ -251,6 +260,7 @@ static int attach(const struct hook *hook, struct bpf_program *program, struct b
 		*link = bpf_program__attach_tracepoint(program, "syscalls", hook->on);
 		break;
 	case 'i':
+	case 'u':
 		return 0;
 	default:
 		*link = bpf_program__attach(program);
@@ -365,6 +375,10 @@ static void describe(struct hooks *hooks, int kind, const struct th_settings *se
 	    attached("process_fork") ? "tracepoints sched_process_fork, exec, exit" : "none");
 	say(hooks, "wakes between threads", false, attached("waking") || !settings->wakes, "The tracepoint sched_waking cannot be attached: hand-overs between threads are not seen.", "%s",
 	    attached("waking") ? "tracepoint sched_waking" : settings->wakes ? "none" : "left out by --no-wakes");
+	struct bpf_program *tasks = loaded ? bpf_object__find_program_by_name(hooks->object, "go_round_trip") : NULL;
+	bool goroutines = tasks && bpf_program__fd(tasks) >= 0;
+	say(hooks, "goroutines", false, goroutines || !settings->tasks, "Goroutines are told apart on x86-64, by kernels that allow probes on programs (CONFIG_UPROBES): links inside Go programs rest on other evidence.", "%s",
+	    goroutines ? "read at each socket event; uprobe on net/http.(*persistConn).roundTrip of Go 1.18 to 1.26" : settings->tasks ? "none" : "left out by --no-tasks");
 	say(hooks, "telling interrupts from callers", false, settings->preempt_delta != 0, "The kernel's type information does not tell where the preempt count lies: wakes from interrupts are told by a guess.", "%s",
 	    settings->preempt_delta ? "preempt count of the CPU" : "system call number");
 	say(hooks, "connections older than the collector", false, loaded, "The iterators over tasks and files are missing: older connections appear with their first event.", "%s",

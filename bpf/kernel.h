@@ -190,8 +190,12 @@ struct thread_info___arm64 {
 	int preempt_count;
 };
 
+struct thread_struct {
+	long unsigned int fsbase;
+};
 struct task_struct {
 	struct thread_info thread_info;
+	struct thread_struct thread;
 	unsigned int flags;
 	struct sched_entity se;
 	int pid;
@@ -208,6 +212,7 @@ struct task_struct {
 
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {
+	long unsigned int r14;
 	long unsigned int r8;
 	long unsigned int ax;
 	long unsigned int cx;

@@ -20,6 +20,7 @@
 #include "records.h"
 #include "ring.h"
 #include "scope.h"
+#include "task-identity.h"
 
 #define POLL_BUSY_MS 5
 #define POLL_IDLE_MS 20
@@ -384,6 +385,11 @@ static void write_capabilities(void)
 	}
 }
 
+static void complain_of_program(const char *line)
+{
+	complain(0, "%s", line);
+}
+
 static void prepare(struct bpf_object *loaded)
 {
 	const char *why;
@@ -407,7 +413,7 @@ static int usage(const char *problem)
 	fprintf(stderr,
 		"tracehouse-loader: %s\n"
 		"usage: tracehouse-loader [--node NAME] [--ring-bytes N] [--payload 0..4096] [--scope SPEC]... [--exclude-pid N]...\n"
-		"                         [--no-wakes] [--stacks] [--hooks auto|tp|fexit|kprobe] [--probe]\n"
+		"                         [--no-wakes] [--no-tasks] [--stacks] [--hooks auto|tp|fexit|kprobe] [--probe]\n"
 		"SPEC: all, netns:NAME_OR_PATH, cgroup:PATH, pid:N\n",
 		problem);
 	return 2;
@@ -427,7 +433,7 @@ int main(int argc, char **argv)
 	char boot_id[64], hostname[256] = "";
 	const char *node = NULL, *kind = "auto";
 	unsigned long long ring_bytes = 16 << 20, payload = 256, value;
-	struct th_settings settings = {.wakes = 1};
+	struct th_settings settings = {.wakes = 1, .tasks = 1};
 	struct sigaction action = {.sa_handler = on_signal};
 	uint64_t run_id = read_clock(CLOCK_REALTIME), reported = 0, swept = 0;
 	struct utsname kernel;
@@ -438,6 +444,9 @@ int main(int argc, char **argv)
 		const char *name = argv[i], *text = i + 1 < argc ? argv[i + 1] : NULL;
 		if (!strcmp(name, "--no-wakes")) {
 			settings.wakes = 0;
+			continue;
+		} else if (!strcmp(name, "--no-tasks")) {
+			settings.tasks = 0;
 			continue;
 		} else if (!strcmp(name, "--stacks")) {
 			settings.stacks = 1;
@@ -516,6 +525,8 @@ int main(int argc, char **argv)
 	output_frame(TH_RECORD_HELLO, &hello, sizeof(hello), (const char *[]){boot_id, hostname, kernel.release}, 3);
 	write_capabilities();
 	write_clock();
+	if (settings.tasks)
+		tasks_open(object, live, complain_of_program);
 	run_iterator("existing_processes", sizeof(struct th_task_line), see_task_line);
 	run_iterator("existing_sockets", 1, NULL);
 
@@ -549,6 +560,7 @@ int main(int argc, char **argv)
 		}
 	}
 
+	tasks_close();
 	hooks_close(&hooks);
 	/* What was being written when the hooks went is complete after a moment; all else is there. */
 	uint64_t deadline = mono_now() + FLUSH_MS * 1000000ull;

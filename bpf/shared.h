@@ -13,7 +13,7 @@ struct th_settings {
 	__u32 payload;
 	__u32 wakes;
 	__u32 stacks;
-	__u32 padding;
+	__u32 tasks;
 };
 
 /* Changed while they run. */
@@ -22,9 +22,19 @@ struct th_live {
 	__u32 scope_all;
 	__u32 scope_pids, scope_cgroups, scope_netns; /* how many */
 	__u32 followed;
+	__u32 go_processes; /* how many; the next one keeps the size a multiple of 8 */
+	__u32 padding;
 	__u64 loss_epoch; /* raised with every report of losses */
 };
 
+/* Where a Go program keeps what is read of it, in bytes. parent_goid 0 = its version keeps none. */
+struct th_go_layout {
+	__u32 goid, parent_goid; /* in runtime.g */
+	__u32 connection;	 /* in net/http.persistConn: the net.Conn, and behind it the TLS state */
+	__u32 padding;
+};
+
+#define TH_GO_PROCESSES 8192
 #define TH_LOSS_SLOTS 16
 struct th_loss_slot {
 	__u64 count;

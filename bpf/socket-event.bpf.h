@@ -9,7 +9,7 @@
 
 struct shot {
 	u64 stream_offset, other_offset, tail;
-	u64 thread_id, process_id, cgroup_id, turn, stack_id;
+	u64 thread_id, process_id, cgroup_id, turn, stack_id, task_id, parent_task_id;
 	u32 pid, tid;
 	u32 tcp_seq, other_tcp_seq;
 	s32 fd, bytes, error, syscall;
@@ -55,8 +55,8 @@ __noinline int fill_event(struct ring_socket_event *record, const struct shot *s
 	event->other_offset = shot->other_offset;
 	event->cgroup_id = shot->cgroup_id;
 	event->turn = shot->turn;
-	event->task_id = 0;
-	event->parent_task_id = 0;
+	event->task_id = shot->task_id;
+	event->parent_task_id = shot->parent_task_id;
 	event->stack_id = shot->stack_id;
 	event->tail = shot->tail;
 	event->tcp_seq = shot->tcp_seq;

@@ -2,6 +2,7 @@
 /* Reads and writes. One body for every kind of hook; the loader loads the newest kind that the kernel has. */
 #include "socket-event.bpf.h"
 #include "stacks.bpf.h"
+#include "tasks.bpf.h"
 
 static __always_inline bool transient_error(int error)
 {
@@ -134,6 +135,8 @@ static __always_inline int socket_io(void *ctx, struct sock *sk, const bool dire
 	}
 	shot.fd = call.fd;
 	shot.syscall = call.syscall;
+	if (live.go_processes && !(shot.flags & TH_FLAG_NO_THREAD))
+		shot_task(&shot, task, sk, writing);
 	/* Where a request begins: the first write since anything was read. */
 	if (settings.stacks && writing && bytes && state->role == TH_ROLE_CLIENT && (!state->phase_used[1] || state->phase_other[1] != shot.other_offset) && !(shot.flags & TH_FLAG_NO_THREAD))
 		shot.stack_id = take_stack(ctx);

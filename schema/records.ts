@@ -78,6 +78,8 @@ export const EVENT_FLAGS = {
   unix: 64,
   /** stream offsets count from the first event seen, not from the connection's start. */
   relative_offset: 128,
+  /** The task is the one that asked for this request, not the one that wrote it. */
+  task_of_caller: 256,
 } as const;
 
 export const THREAD_OPS = { fork: 1, exec: 2, exit: 3, wake: 4 } as const;

@@ -83,7 +83,7 @@ export const RELATIONS = {
       opt('stack_id', 'int64', 'hash of the user stack, see stacks'),
       col('layer', 'dict', "'socket' or 'tls'"),
       opt('errno', 'int32', 'error of the call or of the connection'),
-      col('flags', 'int32', 'bit set: 1 payload truncated, 2 end of stream, 4 older than the collector, 8 thread unknown, 16 io_uring, 32 payload shed, 64 Unix, 128 offsets relative'),
+      col('flags', 'int32', 'bit set: 1 payload truncated, 2 end of stream, 4 older than the collector, 8 thread unknown, 16 io_uring, 32 payload shed, 64 Unix, 128 offsets relative, 256 the task is the one that asked for the request'),
       opt('old_state', 'int32', 'TCP state before a state change'),
       opt('new_state', 'int32', 'TCP state after it'),
       opt('payload', 'blob', 'first bytes of the call; dropped after parsing unless asked for'),

@@ -4,7 +4,7 @@
 -- Known false matches: those of the evidence. At or below the threshold no parent is chosen: a missing link is better than a wrong one.
 -- Local to a node.
 
--- @name claims
+-- @name evidence_claims
 SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
 FROM thread_claims t
 UNION ALL
@@ -27,10 +27,17 @@ SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidenc
 FROM task_claims t
 UNION ALL
 SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
-FROM open_claims t
-UNION ALL
-SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
 FROM slot_claims t
+
+-- @name claims
+-- That a request was open is said only of those of which nothing else is known.
+SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
+FROM evidence_claims t
+UNION ALL
+SELECT o.span_id AS span_id, o.candidate_span_id AS candidate_span_id, o.evidence AS evidence, o.score AS score, o.at_connect AS at_connect, o.doubt AS doubt
+FROM open_claims o
+LEFT JOIN evidence_claims t ON t.span_id = o.span_id AND t.candidate_span_id = o.candidate_span_id
+WHERE t.span_id IS NULL
 
 -- @name ranked_claims
 SELECT
