@@ -208,6 +208,44 @@ static uint64_t symbol_address(const struct file *file, const char *name)
 	return address;
 }
 
+/* The runtime's own note of where its text begins (moduledata.text): 176 bytes behind its pointer to the table of functions. Both
+ * stand in the data, or, of a position-independent program, among the relocations. */
+#define TEXT_BEHIND 176
+
+static uint64_t noted_in_data(const struct file *file, uint64_t table)
+{
+	static const char *const names[] = {".data", ".noptrdata", ".go.module"};
+	uint64_t address = 0;
+
+	for (int i = 0; i < 3 && !address; i++) {
+		const Elf64_Shdr *section = section_of(file, names[i]);
+		uint8_t *bytes = section && section->sh_type != SHT_NOBITS ? read_part(file, section->sh_offset, section->sh_size, MOST_TABLE) : NULL;
+		for (uint64_t at = 0; bytes && at + TEXT_BEHIND + 8 <= section->sh_size && !address; at += 8)
+			if (at64(bytes + at) == table)
+				address = at64(bytes + at + TEXT_BEHIND);
+		free(bytes);
+	}
+	return address;
+}
+
+static uint64_t noted_in_relocations(const struct file *file, uint64_t table)
+{
+	const Elf64_Shdr *section = section_of(file, ".rela.dyn");
+	uint64_t address = 0;
+
+	if (!section)
+		return 0;
+	Elf64_Rela *list = read_part(file, section->sh_offset, section->sh_size, MOST_TABLE);
+	uint64_t count = list ? section->sh_size / sizeof(*list) : 0;
+	for (uint64_t i = 0; i < count && !address; i++)
+		if ((uint64_t)list[i].r_addend == table)
+			for (uint64_t other = 0; other < count && !address; other++)
+				if (list[other].r_offset == list[i].r_offset + TEXT_BEHIND)
+					address = list[other].r_addend;
+	free(list);
+	return address;
+}
+
 static uint64_t file_offset(const struct file *file, uint64_t address)
 {
 	const Elf64_Ehdr *header = &file->header;
@@ -234,7 +272,7 @@ static bool is_prologue(const struct file *file, uint64_t offset)
 static void find_round_trip(const struct file *file, struct go_binary *binary)
 {
 	const Elf64_Shdr *section = section_of(file, ".gopclntab"), *text = section_of(file, ".text");
-	uint64_t entry, begin = 0, tries[3] = {};
+	uint64_t entry, begin = 0, tried = 0;
 	uint8_t *table;
 
 	if (!section)
@@ -245,12 +283,24 @@ static void find_round_trip(const struct file *file, struct go_binary *binary)
 	}
 	if (find_function(table, section->sh_size, &entry, &begin)) {
 		/* Position-independent programs, and all since 1.26, leave the text's begin to the linker. */
-		tries[0] = begin;
-		tries[1] = text ? text->sh_addr : 0;
-		for (int i = 0; i < 3 && !binary->round_trip; i++) {
-			if (i == 2)
-				tries[2] = symbol_address(file, "runtime.text");
-			uint64_t offset = tries[i] ? file_offset(file, tries[i] + entry) : 0;
+		for (int i = 0; i < 5 && !binary->round_trip; i++) {
+			switch (i) {
+			case 0:
+				tried = begin;
+				break;
+			case 1:
+				tried = noted_in_data(file, section->sh_addr);
+				break;
+			case 2:
+				tried = noted_in_relocations(file, section->sh_addr);
+				break;
+			case 3:
+				tried = symbol_address(file, "runtime.text");
+				break;
+			default:
+				tried = text ? text->sh_addr : 0;
+			}
+			uint64_t offset = tried ? file_offset(file, tried + entry) : 0;
 			if (offset && is_prologue(file, offset))
 				binary->round_trip = offset;
 		}
