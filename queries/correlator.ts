@@ -10,6 +10,8 @@ import { CLOSING, DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, creat
 
 export interface CorrelatorOptions {
   readonly log?: (line: string) => void;
+  /** Kinds of evidence that are left out, to see what they contribute. */
+  readonly evidence_off?: readonly string[];
   readonly now_ms?: () => number;
   readonly limits?: Partial<Limits>;
   /** A run that has said nothing for so long no longer holds the others back. */
@@ -53,6 +55,7 @@ export class Correlator {
   readonly #limits: Limits;
   readonly #silent_ms: number;
   readonly #observe: CorrelatorOptions['observe'];
+  readonly #evidence_off: readonly string[];
   readonly #between_steps: CorrelatorOptions['between_steps'];
   readonly #steps = loadSteps();
   readonly #late: LateRanges;
@@ -75,6 +78,7 @@ export class Correlator {
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#silent_ms = options.silent_ms ?? 10_000;
     this.#observe = options.observe;
+    this.#evidence_off = options.evidence_off ?? [];
     this.#between_steps = options.between_steps;
     this.#late = new LateRanges({ now_ms: this.#now, pause_ms: options.late_pause_ms ?? 5000 });
   }
@@ -194,6 +198,7 @@ export class Correlator {
     this.#read_to = max(this.#read_to, apply_no);
     this.#cut = max(this.#cut, cut_ns);
     await createWorkingSet(connection);
+    for (const evidence of this.#evidence_off) await connection.run('INSERT INTO evidence_off VALUES ($1)', [evidence]);
     if (this.#read_to > 0n) await loadHistory(this.#warehouse, connection, { from_ns: this.#cut, to_ns: NEVER, apply_no: this.#read_to }, this.#limits);
     // Whoever stopped before may have stored what these runs left open.
     if (!this.#started) for (const run of this.#warehouse.runs()) if (run.watermark_ns <= this.#cut) this.#ended.set(key(run), run.watermark_ns);

@@ -63,6 +63,7 @@ export async function createWorkingSet(connection: DuckDBConnection): Promise<vo
     CREATE OR REPLACE TEMP TABLE known_lag_calls (service VARCHAR, callee_ip VARCHAR, callee_port INTEGER, fresh BOOLEAN, calls DOUBLE);
     CREATE OR REPLACE TEMP TABLE known_lag_orders (service VARCHAR, callee_ip VARCHAR, callee_port INTEGER, fresh BOOLEAN, calls DOUBLE, at_once DOUBLE);
     CREATE OR REPLACE TEMP TABLE known_flushes (service VARCHAR, before_ns DOUBLE, between_ns DOUBLE);
+    CREATE OR REPLACE TEMP TABLE evidence_off (evidence VARCHAR);
     CREATE OR REPLACE TEMP TABLE lags AS SELECT range AS lag FROM range(13);
     CREATE OR REPLACE TEMP TABLE doubted (span_id BIGINT);
     CREATE OR REPLACE TEMP TABLE decided_open (span_id BIGINT, parent_span_id BIGINT, start_ns BIGINT, trace_hi BIGINT, trace_lo BIGINT, end_ns BIGINT, stored BOOLEAN);

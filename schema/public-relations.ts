@@ -141,7 +141,7 @@ export const PUBLIC_RELATIONS: Readonly<Record<string, PublicRelationDoc>> = {
       bytes_in: is('bytes of the message that was read', 'bytes'),
       bytes_out: is('bytes of the message that was written', 'bytes'),
       attributes: is('what else is known, as a JSON object'),
-      parent_evidence: is("what the parent was chosen by: 'thread', 'connection'; null without a parent"),
+      parent_evidence: is('what the parent was chosen by, as in span_links; null without a parent'),
       parent_confidence: is('0 to 1; null without a parent'),
     },
   },
@@ -163,9 +163,21 @@ export const PUBLIC_RELATIONS: Readonly<Record<string, PublicRelationDoc>> = {
     doc: 'Every parent that was considered for a span, chosen or not.',
     columns: {
       candidate_span_id: is('the span that may have caused it'),
-      evidence: is("what speaks for it: 'thread' = its request was open on the thread that made the call, 'connection' = it is the other end"),
+      evidence: is(
+        "what speaks for it: 'connection' = it is the other end; 'thread' = its request was open on the thread that made the call; 'task' = on the goroutine, or its parent; 'header' = the call carries the same trace or request id; 'turn' = the event loop read it (or an answer that belongs to it) the usual number of turns before; 'responder' = the calling thread answered it next; 'slot', 'hand_back' = the thread that works on it was woken when the call's answer had been read; 'birth' = the calling thread was started while it was worked on; 'open' = it was open at the time",
+      ),
       score: is('0 to 1'),
       chosen: is('it became the parent'),
+    },
+  },
+  evidence_precision: {
+    doc: 'How often each kind of evidence named the request that headers (traceparent, x-request-id) prove to be the cause; calls without such headers do not count.',
+    columns: {
+      evidence: is('kind of evidence, as in span_links'),
+      score: is('scores from this one up to a tenth more'),
+      links: is('candidates that it named with such a score'),
+      right_links: is('of these, the ones that the headers prove'),
+      precision: is('right_links / links'),
     },
   },
   ids: {

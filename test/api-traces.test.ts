@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { RULE_VERSION } from '../queries/store-spans.ts';
 import { buildApp } from '../api/app.ts';
 import type { Span, Trace, TraceSummary } from '../api/trace-json.ts';
 import type { Warehouse } from '../ingest/warehouse.ts';
@@ -134,7 +135,7 @@ describe('one trace', () => {
     expect([root.parent_span_id, call.parent_span_id, stock.parent_span_id]).toEqual([null, root.span_id, call.span_id]);
     expect(stock.process_id).toBe(String(MOST_BIGINT));
     expect(stock.bytes_out).toBe('9007199254740993');
-    expect(call).toMatchObject({ parent_evidence: 'thread', parent_confidence: 1, rule_version: 1, start_time: '2026-09-21T14:13:19.000500000Z', duration_ns: '500000', http_response_status_code: 200, attributes: { host: 'shop.test' } });
+    expect(call).toMatchObject({ parent_evidence: 'thread', parent_confidence: 1, rule_version: RULE_VERSION, start_time: '2026-09-21T14:13:19.000500000Z', duration_ns: '500000', http_response_status_code: 200, attributes: { host: 'shop.test' } });
     expect(call.attributes).not.toHaveProperty('errno');
   });
 
@@ -162,7 +163,7 @@ describe('one trace', () => {
   test('a call whose parent is not certain shows its candidates; the others do not', async () => {
     const trace = await get<Trace>(`/api/v1/traces/${await traceOf(`/stock/${UNDECIDED}`)}`);
     expect(trace.spans[0]?.candidates).toHaveLength(2);
-    expect(trace.spans[0]?.candidates[0]).toMatchObject({ evidence: 'thread', score: 0.5, chosen: false, rule_version: 1, model_version: null });
+    expect(trace.spans[0]?.candidates[0]).toMatchObject({ evidence: 'thread', score: 0.5, chosen: false, rule_version: RULE_VERSION, model_version: null });
     expect(trace.spans[1]?.candidates).toEqual([]);
   });
 

@@ -179,3 +179,5 @@ JOIN (
 ) b ON b.span_id = t.span_id
 JOIN exchanges e ON e.span_id = t.span_id
 LEFT JOIN handed_on p ON p.process_id = e.process_id
+LEFT JOIN evidence_off x ON x.evidence = 'thread'
+WHERE x.evidence IS NULL

@@ -30,9 +30,21 @@ LEFT JOIN (
 LEFT JOIN (SELECT m.span_id AS span_id FROM moment_counts m GROUP BY m.span_id) h ON h.span_id = c.span_id
 WHERE s.span_id IS NULL
 
+-- @name header_calls
+-- Calls that carry an id of their trace or request, sure or not: they also show how often the other evidence is right.
+SELECT e.span_id AS span_id, e.process_id AS process_id, e.ts_ns AS ts_ns, q.traceparent AS traceparent, q.request_id AS request_id
+FROM exchanges e
+JOIN undecided u ON u.span_id = e.span_id
+JOIN messages q ON q.socket_id = e.socket_id AND q.exchange_no = e.exchange_no AND q.run_id = e.run_id AND q.kind = 'request' AND NOT q.partial
+WHERE NOT e.is_server AND (q.traceparent IS NOT NULL OR q.request_id IS NOT NULL)
+
 -- @name unsure_processes
 SELECT c.process_id AS process_id, min(c.at_ns) AS first_ns
-FROM unsure_calls c
+FROM (
+  SELECT n.process_id AS process_id, n.at_ns AS at_ns FROM unsure_calls n
+  UNION ALL
+  SELECT h.process_id AS process_id, h.ts_ns AS at_ns FROM header_calls h
+) c
 WHERE c.process_id IS NOT NULL
 GROUP BY c.process_id
 
@@ -56,14 +68,13 @@ FROM known_work k
 JOIN unsure_processes p ON p.process_id = k.process_id
 
 -- @name header_claims
--- A program that passes the caller's ids on says itself what belongs together.
-SELECT b.span_id AS span_id, b.candidate_span_id AS candidate_span_id, 'header' AS evidence, CAST(1 AS DOUBLE) / b.candidates AS score, b.fresh AS at_connect, FALSE AS doubt
+-- A program that passes its caller's ids on says itself what belongs together.
+SELECT b.span_id AS span_id, b.candidate_span_id AS candidate_span_id, 'header' AS evidence, CAST(1 AS DOUBLE) / b.candidates AS score, FALSE AS at_connect, FALSE AS doubt
 FROM (
-  SELECT c.span_id AS span_id, k.span_id AS candidate_span_id, c.fresh AS fresh, count(*) OVER (PARTITION BY c.span_id) AS candidates
-  FROM unsure_calls c
-  JOIN messages q ON q.socket_id = c.socket_id AND q.exchange_no = c.exchange_no AND q.run_id = c.run_id AND q.kind = 'request' AND NOT q.partial
-  JOIN work k ON k.process_id = c.process_id AND k.ts_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > c.at_ns)
-    AND (substr(k.traceparent, 4, 32) = substr(q.traceparent, 4, 32) OR k.request_id = q.request_id)
+  SELECT c.span_id AS span_id, k.span_id AS candidate_span_id, count(*) OVER (PARTITION BY c.span_id) AS candidates
+  FROM header_calls c
+  JOIN work k ON k.process_id = c.process_id AND k.ts_ns <= c.ts_ns AND (k.free_ns IS NULL OR k.free_ns > c.ts_ns)
+    AND (substr(k.traceparent, 4, 32) = substr(c.traceparent, 4, 32) OR k.request_id = c.request_id)
 ) b
 
 -- @name task_claims

@@ -5,29 +5,27 @@
 -- Local to a node.
 
 -- @name evidence_claims
-SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
-FROM thread_claims t
-UNION ALL
-SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
-FROM header_claims t
-UNION ALL
-SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
-FROM responder_claims t
-UNION ALL
-SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
-FROM birth_claims t
-UNION ALL
-SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
-FROM hand_back_claims t
-UNION ALL
-SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
-FROM turn_claims t
-UNION ALL
-SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
-FROM task_claims t
-UNION ALL
-SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
-FROM slot_claims t
+-- Kinds of evidence may be switched off, to see what each contributes.
+SELECT c.span_id AS span_id, c.candidate_span_id AS candidate_span_id, c.evidence AS evidence, c.score AS score, c.at_connect AS at_connect, c.doubt AS doubt
+FROM (
+  SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt FROM thread_claims t
+  UNION ALL
+  SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt FROM header_claims t
+  UNION ALL
+  SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt FROM task_claims t
+  UNION ALL
+  SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt FROM responder_claims t
+  UNION ALL
+  SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt FROM birth_claims t
+  UNION ALL
+  SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt FROM hand_back_claims t
+  UNION ALL
+  SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt FROM turn_claims t
+  UNION ALL
+  SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt FROM slot_claims t
+) c
+LEFT JOIN evidence_off x ON x.evidence = c.evidence
+WHERE x.evidence IS NULL
 
 -- @name claims
 -- That a request was open is said only of those of which nothing else is known.
@@ -37,12 +35,13 @@ UNION ALL
 SELECT o.span_id AS span_id, o.candidate_span_id AS candidate_span_id, o.evidence AS evidence, o.score AS score, o.at_connect AS at_connect, o.doubt AS doubt
 FROM open_claims o
 LEFT JOIN evidence_claims t ON t.span_id = o.span_id AND t.candidate_span_id = o.candidate_span_id
-WHERE t.span_id IS NULL
+LEFT JOIN evidence_off x ON x.evidence = o.evidence
+WHERE t.span_id IS NULL AND x.evidence IS NULL
 
 -- @name ranked_claims
 SELECT
   c.span_id AS span_id, c.candidate_span_id AS candidate_span_id, c.evidence AS evidence, c.score AS score, c.at_connect AS at_connect, c.doubt AS doubt,
-  CAST(row_number() OVER (PARTITION BY c.span_id ORDER BY c.score DESC, c.candidate_span_id, c.evidence) AS BIGINT) AS place
+  CAST(row_number() OVER (PARTITION BY c.span_id ORDER BY c.score DESC, CASE WHEN c.evidence = 'header' THEN 0 ELSE 1 END, c.candidate_span_id, c.evidence) AS BIGINT) AS place
 FROM claims c
 
 -- @name links

@@ -31,6 +31,16 @@ CREATE OR REPLACE VIEW span_links AS
 SELECT trace_id, printf('%016x', span_id) AS span_id, printf('%016x', candidate_span_id) AS candidate_span_id, evidence, score, chosen, rule_version, model_version
 FROM stored.span_links;
 
+-- Where programs pass ids on in headers, these prove the cause of a call: how often was the other evidence right there?
+CREATE OR REPLACE VIEW evidence_precision AS
+SELECT s.service_name, l.evidence, floor(l.score * 10) / 10 AS score, count(*) AS links, count(*) FILTER (l.candidate_span_id = h.candidate_span_id) AS right_links,
+  count(*) FILTER (l.candidate_span_id = h.candidate_span_id) / count(*) AS precision
+FROM stored.span_links l
+JOIN stored.span_links h ON h.span_id = l.span_id AND h.start_ns = l.start_ns AND h.evidence = 'header' AND h.score > 0.99
+JOIN stored.spans s ON s.span_id = l.span_id AND s.start_ns = l.start_ns
+WHERE l.evidence NOT IN ('header', 'connection')
+GROUP BY ALL;
+
 CREATE OR REPLACE VIEW ids AS
 SELECT node, printf('%016x', span_id) AS span_id, printf('%016x', peer_span_id) AS peer_span_id, CASE WHEN is_server THEN 'server' ELSE 'client' END AS kind,
   CASE WHEN is_server THEN NULL ELSE printf('%016x', parent_span_id) END AS owner_span_id

@@ -1,0 +1,198 @@
+// One small story for each kind of evidence: who is named, how sure, and where nothing may be claimed.
+import { expect, onTestFinished, test } from 'vitest';
+import { Warehouse } from '../ingest/warehouse.ts';
+import { Correlator } from '../queries/correlator.ts';
+import { START_NS } from './queries/simulated-services.ts';
+import { spanId } from './queries/span-id.ts';
+import { makeBatch, type Row } from './support/make-batch.ts';
+import { temporaryFolder } from './support/temporary-folder.ts';
+
+const PROCESS = 77n;
+
+/** One exchange of the process, in ms from the start. Each name is a connection's, unless `on` says which. */
+interface Told {
+  readonly name: string;
+  readonly on?: string;
+  readonly kind: 'server' | 'client';
+  readonly from: number;
+  readonly to: number;
+  /** Threads that moved the request and the response. */
+  readonly threads: readonly [number, number];
+  readonly turns?: readonly [number, number];
+  readonly port?: number;
+  readonly task?: number;
+  readonly parent_task?: number;
+  readonly answer_task?: number;
+  readonly traceparent?: string;
+}
+
+interface Moved {
+  readonly op: 'fork' | 'exit' | 'wake';
+  readonly at: number;
+  readonly thread: number;
+  readonly target?: number;
+}
+
+interface Link {
+  readonly parent: string | null;
+  readonly evidence: string | null;
+  readonly confidence: number | null;
+  /** All candidates, in order of their names. */
+  readonly candidates: readonly string[];
+}
+
+const at = (ms: number): bigint => START_NS + BigInt(Math.round(ms * 1e6));
+
+async function tell(exchanges: readonly Told[], moves: readonly Moved[] = []): Promise<{ links: Record<string, Link>; warehouse: Warehouse }> {
+  const conns = [...new Set(exchanges.map((one) => one.on ?? one.name))];
+  const done = new Map<string, number>();
+  const names = new Map<string, string>();
+  const messages: Row[] = [];
+  for (const one of exchanges) {
+    const conn = conns.indexOf(one.on ?? one.name);
+    const number = done.get(one.on ?? one.name) ?? 0;
+    done.set(one.on ?? one.name, number + 1);
+    const [conn_id, offset] = [BigInt(1000 + conn), number * 100];
+    names.set(spanId(conn_id, BigInt(offset), one.kind).toString(16).padStart(16, '0'), one.name);
+    for (const [side, kind] of (['request', 'response'] as const).entries()) {
+      const time = kind === 'request' ? one.from : one.to;
+      messages.push({
+        ts_ns: at(time), end_ts_ns: at(time + 0.001), mono_ns: 0n, socket_id: BigInt(5000 + conn), conn_id, process_id: PROCESS, pid: 7, role: one.kind, direction: (one.kind === 'client') === (kind === 'request') ? 'out' : 'in', kind,
+        protocol: 'http', exchange_no: number, stream_offset: offset, end_offset: offset + 100, head_bytes: 100, first_thread_id: BigInt(one.threads[side] as number), first_tid: one.threads[side] as number, last_thread_id: BigInt(one.threads[side] as number),
+        last_tid: one.threads[side] as number, first_turn: BigInt(one.turns?.[side] ?? 0), last_turn: BigInt(one.turns?.[side] ?? 0), comm: 'p', fd: 5, local_ip: '10.0.0.1', local_port: 9000, remote_ip: '10.0.0.2', remote_port: one.port ?? 80,
+        ...(kind === 'request' ? { method: 'GET', path: '/', ...(one.traceparent === undefined ? {} : { traceparent: one.traceparent }), ...(one.task === undefined ? {} : { task_id: BigInt(one.task), parent_task_id: BigInt(one.parent_task ?? 0) }) } : { status: 200, ...(one.answer_task === undefined ? {} : { task_id: BigInt(one.answer_task) }) }),
+        end_reason: kind === 'request' ? 'no_body' : 'length', complete: true, partial: false,
+      });
+    }
+  }
+  const thread_events = moves.map(({ op, at: ms, thread, target }) => ({ ts_ns: at(ms), mono_ns: 0n, process_id: PROCESS, thread_id: BigInt(thread), op, ...(target === undefined ? {} : { target_thread_id: BigInt(target), target_process_id: PROCESS }), in_irq: false, comm: 'p' }));
+  const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0 });
+  onTestFinished(() => warehouse.close());
+  const end = at(Math.max(...exchanges.map(({ to }) => to)) + 10_000);
+  await warehouse.apply(makeBatch({ node: 'n', boot_id: 'b', run_id: 1n, sequence: 1n, watermark_ns: end, utc_ns: end, final: true }, { messages, thread_events, processes: [{ ts_ns: at(0), process_id: PROCESS, pid: 7, service_name: 'P', service_rule: 'exe' }] }));
+  await new Correlator(warehouse, { late_pause_ms: 0 }).finish();
+  const nameOf = (id: unknown): string => names.get(String(id)) ?? String(id);
+  const spans = await warehouse.query("SELECT span_id, parent_span_id, parent_evidence, parent_confidence FROM spans WHERE kind = 'client'");
+  const candidates = await warehouse.query('SELECT span_id, candidate_span_id FROM span_links');
+  const links = spans.rows.map(([span_id, parent, evidence, confidence]): [string, Link] => [
+    nameOf(span_id),
+    {
+      parent: parent === null ? null : nameOf(parent),
+      evidence: evidence as string | null,
+      confidence: confidence as number | null,
+      candidates: candidates.rows.filter(([of]) => of === span_id).map(([, candidate]) => nameOf(candidate)).toSorted(),
+    },
+  ]);
+  return { links: Object.fromEntries(links), warehouse };
+}
+
+/** Two requests that are open at the same time, read by threads 1 and 2, answered by the given ones. */
+const two = (answered_by: readonly [number, number] = [1, 2], more: Partial<Told> = {}): Told[] => [
+  { name: 'R1', kind: 'server', from: 0, to: 20, threads: [1, answered_by[0]], ...more },
+  { name: 'R2', kind: 'server', from: 1, to: 21, threads: [2, answered_by[1]], ...more },
+];
+
+test('thread: it had read one request and not answered it', async () => {
+  const { links } = await tell([...two(), { name: 'call', kind: 'client', from: 5, to: 8, threads: [2, 2] }]);
+  expect(links['call']).toEqual({ parent: 'R2', evidence: 'thread', confidence: 1, candidates: ['R2'] });
+});
+
+test('header: the ids that a program passes on go before its threads, and show how good these are', async () => {
+  const [one, other] = [`00-${'1'.repeat(32)}-${'a'.repeat(16)}-01`, `00-${'2'.repeat(32)}-${'b'.repeat(16)}-01`];
+  const requests = two().map((request, index) => ({ ...request, traceparent: index === 0 ? one : other }));
+  const { links, warehouse } = await tell([...requests, { name: 'lied to', kind: 'client', from: 5, to: 8, threads: [2, 2], traceparent: one }, { name: 'confirmed', kind: 'client', from: 6, to: 9, threads: [1, 1], traceparent: one }]);
+  expect(links['lied to']).toMatchObject({ parent: 'R1', evidence: 'header', confidence: 1, candidates: ['R1', 'R2'] });
+  expect(links['confirmed']).toMatchObject({ parent: 'R1', confidence: 1 });
+  const { rows } = await warehouse.query('SELECT service_name, evidence, score, links, right_links, precision FROM evidence_precision');
+  expect(rows).toEqual([['P', 'thread', 1, 2n, 1n, 0.5]]);
+});
+
+test('task: the goroutine that answers, or a child of it, whatever thread it runs on', async () => {
+  const requests = two([3, 4]).map((request, index) => ({ ...request, task: 10 + index, answer_task: 10 + index }));
+  const { links } = await tell([
+    ...requests,
+    { name: 'own', kind: 'client', from: 5, to: 8, threads: [1, 3], task: 11, parent_task: 1 },
+    { name: 'by a child', kind: 'client', from: 6, to: 9, threads: [2, 3], task: 30, parent_task: 10 },
+    { name: 'by a stranger', kind: 'client', from: 7, to: 9, threads: [2, 3], task: 31, parent_task: 5 },
+  ]);
+  expect(links['own']).toMatchObject({ parent: 'R2', evidence: 'task' });
+  expect(links['by a child']).toMatchObject({ parent: 'R1', evidence: 'task' });
+  expect(links['by a stranger']).toMatchObject({ parent: null, candidates: ['R1', 'R2'] });
+});
+
+test('responder: a worker that has read nothing calls for the request that it answers next', async () => {
+  const { links } = await tell([
+    ...two([8, 9]),
+    { name: 'by 9', kind: 'client', from: 5, to: 8, threads: [9, 9] },
+    { name: 'by 8', kind: 'client', from: 6, to: 9, threads: [8, 8] },
+    // Its answer comes after the response: it can have been made for a later request.
+    { name: 'late', kind: 'client', from: 19, to: 30, threads: [8, 8] },
+  ]);
+  expect(links['by 9']).toMatchObject({ parent: 'R2', evidence: 'responder', confidence: 0.99 });
+  expect(links['by 8']).toMatchObject({ parent: 'R1', evidence: 'responder' });
+  expect(links['late']).toMatchObject({ parent: null });
+});
+
+test('birth: a thread that lives for one call works for what its maker had read', async () => {
+  const { links } = await tell(
+    [...two(), { name: 'call', kind: 'client', from: 5, to: 8, threads: [50, 50] }],
+    [{ op: 'fork', at: 4, thread: 2, target: 50 }, { op: 'exit', at: 9, thread: 50 }],
+  );
+  expect(links['call']).toMatchObject({ parent: 'R2', evidence: 'birth', confidence: 0.99 });
+});
+
+test('hand back: the waiting reader is woken by the worker that has called for it', async () => {
+  const { links } = await tell(
+    [...two(), { name: 'call', kind: 'client', from: 5, to: 8, threads: [50, 50] }, { name: 'other', kind: 'client', from: 5.5, to: 8.5, threads: [51, 51] }],
+    [{ op: 'wake', at: 8.6, thread: 51, target: 1 }, { op: 'wake', at: 9, thread: 50, target: 2 }],
+  );
+  expect(links['call']).toMatchObject({ parent: 'R2', evidence: 'hand_back' });
+  expect(links['other']).toMatchObject({ parent: 'R1', evidence: 'hand_back' });
+});
+
+/** An event loop: groups of requests read in one turn, called for `lag` turns later, in the order in which they were read. */
+function loop(lag: (group: number) => number): Told[] {
+  const told: Told[] = [];
+  for (let group = 0; group < 12; group += 1) {
+    const turn = 1 + group * 20;
+    for (const [index, name] of ['x', 'y', 'z'].slice(0, 2 + (group % 2)).entries()) {
+      const start = group * 100 + index;
+      told.push({ name: `R${group}${name}`, kind: 'server', from: start, to: start + 60, threads: [1, 1], turns: [turn, turn + 9] });
+      told.push({ name: `call ${group}${name}`, kind: 'client', from: start + 20, to: start + 30, threads: [1, 1], turns: [turn + lag(group), turn + 8] });
+    }
+  }
+  return told.toSorted((a, b) => a.from - b.from);
+}
+
+test('turn: a constant number of turns after the read, first come, first served', async () => {
+  const { links } = await tell(loop(() => 2));
+  for (const [name, link] of Object.entries(links)) expect(link).toMatchObject({ parent: name.replace('call ', 'R'), evidence: 'turn' });
+  expect(Object.keys(links).length).toBe(30);
+});
+
+test('turn: without a constant nothing is claimed, and the candidates are kept', async () => {
+  const { links } = await tell(loop((group) => 1 + ((group * 7) % 6)));
+  for (const link of Object.values(links)) expect(link.parent).toBeNull();
+  expect(links['call 1y']?.candidates).toEqual(['R1x', 'R1y', 'R1z']);
+});
+
+test("slot: the thread that waits is woken by way of a client library's own threads", async () => {
+  // 1 and 2 read and answer; 60 writes the calls, 61 reads the answers and wakes 62, which wakes who waits.
+  const { links } = await tell(
+    [...two(), { name: 'call', kind: 'client', from: 5, to: 8, threads: [60, 61] }, { name: 'other', kind: 'client', from: 6, to: 9, threads: [60, 61] }],
+    [{ op: 'wake', at: 8.01, thread: 61, target: 62 }, { op: 'wake', at: 8.1, thread: 62, target: 2 }, { op: 'wake', at: 9.01, thread: 61, target: 62 }, { op: 'wake', at: 9.1, thread: 62, target: 1 }],
+  );
+  expect(links['call']).toMatchObject({ parent: 'R2', evidence: 'slot', confidence: 0.99 });
+  expect(links['other']).toMatchObject({ parent: 'R1', evidence: 'slot', confidence: 0.99 });
+});
+
+test('open: the only request that was open, unless the process calls on its own account as well', async () => {
+  const request: Told = { name: 'R', kind: 'server', from: 0, to: 20, threads: [1, 9] };
+  const call: Told = { name: 'call', kind: 'client', from: 5, to: 8, threads: [4, 5] };
+  const { links } = await tell([request, call]);
+  expect(links['call']).toEqual({ parent: 'R', evidence: 'open', confidence: 0.95, candidates: ['R'] });
+  const own = [30, 40, 50].map((from): Told => ({ name: `own ${from}`, kind: 'client', from, to: from + 2, threads: [4, 5] }));
+  const busy = await tell([request, call, ...own]);
+  expect(busy.links['call']).toMatchObject({ parent: null, candidates: ['R'] });
+  expect(busy.links['own 40']).toMatchObject({ parent: null, candidates: [] });
+});
