@@ -2,6 +2,7 @@
 import { mkdirSync, appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageRoot } from '../schema/package-root.ts';
+import { measureHookCost } from './hook-cost.ts';
 import { measureLive } from './live-load.ts';
 import { measureSaturation } from './saturation.ts';
 
@@ -22,4 +23,6 @@ for (const rate of [10_000, 50_000]) {
 }
 console.error('nginx at saturation');
 report('saturation', await measureSaturation(quick ? 5 : 15));
+console.error('what each optional hook costs');
+for (const cost of await measureHookCost(quick ? 3 : 5, quick ? 3 : 5)) report('hook_cost', cost);
 console.error(`written to ${file}`);

@@ -1,11 +1,10 @@
 // nginx at saturation under wrk: what tracing costs, and whether every event is seen or counted as lost.
-import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { setStage, type Stage } from '../test/accuracy/stage.ts';
+import { setStage } from '../test/accuracy/stage.ts';
 import { Tracer } from '../test/accuracy/tracer.ts';
+import { plainNginx, wrk } from './wrk.ts';
 
 export interface SaturationFigures {
   readonly seconds: number;
@@ -22,45 +21,17 @@ export interface SaturationFigures {
 }
 
 const PORT = 8000;
-const CONNECTIONS = 32;
-const run = promisify(execFile);
-
-const CONFIG = (folder: string): string => `
-worker_processes 1;
-pid ${folder}/nginx.pid;
-error_log stderr;
-events { worker_connections 256; }
-http {
-  access_log off;
-  keepalive_requests 1000000000;
-  client_body_temp_path ${folder}/body; proxy_temp_path ${folder}/proxy; fastcgi_temp_path ${folder}/fastcgi; uwsgi_temp_path ${folder}/uwsgi; scgi_temp_path ${folder}/scgi;
-  server { listen 127.0.0.1:${PORT}; location / { return 200 "ok"; } }
-}
-`;
-
-/** Requests that wrk got answered. */
-async function load(stage: Stage, seconds: number): Promise<{ requests: number; per_second: number }> {
-  const [command = '', ...args] = stage.netns.inside(['wrk', '-t', '1', '-c', String(CONNECTIONS), '-d', `${seconds}s`, `http://127.0.0.1:${PORT}/`]);
-  const { stdout } = await run(command, args);
-  const requests = /(\d+) requests in/.exec(stdout)?.[1];
-  const per_second = /Requests\/sec:\s+([\d.]+)/.exec(stdout)?.[1];
-  if (requests === undefined || per_second === undefined) throw new Error(`wrk said: ${stdout}`);
-  return { requests: Number(requests), per_second: Number(per_second) };
-}
+const URL = `http://127.0.0.1:${PORT}/`;
 
 export async function measureSaturation(seconds: number): Promise<SaturationFigures> {
   const data = mkdtempSync(join(tmpdir(), 'tracehouse-bench-'));
-  const stage = await setStage((folder) => {
-    const config = join(folder, 'nginx.conf');
-    writeFileSync(config, CONFIG(folder));
-    return [{ name: 'nginx', command: ['/usr/sbin/nginx', '-e', 'stderr', '-c', config, '-g', 'daemon off;'], ports: [PORT] }];
-  });
+  const stage = await setStage((folder) => [plainNginx(folder, PORT)]);
   let tracer: Tracer | undefined;
   try {
-    await load(stage, 2); // warm
-    const untraced = await load(stage, seconds);
+    await wrk(stage, URL, 2); // warm
+    const untraced = await wrk(stage, URL, seconds);
     tracer = await Tracer.start({ data, scopes: [`netns:${stage.netns.name}`] });
-    const traced = await load(stage, seconds);
+    const traced = await wrk(stage, URL, seconds);
     const expected = 4 * traced.requests;
     const count = async (): Promise<{ seen: number; lost: number }> => {
       const [row] = (await tracer?.sql(`select (select count(*) from socket_events where op in ('read', 'write') and bytes > 0) as seen,

@@ -241,6 +241,8 @@ static bool wants(const struct hook *hook, int kind, bool bare, const struct th_
 		return false;
 	if (!strcmp(hook->program, "waking") && !settings->wakes)
 		return false;
+	if (!strcmp(hook->program, "count_turn") && !settings->turns)
+		return false;
 	if (hook->how == 'u' && !settings->tasks)
 		return false;
 	/* With the newest tracepoints fexit is for sendfile only, and only where it passes by another way. */
@@ -370,7 +372,8 @@ static void describe(struct hooks *hooks, int kind, const struct th_settings *se
 	say(hooks, "accept", false, attached("accept_exit"), syscall_mend, "%s", attached("accept_exit") ? "system call tracepoints sys_exit_accept, sys_exit_accept4" : "none");
 	say(hooks, "connect of Unix sockets", false, attached("connect_exit"), syscall_mend, "%s", attached("connect_exit") ? "system call tracepoint sys_exit_connect" : "none");
 	say(hooks, "close of Unix sockets", false, attached("close_enter"), syscall_mend, "%s", attached("close_enter") ? "system call tracepoint sys_enter_close" : "none");
-	say(hooks, "turns of event loops", false, attached("count_turn"), syscall_mend, "%s", attached("count_turn") ? "system call tracepoints epoll_wait, poll, select and kin" : "none");
+	say(hooks, "turns of event loops", false, attached("count_turn") || !settings->turns, syscall_mend, "%s",
+	    attached("count_turn") ? "system call tracepoints epoll_wait, poll, select and kin" : settings->turns ? "none" : "left out by --no-turns");
 	say(hooks, "life of threads", true, attached("process_fork"), "The scheduler's tracepoints cannot be attached: Linux 5.15 or later is needed.", "%s",
 	    attached("process_fork") ? "tracepoints sched_process_fork, exec, exit" : "none");
 	say(hooks, "wakes between threads", false, attached("waking") || !settings->wakes, "The tracepoint sched_waking cannot be attached: hand-overs between threads are not seen.", "%s",

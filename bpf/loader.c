@@ -413,7 +413,7 @@ static int usage(const char *problem)
 	fprintf(stderr,
 		"tracehouse-loader: %s\n"
 		"usage: tracehouse-loader [--node NAME] [--ring-bytes N] [--payload 0..4096] [--scope SPEC]... [--exclude-pid N]...\n"
-		"                         [--no-wakes] [--no-tasks] [--stacks] [--hooks auto|tp|fexit|kprobe] [--probe]\n"
+		"                         [--no-wakes] [--no-turns] [--no-tasks] [--stacks] [--hooks auto|tp|fexit|kprobe] [--probe]\n"
 		"SPEC: all, netns:NAME_OR_PATH, cgroup:PATH, pid:N\n",
 		problem);
 	return 2;
@@ -433,7 +433,7 @@ int main(int argc, char **argv)
 	char boot_id[64], hostname[256] = "";
 	const char *node = NULL, *kind = "auto";
 	unsigned long long ring_bytes = 16 << 20, payload = 256, value;
-	struct th_settings settings = {.wakes = 1, .tasks = 1};
+	struct th_settings settings = {.wakes = 1, .turns = 1, .tasks = 1};
 	struct sigaction action = {.sa_handler = on_signal};
 	uint64_t run_id = read_clock(CLOCK_REALTIME), reported = 0, swept = 0;
 	struct utsname kernel;
@@ -444,6 +444,9 @@ int main(int argc, char **argv)
 		const char *name = argv[i], *text = i + 1 < argc ? argv[i + 1] : NULL;
 		if (!strcmp(name, "--no-wakes")) {
 			settings.wakes = 0;
+			continue;
+		} else if (!strcmp(name, "--no-turns")) {
+			settings.turns = 0;
 			continue;
 		} else if (!strcmp(name, "--no-tasks")) {
 			settings.tasks = 0;

@@ -14,6 +14,8 @@ struct th_settings {
 	__u32 wakes;
 	__u32 stacks;
 	__u32 tasks;
+	__u32 turns;
+	__u32 padding;
 };
 
 /* Changed while they run. */

@@ -16,6 +16,7 @@ export interface LoaderOptions {
   /** Payload bytes a phase, 0..4096. */
   readonly payload_bytes?: number;
   readonly wakes?: boolean;
+  readonly turns?: boolean;
   readonly tasks?: boolean;
   readonly stacks?: boolean;
   readonly hooks?: string;
@@ -42,6 +43,7 @@ export function loaderArguments(options: LoaderOptions): string[] {
   for (const scope of options.scopes) list.push('--scope', scope);
   for (const pid of options.exclude_pids) list.push('--exclude-pid', String(pid));
   if (options.wakes === false) list.push('--no-wakes');
+  if (options.turns === false) list.push('--no-turns');
   if (options.tasks === false) list.push('--no-tasks');
   if (options.stacks === true) list.push('--stacks');
   if (options.hooks !== undefined) list.push('--hooks', options.hooks);

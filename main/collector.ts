@@ -13,6 +13,7 @@ export interface CaptureOptions {
   readonly keepQuery?: boolean;
   readonly ring: number;
   readonly wakes?: boolean;
+  readonly turns?: boolean;
   readonly tasks?: boolean;
   readonly stacks?: boolean;
   readonly hooks?: string;
@@ -65,6 +66,7 @@ export class Collector {
         ring_bytes: options.ring,
         payload_bytes: options.payload,
         wakes: options.wakes !== false,
+        turns: options.turns !== false,
         tasks: options.tasks !== false,
         stacks: options.stacks === true,
         ...(options.hooks === undefined ? {} : { hooks: options.hooks }),

@@ -66,6 +66,7 @@ export const SETTINGS = {
   keep_query: { flags: '--keep-query', fallback: false, help: 'store query strings of URLs' },
   ring: { flags: '--ring <size>', fallback: '32MiB', help: "size of the kernel's ring buffer, a power of two", parse: ringBytes },
   no_wakes: { flags: '--no-wakes', help: 'do not record which thread woke which' },
+  no_turns: { flags: '--no-turns', help: 'do not count the turns of event loops' },
   no_tasks: { flags: '--no-tasks', help: 'do not tell goroutines apart (no probe on Go programs)' },
   stacks: { flags: '--stacks', fallback: false, help: "record the writer's user stack for outgoing requests" },
   hooks: { flags: '--hooks <kind>', fallback: 'auto', choices: ['auto', 'tp', 'fexit', 'kprobe'], help: 'which kernel hooks to use' },
