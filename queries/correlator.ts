@@ -261,6 +261,14 @@ export class Correlator {
       SELECT n.span_id, n.parent_span_id, n.start_ns, n.trace_hi, n.trace_lo, CAST(NULL AS BIGINT), FALSE
       FROM decisions n JOIN exchanges e ON e.span_id = n.span_id ANTI JOIN over_now o ON o.span_id = n.span_id
       WHERE e.ts_ns <= ${cut}`);
+    // Of requests that are open: how many calls they have caused so far.
+    await connection.run(`CREATE OR REPLACE TEMP TABLE call_counts_next AS
+      SELECT c.span_id, sum(c.calls)::BIGINT AS calls FROM (
+        SELECT span_id, calls FROM known_call_counts
+        UNION ALL
+        SELECT n.parent_span_id, 1 FROM decisions n JOIN exchanges e ON e.span_id = n.span_id WHERE NOT e.is_server AND n.parent_span_id IS NOT NULL AND e.ts_ns <= ${cut}
+      ) c JOIN exchanges r ON r.span_id = c.span_id JOIN waiting w ON w.socket_id = r.socket_id AND w.exchange_no = r.exchange_no AND w.run_id = r.run_id
+      GROUP BY c.span_id`);
     await connection.run(`CREATE OR REPLACE TEMP TABLE links_next AS
       SELECT k.span_id, k.candidate_span_id, k.evidence, k.score, k.chosen, k.doubt
       FROM (SELECT * FROM known_links UNION ALL SELECT span_id, candidate_span_id, evidence, score, chosen, doubt FROM links) k SEMI JOIN decided_next d ON d.span_id = k.span_id`);
@@ -270,7 +278,8 @@ export class Correlator {
       -- an answer may land before its request, when that was never finished
       SELECT m.* FROM messages m ANTI JOIN exchanges e ON e.socket_id = m.socket_id AND e.exchange_no = m.exchange_no AND e.run_id = m.run_id
       WHERE m.kind = 'response' AND m.exchange_no >= 0 AND m.end_ts_ns > ${cut - CLOSES_BACK_NS}`);
-    await connection.run(`DROP TABLE decided_open; ALTER TABLE decided_next RENAME TO decided_open;
+    await connection.run(`DROP TABLE known_call_counts; ALTER TABLE call_counts_next RENAME TO known_call_counts;
+      DROP TABLE decided_open; ALTER TABLE decided_next RENAME TO decided_open;
       DROP TABLE known_links; ALTER TABLE links_next RENAME TO known_links;
       DROP TABLE known_messages; ALTER TABLE known_next RENAME TO known_messages`);
     await readMessages(connection);

@@ -13,11 +13,13 @@ export interface Limits {
   readonly quiet_limit_ns: bigint;
   /** A call that several requests may have caused waits for so long for them to be answered: the answers tell more. */
   readonly decide_limit_ns: bigint;
+  /** A request causes at most so many calls of one trace; later ones begin traces of their own. */
+  readonly call_limit: bigint;
   /** A candidate has to score more than this to become the parent. */
   readonly threshold: number;
 }
 
-export const DEFAULT_LIMITS: Limits = { open_limit_ns: 600_000_000_000n, pool_limit_ns: 1_000_000_000n, quiet_limit_ns: 1_000_000_000n, decide_limit_ns: 5_000_000_000n, threshold: 0.5 };
+export const DEFAULT_LIMITS: Limits = { open_limit_ns: 600_000_000_000n, pool_limit_ns: 1_000_000_000n, quiet_limit_ns: 1_000_000_000n, decide_limit_ns: 5_000_000_000n, call_limit: 10_000n, threshold: 0.5 };
 
 /** How long stored spans stay known to children that begin after their parent has ended. */
 export const KEEP_NS = 15_000_000_000n;
@@ -63,6 +65,7 @@ export async function createWorkingSet(connection: DuckDBConnection): Promise<vo
     CREATE OR REPLACE TEMP TABLE known_lag_calls (service VARCHAR, callee_ip VARCHAR, callee_port INTEGER, fresh BOOLEAN, calls DOUBLE);
     CREATE OR REPLACE TEMP TABLE known_lag_orders (service VARCHAR, callee_ip VARCHAR, callee_port INTEGER, fresh BOOLEAN, calls DOUBLE, at_once DOUBLE);
     CREATE OR REPLACE TEMP TABLE known_flushes (service VARCHAR, before_ns DOUBLE, between_ns DOUBLE);
+    CREATE OR REPLACE TEMP TABLE known_call_counts (span_id BIGINT, calls BIGINT);
     CREATE OR REPLACE TEMP TABLE evidence_off (evidence VARCHAR);
     CREATE OR REPLACE TEMP TABLE lags AS SELECT range AS lag FROM range(13);
     CREATE OR REPLACE TEMP TABLE doubted (span_id BIGINT);
@@ -89,7 +92,7 @@ export async function readThreadMoves(warehouse: Warehouse, connection: DuckDBCo
 export async function setLimits(connection: DuckDBConnection, limits: Limits, cut_ns: bigint): Promise<void> {
   await connection.run(`CREATE OR REPLACE TEMP TABLE limits AS
     SELECT CAST(${cut_ns} AS BIGINT) AS cut_ns, CAST(${limits.open_limit_ns} AS BIGINT) AS open_limit_ns, CAST(${limits.pool_limit_ns} AS BIGINT) AS pool_limit_ns, CAST(${limits.quiet_limit_ns} AS BIGINT) AS quiet_limit_ns, CAST(${limits.decide_limit_ns} AS BIGINT) AS decide_limit_ns,
-      CAST(${SETTLE_NS} AS BIGINT) AS settle_ns,
+      CAST(${SETTLE_NS} AS BIGINT) AS settle_ns, CAST(${limits.call_limit} AS BIGINT) AS call_limit,
       CAST(${limits.threshold} AS DOUBLE) AS threshold`);
 }
 
@@ -128,6 +131,9 @@ export async function loadHistory(warehouse: Warehouse, connection: DuckDBConnec
   await connection.run(`INSERT INTO losses SELECT DISTINCT node, from_ns, to_ns, cause FROM memory.stored.losses WHERE cause IN ${HIDING_CAUSES} AND to_ns >= ${oldest} AND from_ns <= ${to_ns}`);
   await connection.run(`INSERT INTO decided_stored
     SELECT span_id, parent_span_id, start_ns, trace_hi, trace_lo, end_ns, TRUE FROM ${derived('spans')} s WHERE s.end_ns >= ${recent} AND s.end_ns <= ${from_ns}`);
+  await connection.run(`INSERT INTO known_call_counts
+    SELECT s.parent_span_id, count(*) FROM ${derived('spans')} s WHERE NOT s.is_server AND s.parent_span_id IS NOT NULL AND s.start_ns <= ${from_ns}
+      AND EXISTS (FROM ${derived('spans')} k WHERE k.is_server AND k.span_id = s.parent_span_id AND k.end_ns > ${from_ns}) GROUP BY s.parent_span_id`);
   // What a long request belongs to may have ended long ago too.
   await connection.run(`CREATE OR REPLACE TEMP TABLE long_calls AS SELECT DISTINCT first_thread_id AS thread_id, ts_ns FROM messages WHERE kind = 'request' AND role = 'client' AND ts_ns < ${recent}`);
   await connection.run(`INSERT INTO decided_stored

@@ -2,6 +2,7 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { Correlator } from '../queries/correlator.ts';
+import type { Limits } from '../queries/working-set.ts';
 import { START_NS } from './queries/simulated-services.ts';
 import { spanId } from './queries/span-id.ts';
 import { makeBatch, type Row } from './support/make-batch.ts';
@@ -43,7 +44,7 @@ interface Link {
 
 const at = (ms: number): bigint => START_NS + BigInt(Math.round(ms * 1e6));
 
-async function tell(exchanges: readonly Told[], moves: readonly Moved[] = []): Promise<{ links: Record<string, Link>; warehouse: Warehouse }> {
+async function tell(exchanges: readonly Told[], moves: readonly Moved[] = [], limits: Partial<Limits> = {}): Promise<{ links: Record<string, Link>; warehouse: Warehouse }> {
   const conns = [...new Set(exchanges.map((one) => one.on ?? one.name))];
   const done = new Map<string, number>();
   const names = new Map<string, string>();
@@ -70,7 +71,7 @@ async function tell(exchanges: readonly Told[], moves: readonly Moved[] = []): P
   onTestFinished(() => warehouse.close());
   const end = at(Math.max(...exchanges.map(({ to }) => to)) + 10_000);
   await warehouse.apply(makeBatch({ node: 'n', boot_id: 'b', run_id: 1n, sequence: 1n, watermark_ns: end, utc_ns: end, final: true }, { messages, thread_events, processes: [{ ts_ns: at(0), process_id: PROCESS, pid: 7, service_name: 'P', service_rule: 'exe' }] }));
-  await new Correlator(warehouse, { late_pause_ms: 0 }).finish();
+  await new Correlator(warehouse, { late_pause_ms: 0, limits }).finish();
   const nameOf = (id: unknown): string => names.get(String(id)) ?? String(id);
   const spans = await warehouse.query("SELECT span_id, parent_span_id, parent_evidence, parent_confidence FROM spans WHERE kind = 'client'");
   const candidates = await warehouse.query('SELECT span_id, candidate_span_id FROM span_links');
@@ -195,4 +196,12 @@ test('open: the only request that was open, unless the process calls on its own 
   const busy = await tell([request, call, ...own]);
   expect(busy.links['call']).toMatchObject({ parent: null, candidates: ['R'] });
   expect(busy.links['own 40']).toMatchObject({ parent: null, candidates: [] });
+});
+
+test('a request without end does not make a trace without end: later calls begin traces of their own, and say so', async () => {
+  const calls = [1, 2, 3, 4, 5].map((number): Told => ({ name: `call ${number}`, kind: 'client', from: number * 2, to: number * 2 + 1, threads: [1, 1] }));
+  const { links, warehouse } = await tell([{ name: 'stream', kind: 'server', from: 0, to: 100, threads: [1, 1] }, ...calls], [], { call_limit: 3n });
+  expect(calls.map(({ name }) => links[name]?.parent)).toEqual(['stream', 'stream', 'stream', null, null]);
+  const { rows } = await warehouse.query("SELECT l.evidence, l.score, l.chosen FROM span_links l JOIN spans s USING (span_id) WHERE s.parent_span_id IS NULL AND s.kind = 'client' ORDER BY ALL");
+  expect(rows).toEqual([['split', 1, false], ['split', 1, false], ['thread', 1, false], ['thread', 1, false]]);
 });

@@ -44,13 +44,42 @@ SELECT
   CAST(row_number() OVER (PARTITION BY c.span_id ORDER BY c.score DESC, CASE WHEN c.evidence = 'header' THEN 0 ELSE 1 END, c.candidate_span_id, c.evidence) AS BIGINT) AS place
 FROM claims c
 
+-- @name full_requests
+-- Requests that have caused as many calls as a trace may hold: streams, long polls, batch jobs.
+SELECT r.candidate_span_id AS candidate_span_id, coalesce(max(k.calls), 0) AS calls
+FROM ranked_claims r
+CROSS JOIN limits l
+LEFT JOIN known_call_counts k ON k.span_id = r.candidate_span_id
+WHERE r.place = 1 AND r.score > l.threshold
+GROUP BY r.candidate_span_id, l.call_limit
+HAVING count(*) + coalesce(max(k.calls), 0) > l.call_limit
+
+-- @name split_calls
+-- Their later calls begin traces of their own, and say so by a candidate of the kind 'split'.
+SELECT b.span_id AS span_id
+FROM (
+  SELECT r.span_id AS span_id, f.calls + row_number() OVER (PARTITION BY r.candidate_span_id ORDER BY e.ts_ns, r.span_id) AS nth, l.call_limit AS call_limit
+  FROM ranked_claims r
+  JOIN full_requests f ON f.candidate_span_id = r.candidate_span_id
+  JOIN exchanges e ON e.span_id = r.span_id
+  CROSS JOIN limits l
+  WHERE r.place = 1 AND r.score > l.threshold
+) b
+WHERE b.nth > b.call_limit
+
 -- @name links
 SELECT
   r.span_id AS span_id, r.candidate_span_id AS candidate_span_id, r.evidence AS evidence, r.score AS score,
-  r.place = 1 AND r.score > l.threshold AS chosen,
+  r.place = 1 AND r.score > l.threshold AND s.span_id IS NULL AS chosen,
   r.at_connect AS at_connect, r.doubt AS doubt
 FROM ranked_claims r
 CROSS JOIN limits l
+LEFT JOIN split_calls s ON s.span_id = r.span_id
+UNION ALL
+SELECT r.span_id AS span_id, r.candidate_span_id AS candidate_span_id, 'split' AS evidence, r.score AS score, FALSE AS chosen, r.at_connect AS at_connect, FALSE AS doubt
+FROM ranked_claims r
+JOIN split_calls s ON s.span_id = r.span_id
+WHERE r.place = 1
 
 -- @name waiting_calls
 -- Undecided for now: requests are open that may have caused them, or what happened around them may not all have landed.
