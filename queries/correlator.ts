@@ -4,7 +4,7 @@ import type { RunState, Warehouse } from '../ingest/warehouse.ts';
 import { chooseFinished } from './choose-finished.ts';
 import { LateRanges, findLate } from './late-ranges.ts';
 import { recorrelate } from './recorrelate.ts';
-import { loadSteps, runSteps, type Step } from './step-runner.ts';
+import { StepMemory, loadSteps, runSteps, type Step } from './step-runner.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
 import { CLOSING, DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, createWorkingSet, loadHistory, loadProcesses, readMessages, readThreadMoves, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
 
@@ -56,6 +56,7 @@ export class Correlator {
   readonly #silent_ms: number;
   readonly #observe: CorrelatorOptions['observe'];
   readonly #evidence_off: readonly string[];
+  #memory = new StepMemory();
   readonly #between_steps: CorrelatorOptions['between_steps'];
   readonly #steps = loadSteps();
   readonly #late: LateRanges;
@@ -173,7 +174,7 @@ export class Correlator {
     }
     await setLimits(connection, this.#limits, cut);
     await readThreadMoves(this.#warehouse, connection, previous_cut, cut);
-    await runSteps(connection, this.#steps, { observe: this.#observe, between: this.#between_steps });
+    await runSteps(connection, this.#steps, { observe: this.#observe, between: this.#between_steps, memory: this.#memory });
     const late = await findLate(connection, from, previous_cut);
     this.#late.add(late.ranges);
     const begun = performance.now();
@@ -184,9 +185,9 @@ export class Correlator {
     await connection.run(`INSERT INTO ${alias}.progress VALUES (${to}, ${cut}, ${RULE_VERSION})`);
     await connection.run('COMMIT');
     const stored = performance.now();
-    this.#observe?.({ file: '', name: 'store', sql: '', repeat: false, view: false }, stored - begun);
+    this.#observe?.({ file: '', name: 'store', sql: '', repeat: false, view: false, needs: undefined }, stored - begun);
     await this.#forget(connection, cut);
-    this.#observe?.({ file: '', name: 'forget', sql: '', repeat: false, view: false }, performance.now() - stored);
+    this.#observe?.({ file: '', name: 'forget', sql: '', repeat: false, view: false, needs: undefined }, performance.now() - stored);
     this.#read_to = to;
     this.#cut = cut;
     return { messages: news.messages, spans, cut_ns: cut, late: late.count, behind };
@@ -198,6 +199,7 @@ export class Correlator {
     this.#read_to = max(this.#read_to, apply_no);
     this.#cut = max(this.#cut, cut_ns);
     await createWorkingSet(connection);
+    this.#memory = new StepMemory();
     for (const evidence of this.#evidence_off) await connection.run('INSERT INTO evidence_off VALUES ($1)', [evidence]);
     if (this.#read_to > 0n) await loadHistory(this.#warehouse, connection, { from_ns: this.#cut, to_ns: NEVER, apply_no: this.#read_to }, this.#limits);
     // Whoever stopped before may have stored what these runs left open.
@@ -249,10 +251,15 @@ export class Correlator {
       WHERE o.span_id IS NULL AND d.span_id IS NULL`);
     await connection.run('INSERT INTO known_work SELECT w.* FROM work w SEMI JOIN over_now o ON o.span_id = w.span_id');
     await connection.run('INSERT INTO known_call_ends SELECT c.* FROM call_ends c SEMI JOIN over_now o ON o.span_id = c.span_id');
-    await connection.run(`CREATE OR REPLACE TEMP TABLE known_lags AS SELECT service, callee_ip, callee_port, fresh, source_ip, source_port, lag, explained * ${HABIT_DECAY} AS explained FROM lag_sums;
-      CREATE OR REPLACE TEMP TABLE known_lag_calls AS SELECT service, callee_ip, callee_port, fresh, calls * ${HABIT_DECAY} AS calls FROM lag_calls;
-      CREATE OR REPLACE TEMP TABLE known_lag_orders AS SELECT service, callee_ip, callee_port, fresh, calls * ${HABIT_DECAY} AS calls, at_once * ${HABIT_DECAY} AS at_once FROM lag_orders;
-      CREATE OR REPLACE TEMP TABLE known_flushes AS SELECT service, before_ns * ${HABIT_DECAY} AS before_ns, between_ns * ${HABIT_DECAY} AS between_ns FROM flushes`);
+    // Habits fade with what is seen of a program, not with time.
+    const unsure = await connection.runAndReadAll('SELECT 1 FROM unsure_processes LIMIT 1');
+    if (unsure.currentRowCount > 0) {
+      await connection.run(`CREATE OR REPLACE TEMP TABLE seen_now AS SELECT DISTINCT service FROM call_groups;
+        CREATE OR REPLACE TEMP TABLE known_lags AS SELECT s.service, callee_ip, callee_port, fresh, source_ip, source_port, lag, explained * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS explained FROM lag_sums s LEFT JOIN seen_now n ON n.service = s.service;
+        CREATE OR REPLACE TEMP TABLE known_lag_calls AS SELECT s.service, callee_ip, callee_port, fresh, calls * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS calls FROM lag_calls s LEFT JOIN seen_now n ON n.service = s.service;
+        CREATE OR REPLACE TEMP TABLE known_lag_orders AS SELECT s.service, callee_ip, callee_port, fresh, calls * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS calls, at_once * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS at_once FROM lag_orders s LEFT JOIN seen_now n ON n.service = s.service;
+        CREATE OR REPLACE TEMP TABLE known_flushes AS SELECT s.service, before_ns * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS before_ns, between_ns * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS between_ns FROM flushes s LEFT JOIN seen_now n ON n.service = s.service`);
+    }
     await connection.run(`INSERT INTO known_holds SELECT h.span_id, h.thread_id, h.from_ns, h.to_ns FROM holds h JOIN over_now o ON o.span_id = h.span_id WHERE h.from_ns < h.to_ns`);
     await connection.run(`INSERT INTO decided_stored SELECT f.span_id, f.parent_span_id, f.start_ns, f.trace_hi, f.trace_lo, f.end_ns, TRUE FROM over_now f`);
     await connection.run(`CREATE OR REPLACE TEMP TABLE decided_next AS

@@ -12,19 +12,31 @@ export interface Step {
   readonly repeat: boolean;
   /** Used once or twice: computed where it is used. */
   readonly view: boolean;
+  /** Where this relation is empty, so is the step's result. */
+  readonly needs?: string | undefined;
 }
 
-/** The steps of one file: blocks that begin with `-- @name NAME`, `-- @name NAME @view` or `-- @name NAME @repeat`. */
+/**
+ * The steps of one file: blocks that begin with `-- @name NAME`, `-- @name NAME @view` or `-- @name NAME @repeat`. A line
+ * `-- @needs RELATION` says of all that follow in the file that they yield nothing where that relation is empty.
+ */
 export function parseSteps(file: string, text: string): Step[] {
   const steps: Step[] = [];
   let current: { name: string; mark: string | undefined; lines: string[] } | undefined;
+  let needs: string | undefined;
   const close = (): void => {
     if (current === undefined) return;
     const sql = current.lines.filter((line) => !line.startsWith('--')).join('\n').trim();
     if (sql === '') throw new Error(`${file}: step ${current.name} is empty`);
-    steps.push({ file, name: current.name, sql, repeat: current.mark === 'repeat', view: current.mark === 'view' });
+    steps.push({ file, name: current.name, sql, repeat: current.mark === 'repeat', view: current.mark === 'view', needs });
   };
   for (const line of text.split('\n')) {
+    const needed = /^-- @needs (\w+)$/.exec(line)?.[1];
+    if (needed !== undefined) {
+      close();
+      [current, needs] = [undefined, needed];
+      continue;
+    }
     const head = /^-- @name (\w+)(?: @(repeat|view))?$/.exec(line);
     if (head?.[1] !== undefined) {
       close();
@@ -55,16 +67,35 @@ export function loadSteps(dialect: 'duckdb' | 'portable' = 'duckdb'): Step[] {
 /** A chain of 2^20 calls has met a circle. */
 const MOST_ROUNDS = 20;
 
+/** Of one connection: results that are known to be empty need not be computed again. */
+export class StepMemory {
+  readonly empty = new Set<string>();
+  readonly made = new Set<string>();
+}
+
 export interface StepWatch {
   readonly observe?: ((step: Step, elapsed_ms: number) => void) | undefined;
   readonly between?: (() => Promise<void>) | undefined;
+  readonly memory?: StepMemory | undefined;
 }
 
 /** Makes each step a temp table (or view) of `connection`; the inputs are temp tables too. */
 export async function runSteps(connection: DuckDBConnection, steps: readonly Step[], watch: StepWatch = {}): Promise<void> {
+  const memory = watch.memory ?? new StepMemory();
+  const filled = new Map<string, boolean>();
   for (const step of steps) {
     await watch.between?.();
     const begun = performance.now();
+    if (step.needs !== undefined && memory.made.has(step.name)) {
+      if (!filled.has(step.needs)) filled.set(step.needs, (await connection.runAndReadAll(`SELECT 1 FROM ${step.needs} LIMIT 1`)).currentRowCount > 0);
+      if (filled.get(step.needs) === false) {
+        if (!step.view && !memory.empty.has(step.name)) await connection.run(`DELETE FROM ${step.name}`);
+        memory.empty.add(step.name);
+        continue;
+      }
+    }
+    memory.made.add(step.name);
+    memory.empty.delete(step.name);
     if (step.repeat) await repeatStep(connection, step);
     else await connection.run(`CREATE OR REPLACE TEMP ${step.view ? 'VIEW' : 'TABLE'} ${step.name} AS ${step.sql}`);
     watch.observe?.(step, performance.now() - begun);

@@ -48,6 +48,8 @@ FROM (
 WHERE c.process_id IS NOT NULL
 GROUP BY c.process_id
 
+-- @needs unsure_processes
+
 -- @name work
 -- The requests of these processes: who read them, who answered.
 SELECT

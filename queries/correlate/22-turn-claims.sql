@@ -10,6 +10,8 @@
 --            locks between read and call leave no constant: no number explains 9 in 10 calls, and nothing is claimed.
 -- Local to a node.
 
+-- @needs unsure_processes
+
 -- @name loop_calls
 SELECT
   c.span_id AS span_id, c.thread_id AS thread_id, c.at_ns AS at_ns, c.fresh AS fresh, CASE WHEN c.fresh THEN q.connect_turn ELSE q.first_turn END AS turn,
@@ -299,11 +301,13 @@ WHERE s.span_id IS NULL AND r.places <= 8
 -- @name known_owners
 -- Calls whose request is known without this.
 SELECT d.span_id AS span_id, d.parent_span_id AS owner, CAST(1 AS DOUBLE) AS score
-FROM decided d
+FROM call_ends e
+JOIN decided d ON d.span_id = e.span_id
 WHERE d.parent_span_id IS NOT NULL
 UNION ALL
 SELECT t.span_id AS span_id, t.candidate_span_id AS owner, t.score AS score
-FROM thread_claims t
+FROM call_ends e
+JOIN thread_claims t ON t.span_id = e.span_id
 LEFT JOIN decided d ON d.span_id = t.span_id
 CROSS JOIN limits l
 WHERE t.score > l.threshold AND d.span_id IS NULL

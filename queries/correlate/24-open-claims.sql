@@ -6,6 +6,8 @@
 --            long poll) while others come and go too fast to be seen.
 -- Local to a node.
 
+-- @needs unsure_processes
+
 -- @name open_counts
 -- How many requests were open from the call's beginning to its end.
 SELECT c.span_id AS span_id, c.process_id AS process_id, count(k.span_id) AS open
