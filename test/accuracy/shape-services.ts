@@ -68,6 +68,11 @@ export function java(way: string, hops: readonly string[] = HOPS): ServiceSpec[]
   return hops.map((hop) => ({ name: hop, command: ['java', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xmx128m', '-cp', join(built, 'java'), 'HopService', hop, way], ports: [port(hop)] }));
 }
 
+export function tokio(): ServiceSpec[] {
+  const built = compile('Rust service', 'cargo', ['build', '--quiet', '--release', '--locked', '--target-dir', '{built}/tokio'], script('tokio'));
+  return HOPS.map((hop) => ({ name: hop, command: [join(built, 'tokio/release/hop'), hop], ports: [port(hop)] }));
+}
+
 /** The services behind a proxy that reaches A over a Unix socket. */
 export function behindSocket(folder: string): ServiceSpec[] {
   const socket = join(folder, 'a.sock');
@@ -115,6 +120,7 @@ export function mix(): ServiceSpec[] {
 
 const PROGRAMS: Readonly<Record<string, () => boolean>> = {
   go: () => onPath('go'),
+  cargo: () => onPath('cargo'),
   javac: () => onPath('javac') && onPath('java'),
   puma: () => existsSync('/usr/bin/puma'),
   ...Object.fromEntries(['aiohttp', 'fastapi', 'uvicorn', 'httpx'].map((name) => [name, (): boolean => existsSync(`/usr/lib/python3/dist-packages/${name}`)])),

@@ -1,6 +1,6 @@
 // The kinds of services whose traces are measured, as a table: how to start one, what it does for a request, what must come out.
 import type { ServiceSpec } from '../../demo/service-group.ts';
-import { aiohttp, apacheProxy, asyncio, behindSocket, fastapi, fpmBehind, go, gunicorn, java, mix, nginx, node, pools, prefork, puma, threads } from './shape-services.ts';
+import { aiohttp, apacheProxy, asyncio, behindSocket, fastapi, fpmBehind, go, gunicorn, java, mix, nginx, node, pools, prefork, puma, threads, tokio } from './shape-services.ts';
 import type { Verdict } from './judge.ts';
 import { PROXIED_TREE, TREE, type Hop } from './tree.ts';
 
@@ -66,6 +66,7 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
   'go-proxy': shape(WORKERS, () => [...threads('thread'), ...go({ n: 'proxy' })], { ...proxied, needs: ['go'] }),
   'java-pool': shape({ exact: [88, 80], wrong: 1 }, () => java('blocking'), { needs: ['javac'] }),
   'java-async': shape({ exact: [85, 70], wrong: 1 }, () => java('async'), { needs: ['javac'] }),
+  tokio: shape({ exact: [85, 70], wrong: 1 }, () => tokio(), { needs: ['cargo'] }),
   mix: shape({ exact: [92, 88], wrong: 1 }, () => mix(), { ...proxied, needs: ['go', 'javac'] }),
   /** Nothing in the kernel knows which timer belongs to which request: what matters is that nothing is claimed. */
   'loop-sleeps': shape({ exact: [0, 0], wrong: 1 }, () => asyncio('sleeps')),
