@@ -208,6 +208,7 @@ struct task_struct {
 
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {
+	long unsigned int r14;
 	long unsigned int r8;
 	long unsigned int ax;
 	long unsigned int cx;

@@ -20,6 +20,7 @@
 #include "records.h"
 #include "ring.h"
 #include "scope.h"
+#include "task-identity.h"
 
 #define POLL_BUSY_MS 5
 #define POLL_IDLE_MS 20
@@ -407,7 +408,7 @@ static int usage(const char *problem)
 	fprintf(stderr,
 		"tracehouse-loader: %s\n"
 		"usage: tracehouse-loader [--node NAME] [--ring-bytes N] [--payload 0..4096] [--scope SPEC]... [--exclude-pid N]...\n"
-		"                         [--no-wakes] [--stacks] [--hooks auto|tp|fexit|kprobe] [--probe]\n"
+		"                         [--no-wakes] [--stacks] [--task-identity on|off] [--hooks auto|tp|fexit|kprobe] [--probe]\n"
 		"SPEC: all, netns:NAME_OR_PATH, cgroup:PATH, pid:N\n",
 		problem);
 	return 2;
@@ -427,7 +428,7 @@ int main(int argc, char **argv)
 	char boot_id[64], hostname[256] = "";
 	const char *node = NULL, *kind = "auto";
 	unsigned long long ring_bytes = 16 << 20, payload = 256, value;
-	struct th_settings settings = {.wakes = 1};
+	struct th_settings settings = {.wakes = 1, .task_identity = 1};
 	struct sigaction action = {.sa_handler = on_signal};
 	uint64_t run_id = read_clock(CLOCK_REALTIME), reported = 0, swept = 0;
 	struct utsname kernel;
@@ -447,7 +448,7 @@ int main(int argc, char **argv)
 			continue;
 		}
 		if (strcmp(name, "--node") && strcmp(name, "--ring-bytes") && strcmp(name, "--payload") && strcmp(name, "--scope") &&
-		    strcmp(name, "--exclude-pid") && strcmp(name, "--hooks"))
+		    strcmp(name, "--exclude-pid") && strcmp(name, "--hooks") && strcmp(name, "--task-identity"))
 			return usage("unknown argument");
 		if (!text)
 			return usage("an argument lacks its value");
@@ -468,6 +469,10 @@ int main(int argc, char **argv)
 			if (strcmp(text, "auto") && strcmp(text, "tp") && strcmp(text, "fexit") && strcmp(text, "kprobe"))
 				return usage("--hooks takes auto, tp, fexit or kprobe");
 			kind = text;
+		} else if (!strcmp(name, "--task-identity")) {
+			if (strcmp(text, "on") && strcmp(text, "off"))
+				return usage("--task-identity takes on or off");
+			settings.task_identity = !strcmp(text, "on");
 		} else {
 			if (scope_count == 256)
 				return usage("too many scopes");
@@ -514,6 +519,8 @@ int main(int argc, char **argv)
 	}
 	struct th_hello hello = {.run_id = run_id, .abi_version = TH_ABI_VERSION, .cpus = libbpf_num_possible_cpus(), .ring_bytes = bpf_map__max_entries(map), .started_mono_ns = mono_now()};
 	output_frame(TH_RECORD_HELLO, &hello, sizeof(hello), (const char *[]){boot_id, hostname, kernel.release}, 3);
+	if (settings.task_identity && !task_identity_lacks(object))
+		task_identity_open(object, live);
 	write_capabilities();
 	write_clock();
 	run_iterator("existing_processes", sizeof(struct th_task_line), see_task_line);
@@ -537,6 +544,7 @@ int main(int argc, char **argv)
 			write_clock();
 			write_losses();
 			write_watermark();
+			task_identity_sweep(now);
 			reported = now;
 			if (now - swept >= SWEEP_NS) {
 				processes_sweep(now);
@@ -549,6 +557,7 @@ int main(int argc, char **argv)
 		}
 	}
 
+	task_identity_close();
 	hooks_close(&hooks);
 	/* What was being written when the hooks went is complete after a moment; all else is there. */
 	uint64_t deadline = mono_now() + FLUSH_MS * 1000000ull;

@@ -12,6 +12,7 @@
 #include "output.h"
 #include "records.h"
 #include "scope.h"
+#include "task-identity.h"
 
 /* As much of a command line or environment as is read. */
 #define CMDLINE_BYTES 4096
@@ -264,6 +265,7 @@ void process_seen(const struct seen_process *seen, bool again)
 	}
 	read_process(known, seen);
 	write_record(known);
+	task_identity_seen(seen->pid);
 }
 
 void process_ended(const struct seen_process *seen, uint64_t ended_mono_ns)
@@ -274,6 +276,7 @@ void process_ended(const struct seen_process *seen, uint64_t ended_mono_ns)
 	known = find(seen->process_id);
 	known->record.ended_mono_ns = ended_mono_ns;
 	write_record(known);
+	task_identity_ended(seen->pid);
 	/* Kept for a while: its sockets are closed after its exit is told. */
 }
 
@@ -290,6 +293,7 @@ void processes_sweep(uint64_t now_mono_ns)
 				continue;
 			known->record.ended_mono_ns = now_mono_ns;
 			write_record(known);
+			task_identity_ended(known->record.pid);
 		} else if (now_mono_ns - known->record.ended_mono_ns > ENDED_NS) {
 			remove_known(known->record.process_id);
 		}

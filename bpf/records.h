@@ -30,6 +30,7 @@
 #define TH_FLAG_PAYLOAD_SHED 32
 #define TH_FLAG_UNIX 64
 #define TH_FLAG_RELATIVE_OFFSET 128
+#define TH_FLAG_TASK_OF_CALLER 256
 
 #define TH_THREAD_FORK 1
 #define TH_THREAD_EXEC 2
@@ -84,7 +85,7 @@ struct th_socket_event {
 	__u64 other_offset; /* application bytes so far in the other direction */
 	__u64 cgroup_id; /* cgroup v2 id of the task */
 	__u64 turn; /* times the thread has entered epoll_wait, poll, select or their kin */
-	__u64 task_id; /* goroutine or the like; 0 = unknown */
+	__u64 task_id; /* goroutine or the like; 0 = unknown; with task_of_caller that of who asked for the write */
 	__u64 parent_task_id; /* 0 = unknown */
 	__u64 stack_id; /* hash of the user stack; 0 = not taken */
 	__u64 tail; /* the last min(8, bytes) bytes of the call, last byte highest; valid if tail_length > 0 */

@@ -123,6 +123,15 @@ static __always_inline int socket_io(void *ctx, struct sock *sk, const bool dire
 		shot.other_tcp_seq = at.sent_seq;
 	}
 	shot_by(&shot, task, who);
+	/* An answer ends what its request's caller has written. */
+	if (!writing && state->caller_told)
+		state->caller_id = state->caller_told = 0;
+	if (writing && state->caller_id) {
+		shot.task_id = state->caller_id;
+		shot.parent_task_id = state->caller_parent_id;
+		shot.flags |= TH_FLAG_TASK_OF_CALLER;
+		state->caller_told = 1;
+	}
 	if (task->flags & (PF_KTHREAD | PF_IO_WORKER)) {
 		call.syscall = -1;
 		call.fd = -1;

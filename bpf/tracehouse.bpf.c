@@ -3,6 +3,7 @@
 #include "socket-io.bpf.c"
 #include "connections.bpf.c"
 #include "turns.bpf.c"
+#include "tasks.bpf.c"
 #include "threads.bpf.c"
 #include "existing.bpf.c"
 

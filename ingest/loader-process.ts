@@ -17,6 +17,7 @@ export interface LoaderOptions {
   readonly payload_bytes?: number;
   readonly wakes?: boolean;
   readonly stacks?: boolean;
+  readonly task_identity?: boolean;
   readonly hooks?: string;
   readonly path?: string;
 }
@@ -42,6 +43,7 @@ export function loaderArguments(options: LoaderOptions): string[] {
   for (const pid of options.exclude_pids) list.push('--exclude-pid', String(pid));
   if (options.wakes === false) list.push('--no-wakes');
   if (options.stacks === true) list.push('--stacks');
+  if (options.task_identity === false) list.push('--task-identity', 'off');
   if (options.hooks !== undefined) list.push('--hooks', options.hooks);
   return list;
 }

@@ -14,6 +14,7 @@ export interface CaptureOptions {
   readonly ring: number;
   readonly wakes?: boolean;
   readonly stacks?: boolean;
+  readonly taskIdentity?: 'on' | 'off';
   readonly hooks?: string;
 }
 
@@ -65,6 +66,7 @@ export class Collector {
         payload_bytes: options.payload,
         wakes: options.wakes !== false,
         stacks: options.stacks === true,
+        task_identity: options.taskIdentity !== 'off',
         ...(options.hooks === undefined ? {} : { hooks: options.hooks }),
       },
       {

@@ -67,6 +67,7 @@ export const SETTINGS = {
   ring: { flags: '--ring <size>', fallback: '32MiB', help: "size of the kernel's ring buffer, a power of two", parse: ringBytes },
   no_wakes: { flags: '--no-wakes', help: 'do not record which thread woke which' },
   stacks: { flags: '--stacks', fallback: false, help: "record the writer's user stack for outgoing requests" },
+  task_identity: { flags: '--task-identity <switch>', fallback: 'on', choices: ['on', 'off'], help: 'tell which goroutine reads, writes and calls, in Go programs' },
   hooks: { flags: '--hooks <kind>', fallback: 'auto', choices: ['auto', 'tp', 'fexit', 'kprobe'], help: 'which kernel hooks to use' },
   memory_limit: { flags: '--memory-limit <size>', fallback: '512MB', help: "DuckDB's memory limit", parse: (text: string) => (parseBytes(text), text) },
   to_url: { flags: '--to <url>', help: 'warehouse that takes the batches' },
