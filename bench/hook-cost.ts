@@ -25,7 +25,7 @@ interface Ratio {
   readonly most: number;
 }
 
-const VARIANTS = { all: [], turns: ['--no-turns'], wakes: ['--no-wakes'], tasks: ['--no-tasks'] } as const;
+const VARIANTS = { all: [], turns: ['--no-turns'], wakes: ['--no-wakes'], tasks: ['--task-identity', 'off'] } as const;
 
 function ratio(values: readonly number[]): Ratio {
   const sorted = values.toSorted((a, b) => a - b).map((value) => Number(value.toFixed(3)));

@@ -54,6 +54,8 @@ struct task_state {
 	u64 nsproxy;
 	u32 generation;
 	u32 netns;
+	u32 go_generation;
+	struct th_go_layout go;
 	u8 excluded;
 	u8 in_scope; /* by pid, cgroup or all; sockets add their own network namespace */
 	u8 netns_in_scope;
@@ -82,6 +84,8 @@ struct sock_state {
 	u64 peer_socket_id;
 	u64 counted[2]; /* bytes read and written, where TCP does not tell */
 	u64 phase_other[2];
+	u64 caller_id; /* the task that asked for what is written here by another one; 0 = not known */
+	u64 caller_parent_id;
 	u32 phase_used[2];
 	u32 first_sent; /* sequence number of the first byte each way */
 	u32 first_received;
@@ -94,7 +98,8 @@ struct sock_state {
 	u8 role;
 	u8 state;
 	u8 netns_in_scope;
-	u8 pad[3];
+	u8 caller_told; /* a write has carried it: the next read ends it */
+	u8 pad[2];
 	u8 local_ip[16];
 	u8 remote_ip[16];
 };
@@ -106,26 +111,6 @@ struct {
 	__type(key, u64);
 	__type(value, struct sock_state);
 } socks SEC(".maps");
-
-/* Goroutines that gave a call to a connection of net/http, by the address of its struct sock, until the answer is read. */
-struct caller {
-	u64 task_id;
-	u64 parent_task_id;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
-	__type(key, u64);
-	__type(value, struct caller);
-} callers SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, TH_GO_PROCESSES);
-	__type(key, u32);
-	__type(value, struct th_go_layout);
-} go_processes SEC(".maps");
 
 #define TH_SET(name, key_type, entries)                                                                                         \
 	struct {                                                                                                                \

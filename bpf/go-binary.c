@@ -1,335 +1,368 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads ELF sections that every Go program keeps, stripped or not: the build information, which names the version, and the table of
- * functions (.gopclntab), which the runtime itself needs for stack traces. */
 #include "go-binary.h"
 #include <elf.h>
 #include <fcntl.h>
-#include <stdio.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MOST_SECTIONS 4096
-#define MOST_NAMES (1 << 20)
-#define MOST_TABLE (256u << 20)
-#define WANTED "net/http.(*persistConn).roundTrip"
+/* Bounds on what is read of a file, whatever it claims. */
+#define SECTIONS 1024
+#define SEGMENTS 64
+#define NAMES_BYTES (64 << 10)
+#define WINDOW (256 << 10)
+#define FUNCTIONS (2u << 20)
+#define TABLE_BYTES (256ull << 20)
+#define SEARCH_BYTES (64ull << 20)
+#define READ_BYTES (96ull << 20) /* of one file in all; some 20 ms from the page cache */
 
-struct file {
+static const char round_trip[] = "\0net/http.(*persistConn).roundTrip"; /* and its own NUL */
+static const char build_info[] = "\xff Go buildinf:";
+
+/* Read from the debug information of a net/http program built with the first and a late release of each version. */
+static const struct {
+	unsigned minor;
+	struct th_go_layout layout;
+} versions[] = {
+	{18, {.m = 48, .goid = 152, .parent = 0, .curg = 192, .conn = 80}},
+	{19, {.m = 48, .goid = 152, .parent = 0, .curg = 192, .conn = 80}},
+	{20, {.m = 48, .goid = 152, .parent = 0, .curg = 192, .conn = 80}},
+	{21, {.m = 48, .goid = 152, .parent = 272, .curg = 192, .conn = 80}},
+	{22, {.m = 48, .goid = 152, .parent = 272, .curg = 192, .conn = 80}},
+	{23, {.m = 48, .goid = 160, .parent = 280, .curg = 192, .conn = 80}},
+	{24, {.m = 48, .goid = 160, .parent = 280, .curg = 192, .conn = 80}},
+	{25, {.m = 48, .goid = 152, .parent = 272, .curg = 184, .conn = 80}},
+	{26, {.m = 48, .goid = 152, .parent = 280, .curg = 184, .conn = 80}},
+	{27, {.m = 48, .goid = 152, .parent = 280, .curg = 184, .conn = 80}},
+};
+#define VERSIONS (sizeof(versions) / sizeof(versions[0]))
+
+struct range {
+	uint64_t from, size; /* in the file */
+	uint64_t address;
+};
+
+struct image {
 	int fd;
 	uint64_t size;
-	Elf64_Ehdr header;
-	Elf64_Shdr *sections;
-	char *names;
-	uint64_t names_size;
+	uint64_t left; /* bytes that may still be read */
+	Elf64_Phdr segments[SEGMENTS];
+	unsigned segment_count;
+	struct range build, functions, module, text, relocated; /* sections; size 0 = there is none */
 };
 
-/* Of each version: offsets in runtime.g of goid and parentGoid, in net/http.persistConn of conn. Read from the debug information of
- * programs built with go1.18.10, 1.19.13, 1.20.14, 1.21.0, ... 1.26.0. */
-static const struct {
-	int minor;
-	struct th_go_layout layout;
-} layouts[] = {
-	{18, {152, 0, 80, 0}},
-	{21, {152, 272, 80, 0}},
-	{23, {160, 280, 80, 0}},
-	{25, {152, 272, 80, 0}},
-	{26, {152, 280, 80, 0}},
+/* A piece of the file at a time, as the page cache has it: a mapping would kill us if the file were cut. */
+struct window {
+	uint64_t from;
+	size_t have;
+	uint8_t bytes[WINDOW];
 };
-#define NEWEST 26
 
-static void *read_part(const struct file *file, uint64_t offset, uint64_t size, uint64_t most)
+static bool read_at(struct image *image, uint64_t from, void *to, size_t size)
 {
-	uint8_t *bytes;
-	uint64_t have = 0;
-
-	if (!size || size > most || offset > file->size || size > file->size - offset)
-		return NULL;
-	bytes = malloc(size + 1);
-	while (bytes && have < size) {
-		ssize_t length = pread(file->fd, bytes + have, size - have, offset + have);
-		if (length <= 0) {
-			free(bytes);
-			return NULL;
-		}
-		have += length;
-	}
-	if (bytes)
-		bytes[size] = 0;
-	return bytes;
+	if (from > image->size || size > image->size - from || size > image->left)
+		return false;
+	image->left -= size;
+	return pread(image->fd, to, size, from) == (ssize_t)size;
 }
 
-static bool file_open(struct file *file, const char *path)
+static const uint8_t *look(struct image *image, struct window *window, uint64_t from, size_t size)
 {
-	struct stat about;
+	if (from < window->from || from - window->from > window->have || size > window->have - (from - window->from)) {
+		size_t want = WINDOW;
+		if (from >= image->size || size > WINDOW)
+			return NULL;
+		if (want > image->size - from)
+			want = image->size - from;
+		window->have = 0;
+		if (want < size || !read_at(image, from, window->bytes, want))
+			return NULL;
+		window->from = from;
+		window->have = want;
+	}
+	return window->bytes + (from - window->from);
+}
 
-	memset(file, 0, sizeof(*file));
-	file->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (file->fd < 0)
+static uint32_t word(const uint8_t *at)
+{
+	uint32_t value;
+
+	memcpy(&value, at, sizeof(value));
+	return value;
+}
+
+static uint64_t long_word(const uint8_t *at)
+{
+	uint64_t value;
+
+	memcpy(&value, at, sizeof(value));
+	return value;
+}
+
+/* Where in the range the bytes first are, on a multiple of `step`, or -1. */
+static int64_t search(struct image *image, struct window *window, const struct range *range, const void *bytes, size_t length, size_t step)
+{
+	uint64_t at = 0, limit = range->size < SEARCH_BYTES ? range->size : SEARCH_BYTES;
+
+	while (at + length <= limit) {
+		size_t have = limit - at < WINDOW ? limit - at : WINDOW;
+		const uint8_t *here = look(image, window, range->from + at, have), *found = here;
+		if (!here)
+			return -1;
+		while ((found = memmem(found, here + have - found, bytes, length)) && (at + (found - here)) % step)
+			found++;
+		if (found)
+			return at + (found - here);
+		/* Pieces overlap, as what is looked for may lie across. */
+		at += have > length ? (have - length) / step * step + step : have;
+	}
+	return -1;
+}
+
+static bool read_headers(struct image *image, const char **why)
+{
+	static Elf64_Shdr sections[SECTIONS];
+	static char names[NAMES_BYTES];
+	Elf64_Ehdr header;
+
+	if (!read_at(image, 0, &header, sizeof(header)) || memcmp(header.e_ident, ELFMAG, SELFMAG) || header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB)
 		return false;
-	if (fstat(file->fd, &about) || !S_ISREG(about.st_mode) || pread(file->fd, &file->header, sizeof(file->header), 0) != sizeof(file->header))
+	if (header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phnum > SEGMENTS || !read_at(image, header.e_phoff, image->segments, header.e_phnum * sizeof(Elf64_Phdr)))
 		return false;
-	file->size = about.st_size;
-	const Elf64_Ehdr *header = &file->header;
-	if (memcmp(header->e_ident, ELFMAG, SELFMAG) || header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_ident[EI_DATA] != ELFDATA2LSB)
-		return false;
-	if (header->e_shentsize != sizeof(Elf64_Shdr) || !header->e_shnum || header->e_shnum > MOST_SECTIONS || header->e_shstrndx >= header->e_shnum)
+	image->segment_count = header.e_phnum;
+	if (header.e_machine != EM_X86_64)
+		*why = "it is not built for amd64";
+	if (header.e_shentsize != sizeof(Elf64_Shdr) || !header.e_shnum || header.e_shnum > SECTIONS || header.e_shstrndx >= header.e_shnum ||
+	    !read_at(image, header.e_shoff, sections, header.e_shnum * sizeof(Elf64_Shdr)))
 		return true;
-	file->sections = read_part(file, header->e_shoff, (uint64_t)header->e_shnum * sizeof(Elf64_Shdr), MOST_SECTIONS * sizeof(Elf64_Shdr));
-	if (file->sections) {
-		file->names_size = file->sections[header->e_shstrndx].sh_size;
-		file->names = read_part(file, file->sections[header->e_shstrndx].sh_offset, file->names_size, MOST_NAMES);
+	uint64_t length = sections[header.e_shstrndx].sh_size;
+	if (!length || length > sizeof(names) || !read_at(image, sections[header.e_shstrndx].sh_offset, names, length))
+		return true;
+	names[length - 1] = 0;
+	for (unsigned i = 0; i < header.e_shnum; i++) {
+		const Elf64_Shdr *one = &sections[i];
+		struct range range = {.from = one->sh_offset, .size = one->sh_size, .address = one->sh_addr};
+		const char *name = names + one->sh_name;
+		if (one->sh_name >= length || one->sh_type == SHT_NOBITS || range.from > image->size || range.size > image->size - range.from)
+			continue;
+		if (!strcmp(name, ".go.buildinfo"))
+			image->build = range;
+		else if (!strcmp(name, ".gopclntab") || !strcmp(name, ".data.rel.ro.gopclntab"))
+			image->functions = range;
+		else if (!strcmp(name, ".go.module"))
+			image->module = range;
+		else if (!strcmp(name, ".text"))
+			image->text = range;
+		else if (!strcmp(name, ".data.rel.ro"))
+			image->relocated = range;
 	}
 	return true;
 }
 
-static void file_close(struct file *file)
+static struct range segment_range(const Elf64_Phdr *segment)
 {
-	if (file->fd >= 0)
-		close(file->fd);
-	free(file->sections);
-	free(file->names);
+	return (struct range){.from = segment->p_offset, .size = segment->p_filesz, .address = segment->p_vaddr};
 }
 
-static const Elf64_Shdr *section_of(const struct file *file, const char *name)
+/* Without sections, the first writable segment begins with it, or has it soon. */
+static bool find_build_info(struct image *image, struct window *window)
 {
-	if (!file->sections || !file->names)
-		return NULL;
-	for (int i = 0; i < file->header.e_shnum; i++)
-		if (file->sections[i].sh_name < file->names_size && !strcmp(file->names + file->sections[i].sh_name, name))
-			return &file->sections[i];
-	return NULL;
+	for (unsigned i = 0; i < image->segment_count && !image->build.size; i++) {
+		const Elf64_Phdr *one = &image->segments[i];
+		struct range range = segment_range(one);
+		if (one->p_type != PT_LOAD || !(one->p_flags & PF_W) || range.from > image->size || range.size > image->size - range.from)
+			continue;
+		if (range.size > 1 << 20)
+			range.size = 1 << 20;
+		int64_t at = search(image, window, &range, build_info, sizeof(build_info) - 1, 16);
+		if (at >= 0)
+			image->build = (struct range){.from = range.from + at, .size = range.size - at};
+	}
+	return image->build.size > 0;
 }
 
-/* Since 1.18 the version stands in the section itself, behind a header of 32 bytes, its length as a varint before it. */
-static bool read_version(const struct file *file, char *to, size_t size)
+static bool read_version(struct image *image, char *version, size_t size, const char **why)
 {
-	const Elf64_Shdr *section = section_of(file, ".go.buildinfo");
-	bool found = false;
+	uint8_t head[48];
+	size_t length = 0, at = 32;
 
-	if (!section)
+	if (image->build.size < sizeof(head) || !read_at(image, image->build.from, head, sizeof(head)) || memcmp(head, build_info, sizeof(build_info) - 1))
 		return false;
-	uint64_t length = section->sh_size < 4096 ? section->sh_size : 4096;
-	uint8_t *info = read_part(file, section->sh_offset, length, 4096);
-	to[0] = 0;
-	if (info && length > 34 && !memcmp(info, "\xff Go buildinf:", 14)) {
-		found = true;
-		if ((info[15] & 2) && info[32] < 128 && 33u + info[32] <= length && info[32] < size) {
-			memcpy(to, info + 33, info[32]);
-			to[info[32]] = 0;
+	if (!(head[15] & 2)) {
+		*why = "it is built with Go 1.17 or older";
+		return true;
+	}
+	for (unsigned shift = 0; at < 37; shift += 7) {
+		length |= (size_t)(head[at] & 0x7f) << shift;
+		if (!(head[at++] & 0x80))
+			break;
+	}
+	if (length >= size)
+		length = size - 1;
+	if (!read_at(image, image->build.from + at, version, length))
+		return false;
+	version[length] = 0;
+	for (char *one = version; *one; one++)
+		if (*one < ' ' || *one > '~')
+			*one = '?';
+	return true;
+}
+
+/* "go1.22.3", "go1.26rc1", "devel go1.27-0a1b2c3". */
+static bool choose_layout(struct go_binary *binary, const char **why)
+{
+	const char *at = strstr(binary->version, "go1.");
+	unsigned long minor = at ? strtoul(at + 4, NULL, 10) : 0;
+
+	if (!at) {
+		*why = "its version of Go is not known";
+		return false;
+	}
+	if (minor < versions[0].minor) {
+		*why = "it is built with Go 1.17 or older";
+		return false;
+	}
+	binary->guessed = minor > versions[VERSIONS - 1].minor;
+	binary->layout = versions[binary->guessed ? VERSIONS - 1 : minor - versions[0].minor].layout;
+	return true;
+}
+
+static bool is_function_table(const uint8_t *head)
+{
+	return (word(head) == 0xfffffff0 || word(head) == 0xfffffff1) && !head[4] && !head[5] && head[6] == 1 && head[7] == 8;
+}
+
+/* The system's linker puts the table of a position independent program among other data. */
+static void find_function_table(struct image *image, struct window *window)
+{
+	static const uint8_t heads[2][8] = {{0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8}, {0xf0, 0xff, 0xff, 0xff, 0, 0, 1, 8}};
+
+	for (unsigned i = 0; i < 2; i++) {
+		int64_t at = search(image, window, &image->relocated, heads[i], sizeof(heads[i]), 16);
+		if (at >= 0) {
+			image->functions = (struct range){.from = image->relocated.from + at, .size = image->relocated.size - at, .address = image->relocated.address + at};
+			return;
 		}
 	}
-	free(info);
-	return found;
 }
 
-static void choose_layout(struct go_binary *binary)
+static uint64_t file_offset(const struct image *image, uint64_t address)
 {
-	int minor = 0;
-
-	if (sscanf(binary->version, "go1.%d", &minor) != 1 || minor < layouts[0].minor) {
-		binary->lacks = "goroutines: its Go version is older than 1.18, or not told";
-		return;
+	for (unsigned i = 0; i < image->segment_count; i++) {
+		const Elf64_Phdr *one = &image->segments[i];
+		if (one->p_type == PT_LOAD && (one->p_flags & PF_X) && address >= one->p_vaddr && address - one->p_vaddr < one->p_filesz)
+			return one->p_offset + (address - one->p_vaddr);
 	}
-	if (minor > NEWEST)
-		binary->lacks = "its Go version is newer than this tracehouse: goroutines are read as the newest known version has them";
-	for (size_t i = 0; i < sizeof(layouts) / sizeof(layouts[0]) && layouts[i].minor <= minor; i++)
-		binary->layout = layouts[i].layout;
+	return 0;
 }
 
-static uint64_t at64(const uint8_t *bytes)
+/* A breakpoint anywhere but on an instruction's first byte would break the program. So what lies at the entry must be the comparison
+ * with the stack's end that Go's functions begin with: of SP, or of what `lea` makes of it for a large frame. The probe goes on the
+ * jump after it, as the kernel emulates jumps: of the instructions before it steps through a copy, which costs a second trap. The
+ * arguments are where they were. Returns the jump's offset, or 0. */
+static uint64_t jump_at_entry(struct image *image, uint64_t from)
 {
-	uint64_t value;
+	static const uint8_t compare_sp[] = {0x49, 0x3b, 0x66, 0x10}, compare_r12[] = {0x4d, 0x3b, 0x66, 0x10};
+	uint8_t code[16];
+	unsigned at = 0;
 
-	memcpy(&value, bytes, 8);
-	return value;
+	if (!from || !read_at(image, from, code, sizeof(code)))
+		return 0;
+	if (!memcmp(code, compare_sp, 4))
+		at = 4;
+	else if (code[0] == 0x4c && code[1] == 0x8d && code[2] == 0x64 && code[3] == 0x24 && !memcmp(code + 5, compare_r12, 4))
+		at = 9;
+	else if (code[0] == 0x4c && code[1] == 0x8d && code[2] == 0xa4 && code[3] == 0x24 && !memcmp(code + 8, compare_r12, 4))
+		at = 12;
+	/* jbe, near or far. */
+	return at && (code[at] == 0x76 || (code[at] == 0x0f && code[at + 1] == 0x86)) ? from + at : 0;
 }
 
-static uint32_t at32(const uint8_t *bytes)
+/* The function table: a header of words, names, and for each function by address its offset from the text's beginning and that
+ * of a description, whose second word says where its name is. */
+static uint64_t find_round_trip(struct image *image, struct window *table, struct window *descriptions)
 {
-	uint32_t value;
+	const struct range *all = &image->functions;
+	uint8_t head[72];
+	uint64_t count, text, name, after_names, first;
+	int64_t found;
 
-	memcpy(&value, bytes, 4);
-	return value;
-}
-
-/* The wanted function's distance from the text's begin; the table's own idea of where that is (0 = left to the loader). */
-static bool find_function(const uint8_t *table, uint64_t size, uint64_t *entry, uint64_t *text)
-{
-	static const char name[] = WANTED;
-	uint64_t functions, names, units, list;
-	const uint8_t *found;
-
-	if (size < 72 || table[7] != 8)
-		return false;
-	/* 1.18 and 1.19; since 1.20. */
-	if (at32(table) != 0xfffffff0 && at32(table) != 0xfffffff1)
-		return false;
-	functions = at64(table + 8);
-	*text = at64(table + 24);
-	names = at64(table + 32);
-	units = at64(table + 40);
-	list = at64(table + 64);
-	if (names >= size || units > size || units < names || list >= size || functions > (size - list) / 8)
-		return false;
-	found = memmem(table + names, units - names, name, sizeof(name));
-	while (found && found > table + names && found[-1])
-		found = memmem(found + 1, table + units - found - 1, name, sizeof(name));
-	if (!found)
-		return false;
-	uint32_t wanted = found - table - names;
-	for (uint64_t i = 0; i < functions; i++) {
-		uint64_t info = list + at32(table + list + i * 8 + 4);
-		if (info + 8 > size)
-			return false;
-		if (at32(table + info + 4) == wanted) {
-			*entry = at32(table + list + i * 8);
-			return true;
+	if (all->size < sizeof(head) || all->size > TABLE_BYTES || !read_at(image, all->from, head, sizeof(head)) || !is_function_table(head))
+		return 0;
+	count = long_word(head + 8);
+	text = long_word(head + 24);
+	name = long_word(head + 32);
+	after_names = long_word(head + 40);
+	first = long_word(head + 64);
+	if (count > FUNCTIONS || name > after_names || after_names > all->size || first > all->size || count * 8 > all->size - first)
+		return 0;
+	struct range names = {.from = all->from + name, .size = after_names - name};
+	found = search(image, table, &names, round_trip, sizeof(round_trip), 1);
+	if (found < 0)
+		return 0;
+	/* Since 1.26 the text's beginning is told by the module's description alone. */
+	if (!text && image->module.size >= 184) {
+		uint8_t value[8];
+		if (read_at(image, image->module.from + 176, value, sizeof(value)))
+			text = long_word(value);
+	}
+	if (!text)
+		text = image->text.address;
+	for (uint64_t i = 0; i < count; i++) {
+		const uint8_t *entry = look(image, table, all->from + first + i * 8, 8), *about;
+		if (!entry)
+			return 0;
+		uint32_t start = word(entry), offset = word(entry + 4);
+		if (offset > all->size - first || all->size - first - offset < 8)
+			return 0;
+		about = look(image, descriptions, all->from + first + offset, 8);
+		if (!about)
+			return 0;
+		if (word(about + 4) == (uint64_t)found + 1) {
+			return jump_at_entry(image, file_offset(image, text + start));
 		}
 	}
-	return false;
+	return 0;
 }
 
-static uint64_t symbol_address(const struct file *file, const char *name)
+static enum go_verdict read_image(struct image *image, struct go_binary *binary, const char **why)
 {
-	const Elf64_Shdr *symbols = section_of(file, ".symtab");
-	uint64_t address = 0;
+	static struct window windows[2];
 
-	if (!symbols || symbols->sh_link >= file->header.e_shnum)
-		return 0;
-	Elf64_Sym *list = read_part(file, symbols->sh_offset, symbols->sh_size, MOST_TABLE);
-	const Elf64_Shdr *texts = &file->sections[symbols->sh_link];
-	char *strings = read_part(file, texts->sh_offset, texts->sh_size, MOST_TABLE);
-	for (uint64_t i = 0; list && strings && i < symbols->sh_size / sizeof(*list) && !address; i++)
-		if (list[i].st_name < texts->sh_size && !strcmp(strings + list[i].st_name, name))
-			address = list[i].st_value;
-	free(list);
-	free(strings);
-	return address;
+	windows[0].have = windows[1].have = 0;
+	if (!read_headers(image, why))
+		return GO_NONE;
+	if (!image->build.size && (image->text.size || !find_build_info(image, &windows[0])))
+		return GO_NONE;
+	if (!read_version(image, binary->version, sizeof(binary->version), why))
+		return GO_NONE;
+	if (*why || !choose_layout(binary, why))
+		return GO_UNUSABLE;
+	if (!image->functions.size)
+		find_function_table(image, &windows[0]);
+	binary->round_trip = find_round_trip(image, &windows[0], &windows[1]);
+	return GO_USABLE;
 }
 
-/* The runtime's own note of where its text begins (moduledata.text): 176 bytes behind its pointer to the table of functions. Both
- * stand in the data, or, of a position-independent program, among the relocations. */
-#define TEXT_BEHIND 176
-
-static uint64_t noted_in_data(const struct file *file, uint64_t table)
+enum go_verdict go_binary_read(const char *path, struct go_binary *binary, const char **why)
 {
-	static const char *const names[] = {".data", ".noptrdata", ".go.module"};
-	uint64_t address = 0;
-
-	for (int i = 0; i < 3 && !address; i++) {
-		const Elf64_Shdr *section = section_of(file, names[i]);
-		uint8_t *bytes = section && section->sh_type != SHT_NOBITS ? read_part(file, section->sh_offset, section->sh_size, MOST_TABLE) : NULL;
-		for (uint64_t at = 0; bytes && at + TEXT_BEHIND + 8 <= section->sh_size && !address; at += 8)
-			if (at64(bytes + at) == table)
-				address = at64(bytes + at + TEXT_BEHIND);
-		free(bytes);
-	}
-	return address;
-}
-
-static uint64_t noted_in_relocations(const struct file *file, uint64_t table)
-{
-	const Elf64_Shdr *section = section_of(file, ".rela.dyn");
-	uint64_t address = 0;
-
-	if (!section)
-		return 0;
-	Elf64_Rela *list = read_part(file, section->sh_offset, section->sh_size, MOST_TABLE);
-	uint64_t count = list ? section->sh_size / sizeof(*list) : 0;
-	for (uint64_t i = 0; i < count && !address; i++)
-		if ((uint64_t)list[i].r_addend == table)
-			for (uint64_t other = 0; other < count && !address; other++)
-				if (list[other].r_offset == list[i].r_offset + TEXT_BEHIND)
-					address = list[other].r_addend;
-	free(list);
-	return address;
-}
-
-static uint64_t file_offset(const struct file *file, uint64_t address)
-{
-	const Elf64_Ehdr *header = &file->header;
-	uint64_t offset = 0;
-
-	if (header->e_phentsize != sizeof(Elf64_Phdr) || !header->e_phnum || header->e_phnum > 256)
-		return 0;
-	Elf64_Phdr *parts = read_part(file, header->e_phoff, (uint64_t)header->e_phnum * sizeof(Elf64_Phdr), 256 * sizeof(Elf64_Phdr));
-	for (int i = 0; parts && i < header->e_phnum; i++)
-		if (parts[i].p_type == PT_LOAD && (parts[i].p_flags & PF_X) && address >= parts[i].p_vaddr && address - parts[i].p_vaddr < parts[i].p_filesz)
-			offset = address - parts[i].p_vaddr + parts[i].p_offset;
-	free(parts);
-	return offset;
-}
-
-/* A Go function begins by comparing the stack's end with g's: cmp rsp, [r14+16], or lea r12, [rsp-frame] first. */
-static bool is_prologue(const struct file *file, uint64_t offset)
-{
-	uint8_t code[4];
-
-	return pread(file->fd, code, 4, offset) == 4 && (!memcmp(code, "\x49\x3b\x66\x10", 4) || (code[0] == 0x4c && code[1] == 0x8d && (code[2] & 0xf8) == 0xa0) || (code[0] == 0x4c && code[1] == 0x8d && code[2] == 0x64));
-}
-
-static void find_round_trip(const struct file *file, struct go_binary *binary)
-{
-	const Elf64_Shdr *section = section_of(file, ".gopclntab"), *text = section_of(file, ".text");
-	uint64_t entry, begin = 0, tried = 0;
-	uint8_t *table;
-
-	if (!section)
-		section = section_of(file, ".data.rel.ro.gopclntab");
-	if (!section || !(table = read_part(file, section->sh_offset, section->sh_size, MOST_TABLE))) {
-		binary->lacks = "outgoing calls: its table of functions cannot be read";
-		return;
-	}
-	if (find_function(table, section->sh_size, &entry, &begin)) {
-		/* Position-independent programs, and all since 1.26, leave the text's begin to the linker. */
-		for (int i = 0; i < 5 && !binary->round_trip; i++) {
-			switch (i) {
-			case 0:
-				tried = begin;
-				break;
-			case 1:
-				tried = noted_in_data(file, section->sh_addr);
-				break;
-			case 2:
-				tried = noted_in_relocations(file, section->sh_addr);
-				break;
-			case 3:
-				tried = symbol_address(file, "runtime.text");
-				break;
-			default:
-				tried = text ? text->sh_addr : 0;
-			}
-			uint64_t offset = tried ? file_offset(file, tried + entry) : 0;
-			if (offset && is_prologue(file, offset))
-				binary->round_trip = offset;
-		}
-		if (!binary->round_trip)
-			binary->lacks = "outgoing calls of net/http: their entry was not found";
-	}
-	free(table);
-}
-
-bool go_binary_read(const char *path, struct go_binary *binary)
-{
-	struct file file;
-	bool readable = file_open(&file, path);
+	static struct image image;
+	enum go_verdict verdict = GO_NONE;
+	struct stat about;
 
 	memset(binary, 0, sizeof(*binary));
-	if (readable && read_version(&file, binary->version, sizeof(binary->version))) {
-		binary->is_go = true;
-#if defined(__x86_64__)
-		if (file.header.e_machine != EM_X86_64) {
-			binary->lacks = "goroutines: it is built for another machine";
-		} else {
-			choose_layout(binary);
-			if (binary->layout.goid)
-				find_round_trip(&file, binary);
-		}
-#else
-		binary->lacks = "goroutines: they can only be read on x86-64";
-#endif
+	memset(&image, 0, sizeof(image));
+	*why = NULL;
+	image.fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (image.fd < 0)
+		return GO_NONE;
+	if (!fstat(image.fd, &about) && S_ISREG(about.st_mode)) {
+		image.size = about.st_size;
+		image.left = READ_BYTES;
+		verdict = read_image(&image, binary, why);
 	}
-	file_close(&file);
-	return readable;
+	close(image.fd);
+	return verdict;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What has to be known of a Go program to tell its goroutines apart from outside. */
+/* What a Go program's file says of it: the version it was built with, where that version keeps its goroutines, and where its HTTP
+ * client's function is. The file may be anything: all that it says is checked against its size, and little of it is read. */
 #ifndef TH_GO_BINARY_H
 #define TH_GO_BINARY_H
 
@@ -8,14 +9,15 @@
 #include "shared.h"
 
 struct go_binary {
-	bool is_go;
-	char version[32]; /* go1.22.3 */
-	struct th_go_layout layout; /* goid 0 = not known for this version */
-	uint64_t round_trip; /* where net/http.(*persistConn).roundTrip begins in the file; 0 = the program has none, or it was not found */
-	const char *lacks; /* for a person: what cannot be told, and why; NULL = nothing */
+	char version[32];
+	struct th_go_layout layout;
+	bool guessed;	     /* newer than the table: the newest layout that is known */
+	uint64_t round_trip; /* file offset for a probe at the entry of net/http.(*persistConn).roundTrip, 0 = not found */
 };
 
-/* False = no ELF file that could be read. Nothing in the file is trusted. */
-bool go_binary_read(const char *path, struct go_binary *binary);
+enum go_verdict { GO_NONE, GO_USABLE, GO_UNUSABLE };
+
+/* GO_UNUSABLE: it is a Go program, but `why` (static text) stands against it. */
+enum go_verdict go_binary_read(const char *path, struct go_binary *binary, const char **why);
 
 #endif

@@ -15,6 +15,7 @@
 #include "records.h"
 #include "return-probe.h"
 #include "scope.h"
+#include "task-identity.h"
 
 /* The BPF object is part of this file, so that one file is all there is to install. */
 asm(".section .rodata\n"
@@ -34,7 +35,7 @@ static const struct {
 struct hook {
 	const char *program;
 	int kinds;
-	char how; /* b: BTF tracepoint, f: fexit, k: kprobe, r: kretprobe, s: syscall tracepoint, i: iterator, u: on programs as they come */
+	char how; /* b: BTF tracepoint, f: fexit, k: kprobe, r: kretprobe, s: syscall tracepoint, i: iterator, u: uprobe, attached later */
 	const char *on;
 	bool optional;
 };
@@ -81,7 +82,9 @@ static const struct hook hook_table[] = {
 	{"process_exec", ANY, 'b', "sched_process_exec", false},
 	{"process_exit", ANY, 'b', "sched_process_exit", false},
 	{"waking", ANY, 'b', "sched_waking", true},
-	{"go_round_trip", ANY, 'u', NULL, true},
+#if defined(__x86_64__)
+	{"round_trip", ANY, 'u', NULL, true},
+#endif
 	{"existing_processes", ANY, 'i', NULL, true},
 	{"existing_sockets", ANY, 'i', NULL, true},
 };
@@ -149,13 +152,8 @@ static bool has_hook(const struct hook *hook)
 	case 's':
 		return has_syscall_hook(hook->on);
 	case 'i':
-		return true;
 	case 'u':
-#if defined(__x86_64__)
 		return true;
-#else
-		return false;
-#endif
 	}
 	arguments = arguments_of(hook->on);
 	if (!strcmp(hook->on, "tcp_recvmsg") && hook->how != 'r')
@@ -235,15 +233,18 @@ static int find_tracefs(void)
 	return home;
 }
 
-static bool wants(const struct hook *hook, int kind, bool bare, const struct th_settings *settings)
+/* How much is tried: if the kernel refuses all programs, those come off that can be done without. */
+enum { ALL, NO_TASKS, BARE, LEVELS };
+
+static bool wants(const struct hook *hook, int kind, int level, const struct th_settings *settings)
 {
-	if (!(hook->kinds & kind) || (bare && hook->optional))
+	if (!(hook->kinds & kind) || (level == BARE && hook->optional))
 		return false;
-	if (!strcmp(hook->program, "waking") && !settings->wakes)
+	if (hook->how == 'u' && (level == NO_TASKS || !settings->task_identity))
 		return false;
 	if (!strcmp(hook->program, "count_turn") && !settings->turns)
 		return false;
-	if (hook->how == 'u' && !settings->tasks)
+	if (!strcmp(hook->program, "waking") && !settings->wakes)
 		return false;
 	/* With the newest tracepoints fexit is for sendfile only, and only where it passes by another way. */
 	return has_hook(hook);
@@ -280,7 +281,7 @@ static void detach_all(void)
 }
 
 /* One try with one kind of hooks. Returns 0, or a negative errno. */
-static int try_kind(struct hooks *hooks, int kind, bool bare, size_t ring_bytes, const struct th_settings *settings, void (*prepare)(struct bpf_object *))
+static int try_kind(struct hooks *hooks, int kind, int level, size_t ring_bytes, const struct th_settings *settings, void (*prepare)(struct bpf_object *))
 {
 	struct bpf_program *program;
 	struct bpf_map *map;
@@ -295,7 +296,7 @@ static int try_kind(struct hooks *hooks, int kind, bool bare, size_t ring_bytes,
 	bpf_object__for_each_program(program, hooks->object)
 		bpf_program__set_autoload(program, false);
 	for (size_t i = 0; i < HOOKS; i++)
-		if (wants(&hook_table[i], kind, bare, settings))
+		if (wants(&hook_table[i], kind, level, settings))
 			bpf_program__set_autoload(bpf_object__find_program_by_name(hooks->object, hook_table[i].program), true);
 	map = bpf_object__find_map_by_name(hooks->object, "ring");
 	bpf_map__set_max_entries(map, ring_bytes);
@@ -305,7 +306,7 @@ static int try_kind(struct hooks *hooks, int kind, bool bare, size_t ring_bytes,
 	if (!error && prepare)
 		prepare(hooks->object);
 	for (size_t i = 0; i < HOOKS && !error; i++) {
-		if (!wants(&hook_table[i], kind, bare, settings))
+		if (!wants(&hook_table[i], kind, level, settings))
 			continue;
 		program = bpf_object__find_program_by_name(hooks->object, hook_table[i].program);
 		error = attach(&hook_table[i], program, &links[i]);
@@ -378,10 +379,9 @@ static void describe(struct hooks *hooks, int kind, const struct th_settings *se
 	    attached("process_fork") ? "tracepoints sched_process_fork, exec, exit" : "none");
 	say(hooks, "wakes between threads", false, attached("waking") || !settings->wakes, "The tracepoint sched_waking cannot be attached: hand-overs between threads are not seen.", "%s",
 	    attached("waking") ? "tracepoint sched_waking" : settings->wakes ? "none" : "left out by --no-wakes");
-	struct bpf_program *tasks = loaded ? bpf_object__find_program_by_name(hooks->object, "go_round_trip") : NULL;
-	bool goroutines = tasks && bpf_program__fd(tasks) >= 0;
-	say(hooks, "goroutines", false, goroutines || !settings->tasks, "Goroutines are told apart on x86-64, by kernels that allow probes on programs (CONFIG_UPROBES): links inside Go programs rest on other evidence.", "%s",
-	    goroutines ? "read at each socket event; uprobe on net/http.(*persistConn).roundTrip of Go 1.18 to 1.26" : settings->tasks ? "none" : "left out by --no-tasks");
+	const char *lacks = loaded ? task_identity_lacks(hooks->object) : "No kernel programs are loaded.";
+	say(hooks, "goroutines", false, !lacks || !settings->task_identity, lacks, "%s",
+	    !settings->task_identity ? "left out by --task-identity off" : lacks ? "none" : "register of Go's system calls, uprobe on net/http's roundTrip");
 	say(hooks, "telling interrupts from callers", false, settings->preempt_delta != 0, "The kernel's type information does not tell where the preempt count lies: wakes from interrupts are told by a guess.", "%s",
 	    settings->preempt_delta ? "preempt count of the CPU" : "system call number");
 	say(hooks, "connections older than the collector", false, loaded, "The iterators over tasks and files are missing: older connections appear with their first event.", "%s",
@@ -417,7 +417,7 @@ bool hooks_open(struct hooks *hooks, const char *kind, size_t ring_bytes, const 
 	if (trace_folder)
 		return_probe_open(trace_folder);
 	settings.preempt_delta = preempt_delta();
-	for (int bare = 0; bare < 2 && !hooks->object; bare++)
+	for (int level = ALL; level < LEVELS && !hooks->object; level++)
 		for (size_t i = 0; i < 3 && !hooks->object; i++) {
 			if (!auto_kind && strcmp(kind, kinds[i].name))
 				continue;
@@ -427,7 +427,7 @@ bool hooks_open(struct hooks *hooks, const char *kind, size_t ring_bytes, const 
 				continue;
 			}
 			chosen = kinds[i].bit;
-			error = try_kind(hooks, chosen, bare, ring_bytes, &settings, prepare);
+			error = try_kind(hooks, chosen, level, ring_bytes, &settings, prepare);
 		}
 	/* Only the attaching needed tracefs; names of network namespaces are looked up where the host mounts them. */
 	if (home >= 0) {
@@ -464,6 +464,9 @@ void hooks_missed(const struct hooks *hooks, unsigned long long missed[TH_LOSS_S
 		struct bpf_prog_info info = {};
 		__u32 size = sizeof(info);
 		int fd = bpf_program__fd(program);
+		/* It makes no event. */
+		if (!strcmp(bpf_program__name(program), "round_trip"))
+			continue;
 		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size))
 			missed[cause_of_miss(bpf_program__name(program))] += info.recursion_misses;
 	}

@@ -190,12 +190,8 @@ struct thread_info___arm64 {
 	int preempt_count;
 };
 
-struct thread_struct {
-	long unsigned int fsbase;
-};
 struct task_struct {
 	struct thread_info thread_info;
-	struct thread_struct thread;
 	unsigned int flags;
 	struct sched_entity se;
 	int pid;

@@ -385,11 +385,6 @@ static void write_capabilities(void)
 	}
 }
 
-static void complain_of_program(const char *line)
-{
-	complain(0, "%s", line);
-}
-
 static void prepare(struct bpf_object *loaded)
 {
 	const char *why;
@@ -413,7 +408,7 @@ static int usage(const char *problem)
 	fprintf(stderr,
 		"tracehouse-loader: %s\n"
 		"usage: tracehouse-loader [--node NAME] [--ring-bytes N] [--payload 0..4096] [--scope SPEC]... [--exclude-pid N]...\n"
-		"                         [--no-wakes] [--no-turns] [--no-tasks] [--stacks] [--hooks auto|tp|fexit|kprobe] [--probe]\n"
+		"                         [--no-wakes] [--no-turns] [--stacks] [--task-identity on|off] [--hooks auto|tp|fexit|kprobe] [--probe]\n"
 		"SPEC: all, netns:NAME_OR_PATH, cgroup:PATH, pid:N\n",
 		problem);
 	return 2;
@@ -433,7 +428,7 @@ int main(int argc, char **argv)
 	char boot_id[64], hostname[256] = "";
 	const char *node = NULL, *kind = "auto";
 	unsigned long long ring_bytes = 16 << 20, payload = 256, value;
-	struct th_settings settings = {.wakes = 1, .turns = 1, .tasks = 1};
+	struct th_settings settings = {.wakes = 1, .turns = 1, .task_identity = 1};
 	struct sigaction action = {.sa_handler = on_signal};
 	uint64_t run_id = read_clock(CLOCK_REALTIME), reported = 0, swept = 0;
 	struct utsname kernel;
@@ -442,14 +437,11 @@ int main(int argc, char **argv)
 
 	for (int i = 1; i < argc; i++) {
 		const char *name = argv[i], *text = i + 1 < argc ? argv[i + 1] : NULL;
-		if (!strcmp(name, "--no-wakes")) {
-			settings.wakes = 0;
-			continue;
-		} else if (!strcmp(name, "--no-turns")) {
+		if (!strcmp(name, "--no-turns")) {
 			settings.turns = 0;
 			continue;
-		} else if (!strcmp(name, "--no-tasks")) {
-			settings.tasks = 0;
+		} else if (!strcmp(name, "--no-wakes")) {
+			settings.wakes = 0;
 			continue;
 		} else if (!strcmp(name, "--stacks")) {
 			settings.stacks = 1;
@@ -459,7 +451,7 @@ int main(int argc, char **argv)
 			continue;
 		}
 		if (strcmp(name, "--node") && strcmp(name, "--ring-bytes") && strcmp(name, "--payload") && strcmp(name, "--scope") &&
-		    strcmp(name, "--exclude-pid") && strcmp(name, "--hooks"))
+		    strcmp(name, "--exclude-pid") && strcmp(name, "--hooks") && strcmp(name, "--task-identity"))
 			return usage("unknown argument");
 		if (!text)
 			return usage("an argument lacks its value");
@@ -480,6 +472,10 @@ int main(int argc, char **argv)
 			if (strcmp(text, "auto") && strcmp(text, "tp") && strcmp(text, "fexit") && strcmp(text, "kprobe"))
 				return usage("--hooks takes auto, tp, fexit or kprobe");
 			kind = text;
+		} else if (!strcmp(name, "--task-identity")) {
+			if (strcmp(text, "on") && strcmp(text, "off"))
+				return usage("--task-identity takes on or off");
+			settings.task_identity = !strcmp(text, "on");
 		} else {
 			if (scope_count == 256)
 				return usage("too many scopes");
@@ -526,10 +522,10 @@ int main(int argc, char **argv)
 	}
 	struct th_hello hello = {.run_id = run_id, .abi_version = TH_ABI_VERSION, .cpus = libbpf_num_possible_cpus(), .ring_bytes = bpf_map__max_entries(map), .started_mono_ns = mono_now()};
 	output_frame(TH_RECORD_HELLO, &hello, sizeof(hello), (const char *[]){boot_id, hostname, kernel.release}, 3);
+	if (settings.task_identity && !task_identity_lacks(object))
+		task_identity_open(object, live);
 	write_capabilities();
 	write_clock();
-	if (settings.tasks)
-		tasks_open(object, live, complain_of_program);
 	run_iterator("existing_processes", sizeof(struct th_task_line), see_task_line);
 	run_iterator("existing_sockets", 1, NULL);
 
@@ -551,6 +547,7 @@ int main(int argc, char **argv)
 			write_clock();
 			write_losses();
 			write_watermark();
+			task_identity_sweep(now);
 			reported = now;
 			if (now - swept >= SWEEP_NS) {
 				processes_sweep(now);
@@ -563,7 +560,7 @@ int main(int argc, char **argv)
 		}
 	}
 
-	tasks_close();
+	task_identity_close();
 	hooks_close(&hooks);
 	/* What was being written when the hooks went is complete after a moment; all else is there. */
 	uint64_t deadline = mono_now() + FLUSH_MS * 1000000ull;

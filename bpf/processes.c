@@ -265,7 +265,7 @@ void process_seen(const struct seen_process *seen, bool again)
 	}
 	read_process(known, seen);
 	write_record(known);
-	tasks_process(seen->pid);
+	task_identity_seen(seen->pid);
 }
 
 void process_ended(const struct seen_process *seen, uint64_t ended_mono_ns)
@@ -276,7 +276,7 @@ void process_ended(const struct seen_process *seen, uint64_t ended_mono_ns)
 	known = find(seen->process_id);
 	known->record.ended_mono_ns = ended_mono_ns;
 	write_record(known);
-	tasks_ended(known->record.pid);
+	task_identity_ended(seen->pid);
 	/* Kept for a while: its sockets are closed after its exit is told. */
 }
 
@@ -293,7 +293,7 @@ void processes_sweep(uint64_t now_mono_ns)
 				continue;
 			known->record.ended_mono_ns = now_mono_ns;
 			write_record(known);
-			tasks_ended(known->record.pid);
+			task_identity_ended(known->record.pid);
 		} else if (now_mono_ns - known->record.ended_mono_ns > ENDED_NS) {
 			remove_known(known->record.process_id);
 		}

@@ -85,7 +85,7 @@ struct th_socket_event {
 	__u64 other_offset; /* application bytes so far in the other direction */
 	__u64 cgroup_id; /* cgroup v2 id of the task */
 	__u64 turn; /* times the thread has entered epoll_wait, poll, select or their kin */
-	__u64 task_id; /* goroutine or the like; 0 = unknown */
+	__u64 task_id; /* goroutine or the like; 0 = unknown; with task_of_caller that of who asked for the write */
 	__u64 parent_task_id; /* 0 = unknown */
 	__u64 stack_id; /* hash of the user stack; 0 = not taken */
 	__u64 tail; /* the last min(8, bytes) bytes of the call, last byte highest; valid if tail_length > 0 */

@@ -13,7 +13,7 @@ struct th_settings {
 	__u32 payload;
 	__u32 wakes;
 	__u32 stacks;
-	__u32 tasks;
+	__u32 task_identity;
 	__u32 turns;
 	__u32 padding;
 };
@@ -24,19 +24,22 @@ struct th_live {
 	__u32 scope_all;
 	__u32 scope_pids, scope_cgroups, scope_netns; /* how many */
 	__u32 followed;
-	__u32 go_processes; /* how many; the next one keeps the size a multiple of 8 */
-	__u32 padding;
 	__u64 loss_epoch; /* raised with every report of losses */
+	__u32 go_processes; /* how many; none of their cost without one */
+	__u32 go_generation; /* raised when one comes or goes */
 };
 
-/* Where a Go program keeps what is read of it, in bytes. parent_goid 0 = its version keeps none. */
+/* Where a Go program of some version keeps what we read: offsets in its structures. */
 struct th_go_layout {
-	__u32 goid, parent_goid; /* in runtime.g */
-	__u32 connection;	 /* in net/http.persistConn: the net.Conn, and behind it the TLS state */
-	__u32 padding;
+	__u16 m;      /* runtime.g.m */
+	__u16 goid;   /* runtime.g.goid */
+	__u16 parent; /* runtime.g.parentGoid; 0 = there is none */
+	__u16 curg;   /* runtime.m.curg */
+	__u16 conn;   /* net/http.persistConn.conn */
 };
 
 #define TH_GO_PROCESSES 8192
+
 #define TH_LOSS_SLOTS 16
 struct th_loss_slot {
 	__u64 count;

@@ -6,10 +6,11 @@
 #include "payload.bpf.h"
 #include "pressure.bpf.h"
 #include "socket-state.bpf.h"
+#include "tasks.bpf.h"
 
 struct shot {
 	u64 stream_offset, other_offset, tail;
-	u64 thread_id, process_id, cgroup_id, turn, stack_id, task_id, parent_task_id;
+	u64 thread_id, process_id, cgroup_id, turn, task_id, parent_task_id, stack_id;
 	u32 pid, tid;
 	u32 tcp_seq, other_tcp_seq;
 	s32 fd, bytes, error, syscall;
@@ -22,8 +23,13 @@ struct ring_socket_event {
 	struct th_socket_event event;
 };
 
-static __always_inline void shot_by(struct shot *shot, struct task_struct *task, const struct task_state *state)
+static __always_inline void shot_by(struct shot *shot, struct task_struct *task, struct task_state *state)
 {
+	struct goroutine goroutine = {};
+
+	current_goroutine(task, state, &goroutine);
+	shot->task_id = goroutine.id;
+	shot->parent_task_id = goroutine.parent_id;
 	shot->thread_id = state->thread_id;
 	shot->process_id = state->process_id;
 	shot->cgroup_id = state->cgroup_id;

@@ -2,7 +2,6 @@
 /* Reads and writes. One body for every kind of hook; the loader loads the newest kind that the kernel has. */
 #include "socket-event.bpf.h"
 #include "stacks.bpf.h"
-#include "tasks.bpf.h"
 
 static __always_inline bool transient_error(int error)
 {
@@ -124,6 +123,15 @@ static __always_inline int socket_io(void *ctx, struct sock *sk, const bool dire
 		shot.other_tcp_seq = at.sent_seq;
 	}
 	shot_by(&shot, task, who);
+	/* An answer ends what its request's caller has written. */
+	if (!writing && state->caller_told)
+		state->caller_id = state->caller_told = 0;
+	if (writing && state->caller_id) {
+		shot.task_id = state->caller_id;
+		shot.parent_task_id = state->caller_parent_id;
+		shot.flags |= TH_FLAG_TASK_OF_CALLER;
+		state->caller_told = 1;
+	}
 	if (task->flags & (PF_KTHREAD | PF_IO_WORKER)) {
 		call.syscall = -1;
 		call.fd = -1;
@@ -135,8 +143,6 @@ static __always_inline int socket_io(void *ctx, struct sock *sk, const bool dire
 	}
 	shot.fd = call.fd;
 	shot.syscall = call.syscall;
-	if (live.go_processes && !(shot.flags & TH_FLAG_NO_THREAD))
-		shot_task(&shot, task, sk, writing);
 	/* Where a request begins: the first write since anything was read. */
 	if (settings.stacks && writing && bytes && state->role == TH_ROLE_CLIENT && (!state->phase_used[1] || state->phase_other[1] != shot.other_offset) && !(shot.flags & TH_FLAG_NO_THREAD))
 		shot.stack_id = take_stack(ctx);

@@ -3,6 +3,7 @@
 #include "payload.bpf.h"
 #include "pressure.bpf.h"
 #include "scope.bpf.h"
+#include "tasks.bpf.h"
 
 struct ring_thread_event {
 	struct th_frame frame;
@@ -80,10 +81,14 @@ int BPF_PROG(process_exec, struct task_struct *task, int old_pid)
 {
 	struct task_state *state = bpf_task_storage_get(&tasks, task, NULL, 0);
 	struct ring_thread_event *record;
+	u32 pid = task->tgid;
 
+	/* Another program: what was read of the one before does not hold. */
+	if (live.go_processes)
+		bpf_map_delete_elem(&go_processes, &pid);
 	/* A thread that execs takes over its leader's number. */
 	if (state)
-		state->generation = 0;
+		state->generation = state->go_generation = 0;
 	if (!wanted(current_state()))
 		return 0;
 	record = start_event(TH_THREAD_EXEC);
@@ -108,6 +113,8 @@ int BPF_PROG(process_exit, struct task_struct *task)
 	state = current_state();
 	if (last && live.scope_pids)
 		bpf_map_delete_elem(&scope_pids, &pid);
+	if (last && live.go_processes)
+		bpf_map_delete_elem(&go_processes, &pid);
 	if (!wanted(state))
 		return 0;
 	record = start_event(TH_THREAD_EXIT);

@@ -3,8 +3,8 @@
 #include "socket-io.bpf.c"
 #include "connections.bpf.c"
 #include "turns.bpf.c"
-#include "threads.bpf.c"
 #include "tasks.bpf.c"
+#include "threads.bpf.c"
 #include "existing.bpf.c"
 
 /* The helpers that these programs call are for GPL-compatible ones. */

@@ -17,8 +17,8 @@ export interface LoaderOptions {
   readonly payload_bytes?: number;
   readonly wakes?: boolean;
   readonly turns?: boolean;
-  readonly tasks?: boolean;
   readonly stacks?: boolean;
+  readonly task_identity?: boolean;
   readonly hooks?: string;
   readonly path?: string;
 }
@@ -44,8 +44,8 @@ export function loaderArguments(options: LoaderOptions): string[] {
   for (const pid of options.exclude_pids) list.push('--exclude-pid', String(pid));
   if (options.wakes === false) list.push('--no-wakes');
   if (options.turns === false) list.push('--no-turns');
-  if (options.tasks === false) list.push('--no-tasks');
   if (options.stacks === true) list.push('--stacks');
+  if (options.task_identity === false) list.push('--task-identity', 'off');
   if (options.hooks !== undefined) list.push('--hooks', options.hooks);
   return list;
 }

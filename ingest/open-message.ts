@@ -109,6 +109,11 @@ export class OpenMessage {
     last[5] = words[base + W.turn + 1] as number;
     last[6] = words[base + W.tid] as number;
     last[7] = event.flags;
+    // Go's server reads one byte ahead in a goroutine made for it; the one that does the work reads the rest.
+    if (this.direction === IN && this.end - this.start === 1 && end > this.end) {
+      const first = this.first;
+      for (let i = W.task_id; i < W.task_id + 4; i += 1) first[i] = words[base + i] as number;
+    }
     this.end = end;
     this.changed = true;
   }

@@ -14,8 +14,8 @@ export interface CaptureOptions {
   readonly ring: number;
   readonly wakes?: boolean;
   readonly turns?: boolean;
-  readonly tasks?: boolean;
   readonly stacks?: boolean;
+  readonly taskIdentity?: 'on' | 'off';
   readonly hooks?: string;
 }
 
@@ -67,8 +67,8 @@ export class Collector {
         payload_bytes: options.payload,
         wakes: options.wakes !== false,
         turns: options.turns !== false,
-        tasks: options.tasks !== false,
         stacks: options.stacks === true,
+        task_identity: options.taskIdentity !== 'off',
         ...(options.hooks === undefined ? {} : { hooks: options.hooks }),
       },
       {

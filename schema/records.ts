@@ -78,7 +78,7 @@ export const EVENT_FLAGS = {
   unix: 64,
   /** stream offsets count from the first event seen, not from the connection's start. */
   relative_offset: 128,
-  /** The task is the one that asked for this request, not the one that wrote it. */
+  /** task_id and parent_task_id are those of the task that asked for this write; a task of the connection made it. */
   task_of_caller: 256,
 } as const;
 
@@ -116,7 +116,7 @@ export const RECORDS = {
       { name: 'other_offset', type: 'u64', doc: 'application bytes so far in the other direction' },
       { name: 'cgroup_id', type: 'u64', doc: 'cgroup v2 id of the task' },
       { name: 'turn', type: 'u64', doc: 'times the thread has entered epoll_wait, poll, select or their kin' },
-      { name: 'task_id', type: 'u64', doc: 'goroutine or the like; 0 = unknown' },
+      { name: 'task_id', type: 'u64', doc: 'goroutine or the like; 0 = unknown; with task_of_caller that of who asked for the write' },
       { name: 'parent_task_id', type: 'u64', doc: '0 = unknown' },
       { name: 'stack_id', type: 'u64', doc: 'hash of the user stack; 0 = not taken' },
       { name: 'tail', type: 'u64', doc: 'the last min(8, bytes) bytes of the call, last byte highest; valid if tail_length > 0' },

@@ -11,6 +11,30 @@ const CHUNKED = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n';
 const brief = (rows: Parameters<typeof project>[0]): string[] =>
   project(rows).map((row) => `${row['kind']} ${row['exchange_no']} ${row['path'] ?? row['status'] ?? '-'} ${row['stream_offset']}..${row['end_offset']} ${row['end_reason']} ${row['complete'] === true ? 'complete' : 'incomplete'}`);
 
+describe('tasks', () => {
+  const told = (parts: Buffer[]): unknown[] => run(parts).messages.map((row) => [row['kind'], row['task_id'], row['parent_task_id']]);
+
+  test("a message's is that of its first byte, and of its second where one byte was read ahead", () => {
+    const socket = new TestSocket();
+    expect(
+      told([
+        socket.read(GET, { task_id: 7n, parent_task_id: 1n }),
+        socket.write(OK, { task_id: 7n, parent_task_id: 1n }),
+        socket.read('G', { task_id: 9n, parent_task_id: 7n }),
+        socket.read(GET.slice(1, 10), { task_id: 7n, parent_task_id: 1n }),
+        socket.read(GET.slice(10), { task_id: 11n, parent_task_id: 1n }),
+        socket.write(OK.slice(0, 1), { task_id: 12n, parent_task_id: 7n }),
+        socket.write(OK.slice(1), { task_id: 7n, parent_task_id: 1n }),
+      ]),
+    ).toEqual([['request', 7n, 1n], ['response', 7n, 1n], ['request', 7n, 1n], ['response', 12n, 7n]]);
+  });
+
+  test('none is no value', () => {
+    const socket = new TestSocket();
+    expect(told([socket.read(GET), socket.write(OK)])).toEqual([['request', null, null], ['response', null, null]]);
+  });
+});
+
 describe('beyond the captured bytes', () => {
   test('a body needs none of them', () => {
     const socket = new TestSocket({ budget: 64 });

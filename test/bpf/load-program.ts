@@ -10,8 +10,9 @@ export class LoadProgram {
   #waiting: (() => void)[] = [];
   #errors = '';
 
-  constructor(network: string | undefined, ...args: string[]) {
-    const command = [...(network === undefined ? [] : ['ip', 'netns', 'exec', network]), LOAD, ...args].join(' ');
+  constructor(where: string | undefined | { readonly network: string; readonly program: string }, ...args: string[]) {
+    const { network, program } = typeof where === 'object' ? where : { network: where, program: LOAD };
+    const command = [...(network === undefined ? [] : ['ip', 'netns', 'exec', network]), program, ...args].join(' ');
     this.#child = spawn('bash', ['-o', 'pipefail', '-c', `cat | ${command} | cat`], { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
     let rest = '';
     this.#child.stdout.setEncoding('utf8').on('data', (text: string) => {

@@ -1,105 +1,167 @@
-// Goroutines: which one read, wrote, or asked for a request. The programs are built here, whole and stripped.
-import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { createInterface } from 'node:readline';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+// Which goroutine reads, writes and calls, as Go's own runtime names them in its answers.
+import { execFileSync, spawnSync } from 'node:child_process';
+import { readdirSync, readlinkSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { packageRoot } from '../../schema/package-root.ts';
-import { build } from './built.ts';
+import { LOADER, build } from './built.ts';
 import { hasFlag, type SocketEvent } from './frame-log.ts';
+import { askGo, buildGo, goLacks, tellsParents } from './go-program.ts';
+import { LoadProgram } from './load-program.ts';
 import { LoaderRun } from './loader-run.ts';
 import { makeNetwork, type Network } from './network.ts';
 
-const OUTPUT = join(packageRoot(), '.output');
-const run = promisify(execFile);
-const has_go = spawnSync('go', ['version']).status === 0;
+const root = packageRoot();
+const lacks = goLacks();
+if (lacks !== undefined) console.log(`loader-tasks: skipped, ${lacks}`);
 
-function buildGo(name: string, ...flags: string[]): string {
-  const program = join(OUTPUT, name);
-  execFileSync('go', ['build', ...flags, '-o', program, '.'], { cwd: join(packageRoot(), 'test/bpf/go'), stdio: 'pipe' });
-  return program;
-}
-
-/** The events of one request to /all, and of what it called. */
-async function request(network: Network, loader: LoaderRun, port: string, name: string): Promise<void> {
-  await run('ip', ['netns', 'exec', network.name, 'curl', '-s', `http://127.0.0.1:${port}/all?${name}`]);
-  await loader.settled();
-}
-
-const text = (event: SocketEvent): string => event.payload.toString('latin1');
-
-describe.skipIf(!has_go)('goroutines (needs go)', () => {
+describe.skipIf(lacks !== undefined)('task identity', () => {
   let network: Network;
-  let programs: Record<string, string>;
+  let program: string;
+  let stripped: string;
+  const running: LoadProgram[] = [];
   beforeAll(() => {
     build();
+    program = buildGo('tracehouse-tasks');
+    stripped = buildGo('tracehouse-tasks-stripped', '-ldflags=-s -w');
     network = makeNetwork();
-    programs = { whole: buildGo('go-calls'), stripped: buildGo('go-calls-stripped', '-ldflags=-s -w', '-trimpath') };
-  }, 180_000);
+  }, 300_000);
+  afterEach(() => {
+    for (const one of running.splice(0)) one.kill();
+  });
   afterAll(() => network.remove());
 
-  async function start(program: string): Promise<string> {
-    const child = spawn('ip', ['netns', 'exec', network.name, 'setpriv', '--pdeathsig', 'KILL', '--', program], { stdio: ['ignore', 'pipe', 'inherit'] });
-    onTestFinished(() => void child.kill('SIGKILL'));
-    return new Promise((resolve) => createInterface({ input: child.stdout }).once('line', resolve));
+  /** Probes of the loader on anything but the kernel's own tracepoints are among these. */
+  function probes(run: LoaderRun): number {
+    const folder = `/proc/${run.child.pid}/fd`;
+    return readdirSync(folder).filter((fd) => readlinkSync(`${folder}/${fd}`).includes('perf_event')).length;
   }
 
-  test.each(['whole', 'stripped'])('%s: calls carry the goroutine that asked for them, or its child', async (kind) => {
-    const loader = await LoaderRun.start('--scope', `netns:${network.name}`);
-    onTestFinished(() => void loader.child.kill());
-    const port = await start(programs[kind] as string);
-    await loader.settled();
-    for (const name of ['one', 'two']) await request(network, loader, port, name);
-    await loader.stop();
-    expect(loader.errors).toBe('');
-    const goroutines = new Set<bigint>();
-    for (const name of ['one', 'two']) {
-      const served = loader.of('read').find((event) => text(event).includes(`/all?${name}`)) as SocketEvent;
-      const answer = loader.of('write').find((event) => event.socket_id === served.socket_id && text(event).startsWith('HTTP/1.1 200') && event.mono_ns > served.mono_ns) as SocketEvent;
-      expect(served.task_id).not.toBe(0n);
-      expect(answer.task_id).toBe(served.task_id);
-      expect(hasFlag(answer, 'task_of_caller')).toBe(false);
-      goroutines.add(served.task_id);
-      const calls = loader.of('write').filter((event) => text(event).startsWith('GET /leaf') && text(event).includes(`-${name} `));
-      expect(calls.length).toBe(4);
-      for (const call of calls) {
-        expect(hasFlag(call, 'task_of_caller')).toBe(true);
-        expect(text(call).includes('first-') ? call.task_id : call.parent_task_id).toBe(served.task_id);
-      }
-      expect(new Set(calls.map((call) => call.task_id)).size).toBe(4);
+  async function serve(path: string): Promise<string> {
+    const server = new LoadProgram({ network: network.name, program: path }, 'serve');
+    running.push(server);
+    return (await server.line('port ')).slice(5);
+  }
+
+  /** The service's events, once all that was asked has arrived. */
+  class Seen {
+    readonly run: LoaderRun;
+    readonly port: number;
+    readonly program: string;
+    constructor(run: LoaderRun, program: string, port: string) {
+      this.run = run;
+      this.program = program;
+      this.port = Number(port);
     }
-    expect(goroutines.size).toBe(2);
-  });
-
-  test('a program that runs already is known too', async () => {
-    const port = await start(programs['whole'] as string);
-    const loader = await LoaderRun.start('--scope', `netns:${network.name}`);
-    onTestFinished(() => void loader.child.kill());
-    await request(network, loader, port, 'old');
-    await loader.stop();
-    expect(loader.of('write').filter((event) => text(event).startsWith('GET /leaf') && hasFlag(event, 'task_of_caller')).length).toBe(4);
-  });
-
-  test('--no-tasks: no goroutine is read, no probe attached', async () => {
-    const loader = await LoaderRun.start('--scope', `netns:${network.name}`, '--no-tasks');
-    onTestFinished(() => void loader.child.kill());
-    const port = await start(programs['whole'] as string);
-    await loader.settled();
-    await request(network, loader, port, 'off');
-    await loader.stop();
-    expect(loader.events.length).toBeGreaterThan(10);
-    expect(loader.events.every((event) => event.task_id === 0n && event.parent_task_id === 0n && !hasFlag(event, 'task_of_caller'))).toBe(true);
-    expect(loader.capabilities.map((one) => JSON.stringify(one, (_key, value: unknown) => (typeof value === 'bigint' ? Number(value) : value))).some((line) => line.includes('left out by --no-tasks'))).toBe(true);
-  });
-
-  test('programs that are broken, or of another language, harm nobody', () => {
-    const check = join(OUTPUT, 'go-binary-check');
-    execFileSync('gcc', ['-std=gnu11', '-O1', '-g', '-fsanitize=address,undefined', '-D_GNU_SOURCE', join(packageRoot(), 'test/bpf/go-binary-check.c'), join(packageRoot(), 'bpf/go-binary.c'), '-o', check], { stdio: 'pipe' });
-    for (const program of Object.values(programs)) {
-      const lines = execFileSync(check, [program, join(OUTPUT, 'go-binary-copy')], { encoding: 'utf8' }).trim().split('\n');
-      expect(lines[0]).toMatch(/^1 1 go1\.\d+\S* \d{3} \d+ [1-9]\d+$/);
-      expect(lines[1]).toBe('unharmed');
+    /** Reads of a request that begins so, and writes of the answer on the same connection. */
+    handled(path: string): { request: SocketEvent; answer: SocketEvent | undefined }[] {
+      return this.run.of('read').filter((event) => event.local_port === this.port && head(event) === `GET ${path} HTTP/1.1`)
+        .map((request) => ({ request, answer: this.run.of('write').find((event) => event.socket_id === request.socket_id && event.bytes > 0) }));
     }
-    expect(execFileSync(check, [process.execPath, join(OUTPUT, 'go-binary-copy')], { encoding: 'utf8' })).toMatch(/^1 0 +0 0 0\nunharmed/);
-  }, 60_000);
+    /** Writes of requests that the service makes itself. */
+    calls(path: string): SocketEvent[] {
+      const pid = this.run.of('read').find((event) => event.local_port === this.port)?.pid;
+      return this.run.of('write').filter((event) => event.pid === pid && event.role === 1 && head(event).startsWith(`GET ${path}`));
+    }
+  }
+  function head(event: SocketEvent): string {
+    return event.payload.toString('latin1').split('\r\n')[0] ?? '';
+  }
+
+  async function ask(seen: Seen, path: string, count = 1): Promise<{ handler: bigint; callers: bigint[]; port: number }[]> {
+    const answers = askGo(network.name, seen.program, String(seen.port), path, count);
+    await seen.run.settled();
+    return answers.map((one) => ({ handler: BigInt(one['handler'] ?? 0), callers: (one['callers'] ?? '').split(',').filter(Boolean).map(BigInt), port: Number(one['port'] ?? 0) }));
+  }
+
+  async function check(seen: Seen): Promise<void> {
+    const [sequential] = await ask(seen, '/sequential');
+    const [handled] = seen.handled('/sequential');
+    expect(handled?.request.task_id).toBe(sequential?.handler);
+    expect(handled?.answer?.task_id).toBe(sequential?.handler);
+    expect(hasFlag(handled?.answer as SocketEvent, 'task_of_caller')).toBe(false);
+    for (const path of ['/one', '/two']) {
+      const calls = seen.calls(path);
+      expect(calls.map((call) => [call.task_id, hasFlag(call, 'task_of_caller')])).toEqual([[sequential?.handler, true]]);
+      // The back's side of it: a goroutine of its own, which writes for nobody else.
+      const back = seen.run.of('read').find((event) => event.conn_id === calls[0]?.conn_id && event.role === 2 && event.stream_offset === calls[0]?.stream_offset);
+      expect(back !== undefined && back.task_id !== 0n && back.task_id !== sequential?.handler).toBe(true);
+    }
+
+    const [parallel] = await ask(seen, '/parallel');
+    const calls = [0, 1, 2].map((i) => seen.calls(`/parallel${i}`)[0]);
+    expect(calls.map((call) => call?.task_id)).toEqual(parallel?.callers);
+    expect(calls.every((call) => call !== undefined && hasFlag(call, 'task_of_caller') && call.parent_task_id === (tellsParents() ? parallel?.handler : 0n))).toBe(true);
+
+    const pair = await ask(seen, '/pair', 2);
+    const handlers = seen.handled('/pair').map((one) => one.request.task_id);
+    expect(new Set(handlers)).toEqual(new Set(pair.map((one) => one.handler)));
+    expect(handlers.length).toBe(2);
+    expect(handlers[0]).not.toBe(handlers[1]);
+    expect(new Set(seen.calls('/of-pair').map((call) => call.task_id))).toEqual(new Set(handlers));
+    const [wrapped] = await ask(seen, '/wrapped');
+    expect(seen.calls('/by-wrapped').map((call) => call.task_id)).toEqual([wrapped?.handler]);
+    // The handshake is nobody's call; what follows is, until its answer.
+    const [tls] = await ask(seen, '/tls');
+    const encrypted = seen.run.of('write').filter((event) => event.remote_port === tls?.port);
+    const called = encrypted.filter((event) => hasFlag(event, 'task_of_caller'));
+    expect(called.length).toBeGreaterThanOrEqual(2);
+    expect(new Set(called.map((event) => event.task_id))).toEqual(new Set([tls?.handler]));
+    expect(encrypted.length).toBeGreaterThan(called.length);
+
+    // An answer's reader is the connection's own goroutine, and says so.
+    expect(seen.run.of('read').some((event) => hasFlag(event, 'task_of_caller'))).toBe(false);
+  }
+
+  test('of a program that runs already', async () => {
+    const port = await serve(program);
+    const run = await LoaderRun.start('--scope', `netns:${network.name}`, '--no-wakes');
+    await check(new Seen(run, program, port));
+    await run.stop();
+    expect(run.errors).toBe('');
+  });
+
+  test('of a stripped program that starts later', async () => {
+    const run = await LoaderRun.start('--scope', `netns:${network.name}`, '--no-wakes');
+    const before = probes(run);
+    const port = await serve(stripped);
+    const seen = new Seen(run, stripped, port);
+    await ask(seen, '/nothing');
+    await check(seen);
+    expect(probes(run)).toBe(before + 1);
+    await Promise.all(running.splice(0).map((one) => one.end()));
+    await run.until(() => probes(run) === before, 'the end of its probe');
+    await run.stop();
+    expect(run.errors).toBe('');
+  });
+
+  test('switched off: no ids, and no probe in the program', async () => {
+    const port = await serve(program);
+    const run = await LoaderRun.start('--scope', `netns:${network.name}`, '--no-wakes', '--task-identity', 'off');
+    const before = probes(run);
+    const seen = new Seen(run, program, port);
+    await ask(seen, '/sequential');
+    expect(probes(run)).toBe(before);
+    expect(seen.handled('/sequential').length).toBe(1);
+    expect(run.events.every((event) => event.task_id === 0n && event.parent_task_id === 0n && !hasFlag(event, 'task_of_caller'))).toBe(true);
+    await run.stop();
+  });
+
+  test('a binary cut short, or with any part of it overwritten, is read without harm', () => {
+    const check = join(dirname(program), 'tracehouse-go-binary-check');
+    execFileSync('gcc', ['-O1', '-g', '-Wall', '-D_GNU_SOURCE', '-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-I', join(root, 'bpf'),
+      join(root, 'test/bpf/go-binary-check.c'), join(root, 'bpf/go-binary.c'), '-o', check], { stdio: 'pipe' });
+    const told = execFileSync(check, [stripped], { encoding: 'utf8' });
+    expect(told).toMatch(/^whole: usable, go1\.\d+.*, calls found$/m);
+    expect(told).toMatch(/^go1\.17\.0.*: it is built with Go 1\.17 or older$/m);
+    expect(told).toMatch(/^go1\.99\.0.*: as the newest$/m);
+    expect(told).toMatch(/^devel \+0.*: its version of Go is not known$/m);
+    expect(told).toMatch(/^cut 200, overwritten \d+ times$/m);
+  });
+
+  test('takes on or off', () => {
+    const done = spawnSync(LOADER, ['--task-identity', 'maybe'], { encoding: 'utf8' });
+    expect(done.status).toBe(2);
+    expect(done.stderr).toContain('--task-identity takes on or off');
+  });
 });

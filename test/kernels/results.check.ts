@@ -1,10 +1,10 @@
 // What came out of the guest, held to the same account as on a kernel with the newest tracepoints. Run by run.sh.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readCapabilities } from '../../ingest/capabilities.ts';
 import { CALL_CHECKS, movedBy, readCalls } from '../bpf/call-checks.ts';
-import { FrameLog } from '../bpf/frame-log.ts';
+import { FrameLog, hasFlag } from '../bpf/frame-log.ts';
 
 const results = process.env['RESULTS'] ?? '';
 const file = (...path: string[]): Buffer => readFileSync(join(results, ...path));
@@ -44,6 +44,16 @@ for (const [kind, hook] of Object.entries(HOOKS)) {
     test('refused and reset connections say why', () => {
       expect(log.of('state').filter((event) => event.old_state === 2 && event.errno === 111 && event.remote_port === 1).length).toBe(1);
       expect(log.of('read').filter((event) => event.errno === 104).length).toBe(1);
+    });
+
+    test.skipIf(!existsSync(join(results, kind, 'tasks')))("a Go program's calls carry the goroutine that makes them", () => {
+      const handler = BigInt(/^handler=(\d+)$/.exec(lines(kind, 'tasks')[0] ?? '')?.[1] ?? 0);
+      const head = (start: string) => (event: { payload: Buffer }): boolean => event.payload.toString('latin1').startsWith(start);
+      expect(handler).not.toBe(0n);
+      expect(log.of('read').find(head('GET /sequential '))?.task_id).toBe(handler);
+      for (const path of ['/one', '/two']) {
+        expect(log.of('write').filter(head(`GET ${path} `)).map((event) => [event.task_id, hasFlag(event, 'task_of_caller')])).toEqual([[handler, true]]);
+      }
     });
 
     test('a crowd of blocked readers loses no read', () => {

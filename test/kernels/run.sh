@@ -36,6 +36,11 @@ mkdir -p "$work"/root/{bin,proc,sys,dev,tmp,run}
 cp "$(command -v busybox)" "$work/root/bin/busybox"
 cp .output/tracehouse-loader .output/tracehouse-load "$work/root/bin/"
 cp test/kernels/init "$work/root/init"
+if command -v go > /dev/null; then
+  (cd test/bpf/go && CGO_ENABLED=0 go build -ldflags="-s -w" -o "$work/root/bin/tracehouse-tasks" .)
+else
+  echo "test:kernels: goroutines are left out, no Go toolchain is installed"
+fi
 chmod +x "$work/root/init"
 (cd "$work/root" && find . | busybox cpio -o -H newc 2> /dev/null | gzip -1) > "$work/initramfs.gz"
 

@@ -1,3 +1,3 @@
-module calls
+module example.com/tasks
 
 go 1.18
