@@ -1,6 +1,6 @@
 -- Question:  which requests may have caused each call, by time alone?
 -- Input:     timing_calls (call_id, service, process, callee, operation, start_tick, end_tick), timing_requests (request_id, service,
---            process, operation, start_tick, end_tick), timing_allowed (call_id, request_id, evidence): for calls that have rows there,
+--            process, operation, start_tick, end_tick, caller_id: the call that sent it), timing_allowed (call_id, request_id, evidence): for calls that have rows there,
 --            only those requests, with what else speaks for them
 -- Assumes:   a request is worked on by one process, and its calls start after it was read and before it is answered.
 -- Known false matches: all requests that are open at the same time; the resolver weighs them.
@@ -9,7 +9,7 @@
 -- @name numbered_requests
 -- In order of start, each service from 0.
 SELECT
-  r.request_id AS request_id, r.service AS service, r.process AS process, r.operation AS operation, r.start_tick AS start_tick, r.end_tick AS end_tick,
+  r.request_id AS request_id, r.service AS service, r.process AS process, r.operation AS operation, r.start_tick AS start_tick, r.end_tick AS end_tick, r.caller_id AS caller_id,
   CAST(row_number() OVER (PARTITION BY r.service ORDER BY r.start_tick, r.request_id) - 1 AS INTEGER) AS request_no
 FROM timing_requests r
 

@@ -71,6 +71,8 @@ export function assign({ calls, capacities, offsets, requests, weights }: Assign
   const distances = new Float64Array(places).fill(Infinity);
   const reached_by = new Int32Array(places).fill(NONE);
   const reaching_call = new Int32Array(places).fill(NONE);
+  // Rounding may make a settled place look nearer still: it stays as it is, or paths would run in circles.
+  const is_settled = new Uint8Array(places);
   const touched: number[] = [];
 
   for (let start = 0; start < calls; start += 1) {
@@ -79,7 +81,7 @@ export function assign({ calls, capacities, offsets, requests, weights }: Assign
     const relax = (call: number, distance: number, dual: number): void => {
       for (let at = offsets[call] as number; at < (offsets[call + 1] as number); at += 1) {
         const place = requests[at] as number;
-        if (at === chosen[call] || (capacities[place] as number) <= 0) continue;
+        if (at === chosen[call] || (capacities[place] as number) <= 0 || is_settled[place] === 1) continue;
         const next = distance - (weights[at] as number) - dual - (place_dual[place] as number);
         if (next >= (distances[place] as number)) continue;
         if (distances[place] === Infinity) touched.push(place);
@@ -96,7 +98,7 @@ export function assign({ calls, capacities, offsets, requests, weights }: Assign
     let free = NONE;
     while (heap.size > 0) {
       const { distance, node: place } = heap.pop();
-      if (distance > (distances[place] as number)) continue;
+      if (is_settled[place] === 1) continue;
       if (distance >= best) break;
       if ((taken[place] as number[]).length < (capacities[place] as number)) {
         best = distance;
@@ -104,6 +106,7 @@ export function assign({ calls, capacities, offsets, requests, weights }: Assign
         break;
       }
       settled.push(place);
+      is_settled[place] = 1;
       for (const call of taken[place] as number[]) {
         const dual = call_dual[call] as number;
         if (distance - dual < best) {
@@ -136,7 +139,10 @@ export function assign({ calls, capacities, offsets, requests, weights }: Assign
       (taken[place] as number[]).push(call);
       place = before;
     }
-    for (const reached of touched) distances[reached] = Infinity;
+    for (const reached of touched) {
+      distances[reached] = Infinity;
+      is_settled[reached] = 0;
+    }
     touched.length = 0;
   }
   return chosen;

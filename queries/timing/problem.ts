@@ -15,4 +15,14 @@ export interface Problem {
   readonly candidates: Int32Array;
   /** Natural logarithm of what other evidence says for it. */
   readonly evidence: Float64Array;
+  /** Requests that belong to one trace, as far as that is known already, have the same number; -1: alone. */
+  readonly request_group: Int32Array;
+  /** When the last request of the group started; the request's own start where it is alone. */
+  readonly group_start: Float64Array;
+}
+
+export function withGroups(problem: Problem, request_group: Int32Array): Problem {
+  const last = new Map<number, number>();
+  request_group.forEach((group, request) => last.set(group, Math.max(last.get(group) ?? 0, problem.request_start[request] as number)));
+  return { ...problem, request_group, group_start: problem.request_start.map((start, request) => (request_group[request] === -1 ? start : (last.get(request_group[request] as number) as number))) };
 }

@@ -15,8 +15,8 @@ export interface Resolution {
 
 export interface ResolveOptions {
   readonly random?: () => number;
-  /** Of the same service, from before. */
-  readonly model?: ServiceModel;
+  /** Of the same calls, where to begin. */
+  readonly first?: Resolution;
   readonly learn_sweeps?: number;
   readonly sample_sweeps?: number;
 }
@@ -28,7 +28,8 @@ const LEARN_ROUNDS = 12;
 export function resolveService(problem: Problem, options: ResolveOptions = {}): Resolution {
   const { random = seededRandom(1), learn_sweeps = 8, sample_sweeps = 60 } = options;
   const first = guessFirst(problem);
-  const model = options.model ?? new ServiceModel(problem.callees);
+  if (options.first !== undefined) first.chosen.set(options.first.chosen);
+  const model = new ServiceModel(problem.callees);
   const sampler = new Sampler(problem, model, first.chosen, optionsOf(problem, first.weights, first.chosen), random);
   const ticks = Math.max(1, problem.request_start.at(-1) ?? 1);
   for (let round = 0; round < LEARN_ROUNDS; round += 1) {

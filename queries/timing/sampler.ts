@@ -2,6 +2,7 @@
 // call stood at a request is the probability of that link, given all the others. The steps: one call moves; two calls to the same
 // callee trade places; three do, round; two requests trade all calls from a moment on.
 import type { Problem } from './problem.ts';
+import { RequestGroups } from './request-groups.ts';
 import type { ServiceModel } from './service-model.ts';
 
 export class Sampler {
@@ -16,6 +17,7 @@ export class Sampler {
   readonly chosen: Int32Array;
   readonly calls_of: number[][];
   readonly #scores: Float64Array;
+  readonly #groups: RequestGroups;
 
   constructor(problem: Problem, model: ServiceModel, first: Int32Array, options: number[][], random: () => number) {
     this.#problem = problem;
@@ -30,6 +32,7 @@ export class Sampler {
     }
     this.#open = options.flatMap((own, call) => (own.length > 1 ? [call] : []));
     this.#scores = new Float64Array(problem.request_start.length);
+    this.#groups = new RequestGroups(problem);
   }
 
   get open(): readonly number[] {
@@ -39,10 +42,12 @@ export class Sampler {
   /** After the model has changed. */
   rescore(): void {
     for (let request = 0; request < this.calls_of.length; request += 1) this.#scores[request] = this.#model.score(this.#problem, request, this.calls_of[request] as number[]);
+    this.#groups.rescore(this.#model, this.calls_of);
   }
 
   teach(weight: number): void {
     for (let request = 0; request < this.calls_of.length; request += 1) this.#model.learn(this.#problem, request, this.calls_of[request] as number[], weight);
+    this.#groups.teach(this.#model, this.calls_of, weight);
     for (let call = 0; call < this.chosen.length; call += 1) if (this.chosen[call] === -1) this.#model.learnStray(this.#problem.call_callee[call] as number, weight);
   }
 
@@ -136,7 +141,10 @@ export class Sampler {
       scores.push(score);
       gain += score - (this.#scores[request] as number);
     }
+    const together = this.#groups.change(this.#model, this.calls_of, changed);
+    gain += together.gain;
     if (gain < 0 && Math.log(this.#random()) * temperature > gain) return false;
+    this.#groups.accept(together);
     let i = 0;
     for (const [request, own] of changed) {
       this.calls_of[request] = own;

@@ -4,10 +4,14 @@
 import { DelayCounts, binOf, delayDensity } from './delay-density.ts';
 import type { Problem } from './problem.ts';
 
-/** What an event may follow: the request's start, whatever answer came last, the last answer from one callee, the last call to one callee. */
+/**
+ * What an event may follow: the request's start, the start of the last request of its group, whatever answer came last, the last answer
+ * from one callee, the last call to one callee.
+ */
 const START = 0;
-const LAST_ANSWER = 1;
-const ANSWER_OF = 2;
+const GROUP_START = 1;
+const LAST_ANSWER = 2;
+const ANSWER_OF = 3;
 
 interface Term {
   readonly follows: number;
@@ -51,6 +55,7 @@ function addTo<K>(map: Map<K, number>, key: K, by: number): void {
 export class ServiceModel {
   readonly #events = new Map<number, Event>();
   readonly #operations = new Map<number, Operation>();
+  readonly #groups = new Map<number, { count: number; readonly busy: Map<number, number>; early: number; late: number }>();
   readonly #callees: number;
   /** The answer stands where a callee's number would. */
   readonly #answer: number;
@@ -88,6 +93,7 @@ export class ServiceModel {
   /** Ticks since what the event may follow; -1: there is no such thing. `calls` in order of start, of which those before `at` count. */
   #delay(problem: Problem, follows: number, now: number, request: number, calls: readonly number[], at: number): number {
     if (follows === START) return now - (problem.request_start[request] as number);
+    if (follows === GROUP_START) return problem.group_start[request] === problem.request_start[request] ? -1 : now - (problem.group_start[request] as number);
     const { call_start, call_end, call_callee } = problem;
     let latest = -1;
     if (follows === LAST_ANSWER) {
@@ -206,6 +212,7 @@ export class ServiceModel {
       found.push({ term, bin, delay, share: term.density.length === 0 ? -1 : term.weight * (term.density[bin] as number) });
     };
     consider(START);
+    consider(GROUP_START);
     for (let i = 0; i < at; i += 1) {
       const callee = problem.call_callee[calls[i] as number] as number;
       consider(LAST_ANSWER);
@@ -218,6 +225,23 @@ export class ServiceModel {
       if (part > 0.001) term.counts.add(delay, weight * part);
     }
     event.count += weight;
+  }
+
+  /** Of `size` requests of one trace `busy` made calls; so many of their calls were early: before the last request was there. */
+  groupScore(size: number, busy: number, early: number, late: number): number {
+    const known = this.#groups.get(size);
+    if (known === undefined) return 0;
+    const before = (known.early + 0.5) / (known.early + known.late + 1);
+    return Math.log(((known.busy.get(busy) ?? 0) + 0.2) / (known.count + 0.2 * (size + 1))) + early * Math.log(before) + late * Math.log(1 - before);
+  }
+
+  learnGroup(size: number, busy: number, early: number, late: number, weight: number): void {
+    let known = this.#groups.get(size);
+    if (known === undefined) this.#groups.set(size, (known = { count: 0, busy: new Map(), early: 0, late: 0 }));
+    known.count += weight;
+    addTo(known.busy, busy, weight);
+    known.early += weight * early;
+    known.late += weight * late;
   }
 
   learnStray(callee: number, weight: number): void {
@@ -240,6 +264,12 @@ export class ServiceModel {
       known.calls *= by;
       for (const map of [known.orders, known.next, known.next_total]) for (const [key, count] of map) map.set(key, count * by);
     }
+    for (const known of this.#groups.values()) {
+      known.count *= by;
+      known.early *= by;
+      known.late *= by;
+      for (const [busy, count] of known.busy) known.busy.set(busy, count * by);
+    }
     for (let callee = 0; callee < this.#callees; callee += 1) this.#stray_counts[callee] = (this.#stray_counts[callee] as number) * by;
     this.#ticks *= by;
   }
@@ -248,7 +278,7 @@ export class ServiceModel {
   refresh(): void {
     // Operations lean on what all operations of the service have in common.
     const pooled = new Map<number, DelayCounts>();
-    const key = (kind: number, follows: number): number => kind * (2 * this.#callees + 2) + follows;
+    const key = (kind: number, follows: number): number => kind * (2 * this.#callees + ANSWER_OF) + follows;
     for (const [event_key, event] of this.#events) {
       const kind = event_key % (this.#callees + 1);
       for (const { follows, counts } of event.terms) {

@@ -11,7 +11,7 @@ const text = (value: string): string => `'${value.replaceAll("'", "''")}'`;
 async function load(connection: DuckDBConnection, file: string): Promise<void> {
   await createTimingTables(connection);
   await connection.run(`INSERT INTO timing_calls SELECT span_id, service, CAST(process AS VARCHAR), peer, operation, start_us, end_us FROM read_parquet(${text(file)}) WHERE kind = 'client';
-    INSERT INTO timing_requests SELECT span_id, service, CAST(process AS VARCHAR), operation, start_us, end_us FROM read_parquet(${text(file)}) WHERE kind = 'server'`);
+    INSERT INTO timing_requests SELECT s.span_id, s.service, CAST(s.process AS VARCHAR), s.operation, s.start_us, s.end_us, c.span_id FROM read_parquet(${text(file)}) s LEFT JOIN read_parquet(${text(file)}) c ON c.conn = s.conn AND c.kind = 'client' WHERE s.kind = 'server'`);
 }
 
 export async function resolveFile(file: string): Promise<{ links: TimingLink[]; seconds: number }> {
