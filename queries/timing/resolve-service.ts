@@ -23,10 +23,12 @@ export interface ResolveOptions {
 
 const MOST_OPTIONS = 10;
 const LEAST_WEIGHT = 1e-4;
-const LEARN_ROUNDS = 12;
+const LEARN_ROUNDS = 10;
+/** By then everything that could move at a high temperature has. */
+const FOCUS_ROUND = 5;
 
 export function resolveService(problem: Problem, options: ResolveOptions = {}): Resolution {
-  const { random = seededRandom(1), learn_sweeps = 8, sample_sweeps = 60 } = options;
+  const { random = seededRandom(1), learn_sweeps = 8, sample_sweeps = 100 } = options;
   const first = guessFirst(problem);
   if (options.first !== undefined) first.chosen.set(options.first.chosen);
   const model = new ServiceModel(problem.callees);
@@ -38,6 +40,7 @@ export function resolveService(problem: Problem, options: ResolveOptions = {}): 
     model.learnTime(ticks);
     model.refresh();
     sampler.rescore();
+    if (round === FOCUS_ROUND) sampler.focus();
     const temperature = 1 + 2 * Math.max(0, 1 - round / (LEARN_ROUNDS - 4));
     for (let sweep = 0; sweep < learn_sweeps; sweep += 1) sampler.sweep(temperature);
   }

@@ -12,7 +12,8 @@ export class Sampler {
   /** Per call the candidates that are worth a try: indexes of problem.candidates; -1 stands for nobody. */
   readonly #options: number[][];
   /** Calls with a choice. */
-  readonly #open: number[];
+  #open: number[];
+  readonly #moved: Uint8Array;
   /** Per call the index of its candidate, or -1. */
   readonly chosen: Int32Array;
   readonly calls_of: number[][];
@@ -30,6 +31,7 @@ export class Sampler {
       const at = first[call] as number;
       if (at >= 0) (this.calls_of[problem.candidates[at] as number] as number[]).push(call); // calls are in order of start
     }
+    this.#moved = new Uint8Array(first.length);
     this.#open = options.flatMap((own, call) => (own.length > 1 ? [call] : []));
     this.#scores = new Float64Array(problem.request_start.length);
     this.#groups = new RequestGroups(problem);
@@ -37,6 +39,12 @@ export class Sampler {
 
   get open(): readonly number[] {
     return this.#open;
+  }
+
+  /** From here on only calls that have moved since the last time: who stayed while others roamed is sure of its place. */
+  focus(): void {
+    this.#open = this.#open.filter((call) => this.#moved[call] === 1);
+    this.#moved.fill(0);
   }
 
   /** After the model has changed. */
@@ -151,7 +159,10 @@ export class Sampler {
       this.#scores[request] = scores[i] as number;
       i += 1;
     }
-    for (let j = 0; j < calls.length; j += 1) this.chosen[calls[j] as number] = places[j] as number;
+    for (let j = 0; j < calls.length; j += 1) {
+      this.chosen[calls[j] as number] = places[j] as number;
+      this.#moved[calls[j] as number] = 1;
+    }
     return true;
   }
 }
