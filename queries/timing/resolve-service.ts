@@ -1,6 +1,6 @@
 // Which request caused each call of one service, from timing and structure: a first guess, then a model of the service and the
 // assignment by turns until both fit, then samples of assignments, whose shares are the probabilities.
-import { guessFirst } from './first-guess.ts';
+import { guessFirst, type FirstGuess } from './first-guess.ts';
 import type { Problem } from './problem.ts';
 import { Sampler } from './sampler.ts';
 import { ServiceModel } from './service-model.ts';
@@ -10,6 +10,8 @@ export interface Resolution {
   readonly probabilities: Float64Array;
   /** Per call the most probable whole: index of its candidate, or -1. */
   readonly chosen: Int32Array;
+  /** Per call where it may go: indexes of candidates, -1 for nowhere; the chosen one first. */
+  readonly places: number[][];
   readonly model: ServiceModel;
 }
 
@@ -17,58 +19,63 @@ export interface ResolveOptions {
   readonly random?: () => number;
   /** Of the same calls, where to begin. */
   readonly first?: Resolution;
-  readonly learn_sweeps?: number;
   readonly sample_sweeps?: number;
 }
 
 const MOST_OPTIONS = 10;
 const LEAST_WEIGHT = 1e-4;
-const LEARN_ROUNDS = 10;
-/** By then everything that could move at a high temperature has. */
-const FOCUS_ROUND = 5;
+/** What is learned while links still roam, and after that. */
+const ROAMING = { rounds: 4, sweeps: 8 } as const;
+const COOLING_SWEEPS = 40;
+const SETTLING = { rounds: 4, sweeps: 6 } as const;
 
 export function resolveService(problem: Problem, options: ResolveOptions = {}): Resolution {
-  const { random = seededRandom(1), learn_sweeps = 8, sample_sweeps = 100 } = options;
-  const first = guessFirst(problem);
-  if (options.first !== undefined) first.chosen.set(options.first.chosen);
+  const { random = seededRandom(1), sample_sweeps = 100, first } = options;
+  const places = first?.places ?? placesOf(problem, guessFirst(problem));
   const model = new ServiceModel(problem.callees);
-  const sampler = new Sampler(problem, model, first.chosen, optionsOf(problem, first.weights, first.chosen), random);
+  const sampler = new Sampler(problem, model, places, random);
   const ticks = Math.max(1, problem.request_start.at(-1) ?? 1);
-  for (let round = 0; round < LEARN_ROUNDS; round += 1) {
-    if (round > 0) model.fade(round < 3 ? 0 : 0.7);
+  const learn = (keep: number): void => {
+    model.fade(keep);
     sampler.teach(1);
     model.learnTime(ticks);
     model.refresh();
     sampler.rescore();
-    if (round === FOCUS_ROUND) sampler.focus();
-    const temperature = 1 + 2 * Math.max(0, 1 - round / (LEARN_ROUNDS - 4));
-    for (let sweep = 0; sweep < learn_sweeps; sweep += 1) sampler.sweep(temperature);
+  };
+  if (first !== undefined) learn(0);
+  for (let round = 0; round < ROAMING.rounds; round += 1) {
+    learn(round < 2 && first === undefined ? 0 : 0.5);
+    for (let sweep = 0; sweep < ROAMING.sweeps; sweep += 1) sampler.sweep(2.5 - round / ROAMING.rounds);
+  }
+  sampler.focus();
+  for (let round = 0; round < SETTLING.rounds; round += 1) {
+    learn(round === 0 ? 0 : 0.7);
+    for (let sweep = 0; sweep < SETTLING.sweeps; sweep += 1) sampler.sweep(1);
   }
   const probabilities = new Float64Array(problem.candidates.length);
-  const open = sampler.open;
-  for (let call = 0; call < sampler.chosen.length; call += 1) if (sampler.chosen[call] !== -1) probabilities[sampler.chosen[call] as number] = 1;
+  const { open, chosen } = sampler;
+  for (const at of chosen) if (at !== -1) probabilities[at] = 1;
   for (const call of open) probabilities.fill(0, problem.offsets[call], problem.offsets[call + 1]);
   for (let sweep = 0; sweep < sample_sweeps; sweep += 1) {
     sampler.sweep(1);
     for (const call of open) {
-      const at = sampler.chosen[call] as number;
+      const at = chosen[call] as number;
       if (at !== -1) probabilities[at] = (probabilities[at] as number) + 1 / sample_sweeps;
     }
   }
-  for (let sweep = 0; sweep < 10; sweep += 1) sampler.sweep(0.3);
-  for (let sweep = 0; sweep < 15; sweep += 1) sampler.sweep(0.01);
-  return { probabilities, chosen: sampler.chosen, model };
+  for (let step = 1; step <= COOLING_SWEEPS; step += 1) sampler.sweep(1 - step / (COOLING_SWEEPS + 1));
+  return { probabilities, chosen, places: places.map((own, call) => [chosen[call] as number, ...own.filter((at) => at !== chosen[call])]), model };
 }
 
-function optionsOf({ offsets }: Problem, weights: Float64Array, chosen: Int32Array): number[][] {
+/** Per call where it may go, the guess first. */
+function placesOf({ offsets }: Problem, { weights, chosen }: FirstGuess): number[][] {
   return Array.from(chosen, (own, call) => {
-    const places = [];
-    for (let at = offsets[call] as number; at < (offsets[call + 1] as number); at += 1) if ((weights[at] as number) >= LEAST_WEIGHT || at === own) places.push(at);
-    if (places.length > MOST_OPTIONS) {
-      const worth = (at: number): number => (at === own ? 2 : (weights[at] as number));
-      places.sort((a, b) => worth(b) - worth(a)).splice(MOST_OPTIONS);
-    }
-    if (places.length !== 1) places.push(-1);
+    const worth = (at: number): number => (at === own ? 2 : (weights[at] as number));
+    const places: number[] = [];
+    for (let at = offsets[call] as number; at < (offsets[call + 1] as number); at += 1) if (worth(at) >= LEAST_WEIGHT) places.push(at);
+    places.sort((a, b) => worth(b) - worth(a)).splice(MOST_OPTIONS);
+    if (own === -1) places.unshift(-1);
+    else if (places.length > 1) places.push(-1);
     return places;
   });
 }

@@ -20,7 +20,9 @@ export class Sampler {
   readonly #scores: Float64Array;
   readonly #groups: RequestGroups;
 
-  constructor(problem: Problem, model: ServiceModel, first: Int32Array, options: number[][], random: () => number) {
+  /** `options`: per call where it may go, and where it stands first. */
+  constructor(problem: Problem, model: ServiceModel, options: number[][], random: () => number) {
+    const first = Int32Array.from(options, (own) => own[0] ?? -1);
     this.#problem = problem;
     this.#model = model;
     this.#random = random;
