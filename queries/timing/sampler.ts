@@ -1,6 +1,7 @@
 // Walks over the ways to give the calls to requests, each visited as often as it is probable (Metropolis and Hastings): how often a
 // call stood at a request is the probability of that link, given all the others. The steps: one call moves; two calls to the same
 // callee trade places; three do, round; two requests trade all calls from a moment on.
+import { OrderHabit } from './order-habit.ts';
 import type { Problem } from './problem.ts';
 import { RequestGroups } from './request-groups.ts';
 import type { ServiceModel } from './service-model.ts';
@@ -19,6 +20,7 @@ export class Sampler {
   readonly calls_of: number[][];
   readonly #scores: Float64Array;
   readonly #groups: RequestGroups;
+  readonly #habit: OrderHabit;
 
   /** `options`: per call where it may go, and where it stands first. */
   constructor(problem: Problem, model: ServiceModel, options: number[][], random: () => number) {
@@ -37,6 +39,7 @@ export class Sampler {
     this.#open = options.flatMap((own, call) => (own.length > 1 ? [call] : []));
     this.#scores = new Float64Array(problem.request_start.length);
     this.#groups = new RequestGroups(problem);
+    this.#habit = new OrderHabit(problem);
   }
 
   get open(): readonly number[] {
@@ -55,10 +58,15 @@ export class Sampler {
     this.#groups.rescore(this.#model, this.calls_of);
   }
 
+  get habit(): Float64Array {
+    return this.#habit.worth;
+  }
+
   teach(weight: number): void {
     for (let request = 0; request < this.calls_of.length; request += 1) this.#model.learn(this.#problem, request, this.calls_of[request] as number[], weight);
     this.#groups.teach(this.#model, this.calls_of, weight);
-    for (let call = 0; call < this.chosen.length; call += 1) if (this.chosen[call] === -1) this.#model.learnStray(this.#problem.call_callee[call] as number, weight);
+    this.#habit.learn(this.chosen, this.#random);
+    for (let call = 0; call < this.chosen.length; call += 1) if ((this.#options[call] as number[]).length === 1 && this.chosen[call] === -1) this.#model.learnStray(this.#problem.call_callee[call] as number, weight);
   }
 
   /** One try per open call. `temperature` 1 samples, above 1 roams, near 0 only climbs. */
@@ -153,7 +161,14 @@ export class Sampler {
     }
     const together = this.#groups.change(this.#model, this.calls_of, changed);
     gain += together.gain;
-    if (gain < 0 && Math.log(this.#random()) * temperature > gain) return false;
+    const in_order = this.#habit.score(this.chosen, calls);
+    const before = calls.map((call) => this.chosen[call] as number);
+    for (let j = 0; j < calls.length; j += 1) this.chosen[calls[j] as number] = places[j] as number;
+    gain += this.#habit.score(this.chosen, calls) - in_order;
+    if (gain < 0 && Math.log(this.#random()) * temperature > gain) {
+      for (let j = 0; j < calls.length; j += 1) this.chosen[calls[j] as number] = before[j] as number;
+      return false;
+    }
     this.#groups.accept(together);
     let i = 0;
     for (const [request, own] of changed) {
@@ -161,10 +176,7 @@ export class Sampler {
       this.#scores[request] = scores[i] as number;
       i += 1;
     }
-    for (let j = 0; j < calls.length; j += 1) {
-      this.chosen[calls[j] as number] = places[j] as number;
-      this.#moved[calls[j] as number] = 1;
-    }
+    for (const call of calls) this.#moved[call] = 1;
     return true;
   }
 }
