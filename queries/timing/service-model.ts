@@ -71,8 +71,8 @@ export class ServiceModel {
     this.#stray_counts = new Float64Array(callees);
   }
 
-  #event(operation: number, kind: number): Event {
-    const key = operation * (this.#callees + 1) + kind;
+  #event(operation: number, kind: number, context: number): Event {
+    const key = (context * 4096 + operation) * (this.#callees + 1) + kind;
     let event = this.#events.get(key);
     if (event === undefined) {
       event = { terms: [], by_follows: new Map(), used: [], count: 0 };
@@ -145,13 +145,15 @@ export class ServiceModel {
     let chain = 0;
     let before = -1;
     let outlived = 0;
+    let context = 0;
     for (let i = 0; i < calls.length; i += 1) {
       const call = calls[i] as number;
       const callee = call_callee[call] as number;
-      sum += this.#eventScore(problem, this.#event(operation, callee), call_start[call] as number, request, calls, i);
+      sum += this.#eventScore(problem, this.#event(operation, callee, context), call_start[call] as number, request, calls, i);
       order = (Math.imul(order, 0x9e3779b1) + callee + 1) | 0;
       chain += known.next_score.get(this.#nextKey(before, callee)) ?? -12;
       before = callee;
+      context |= 1 << (callee % 20);
       if ((call_end[call] as number) > end) outlived += 1;
     }
     if (open) return sum + chain;
@@ -159,7 +161,7 @@ export class ServiceModel {
     sum += Math.log((1 - known.order_share) * Math.exp(chain) + known.order_share * (known.order_score.get(order) ?? 0) + LEAST);
     const outlives = (known.outlived + 0.02) / (known.calls + 2);
     sum += outlived * Math.log(outlives) + (calls.length - outlived) * Math.log(1 - outlives);
-    return sum + this.#eventScore(problem, this.#event(operation, this.#answer), end, request, calls, calls.length);
+    return sum + this.#eventScore(problem, this.#event(operation, this.#answer, context), end, request, calls, calls.length);
   }
 
   #nextKey(before: number, after: number): number {
@@ -175,14 +177,16 @@ export class ServiceModel {
     if (end === Infinity) return;
     let order = EMPTY_ORDER;
     let before = -1;
+    let context = 0;
     for (let i = 0; i < calls.length; i += 1) {
       const call = calls[i] as number;
       const callee = call_callee[call] as number;
-      this.#learnEvent(problem, this.#event(operation, callee), call_start[call] as number, request, calls, i, weight);
+      this.#learnEvent(problem, this.#event(operation, callee, context), call_start[call] as number, request, calls, i, weight);
       order = (Math.imul(order, 0x9e3779b1) + callee + 1) | 0;
       addTo(known.next, this.#nextKey(before, callee), weight);
       addTo(known.next_total, before, weight);
       before = callee;
+      context |= 1 << (callee % 20);
       known.calls += weight;
       if ((call_end[call] as number) > end) known.outlived += weight;
     }
@@ -190,7 +194,7 @@ export class ServiceModel {
     addTo(known.next_total, before, weight);
     addTo(known.orders, order, weight);
     known.requests += weight;
-    this.#learnEvent(problem, this.#event(operation, this.#answer), end, request, calls, calls.length, weight);
+    this.#learnEvent(problem, this.#event(operation, this.#answer, context), end, request, calls, calls.length, weight);
   }
 
   #learnEvent(problem: Problem, event: Event, now: number, request: number, calls: readonly number[], at: number, weight: number): void {
