@@ -1,0 +1,68 @@
+// How probable a delay is, learned from delays seen: a histogram that is fine for short delays and logarithmic for long ones, smoothed.
+// Delays count in ticks of the clock, so that times known to the millisecond only (many ties) are judged as such.
+
+/** Delays below this many ticks have a bin each; above, a bin is 1/16 wide. */
+const SINGLE = 16;
+const BINS = 416;
+/** One delay in so many may be anything. */
+const STRAY_SHARE = 0.003;
+
+const EDGES = Float64Array.from({ length: BINS + 1 }, (_, bin) => (bin <= SINGLE ? bin : Math.max(bin, Math.ceil(SINGLE * Math.exp((bin - SINGLE) / SINGLE)))));
+const WIDTHS = Float64Array.from({ length: BINS }, (_, bin) => Math.max(1, (EDGES[bin + 1] as number) - (EDGES[bin] as number)));
+
+/** `delay`: ticks, at least 0. */
+export function binOf(delay: number): number {
+  if (delay < SINGLE) return delay < 0 ? 0 : Math.floor(delay);
+  return Math.min(BINS - 1, SINGLE + Math.floor(Math.log(delay / SINGLE) * SINGLE));
+}
+
+export class DelayCounts {
+  readonly bins = new Float64Array(BINS);
+  total = 0;
+
+  add(delay: number, weight: number): void {
+    const bin = binOf(delay);
+    this.bins[bin] = (this.bins[bin] as number) + weight;
+    this.total += weight;
+  }
+
+  /** Older delays weigh less from here on. */
+  fade(by: number): void {
+    for (let bin = 0; bin < BINS; bin += 1) this.bins[bin] = (this.bins[bin] as number) * by;
+    this.total *= by;
+  }
+}
+
+function spread(counts: DelayCounts): number {
+  const at = (share: number): number => {
+    let sum = 0;
+    for (let bin = 0; bin < BINS; bin += 1) {
+      sum += counts.bins[bin] as number;
+      if (sum >= share * counts.total) return bin;
+    }
+    return BINS - 1;
+  };
+  return Math.max(1, (at(0.9) - at(0.1)) / 2.56);
+}
+
+/** Probability per tick, by bin. Few delays lean on `prior`, what is known of similar ones, and that on anything being possible. */
+export function delayDensity(counts: DelayCounts, prior?: Float64Array, prior_weight = 8): Float64Array {
+  const mass = new Float64Array(BINS);
+  if (counts.total > 0) {
+    const width = Math.max(0.6, 0.9 * spread(counts) * counts.total ** -0.2);
+    const reach = Math.ceil(width * 4);
+    const kernel = Float64Array.from({ length: reach + 1 }, (_, off) => Math.exp((-0.5 * off * off) / (width * width)));
+    for (let bin = 0; bin < BINS; bin += 1) {
+      const count = counts.bins[bin] as number;
+      if (count === 0) continue;
+      const [from, to] = [Math.max(0, bin - reach), Math.min(BINS - 1, bin + reach)];
+      let sum = 0;
+      for (let near = from; near <= to; near += 1) sum += kernel[Math.abs(near - bin)] as number;
+      for (let near = from; near <= to; near += 1) mass[near] = (mass[near] as number) + (count * (kernel[Math.abs(near - bin)] as number)) / sum;
+    }
+  }
+  const anything = 0.5 + counts.total * STRAY_SHARE;
+  const known = prior === undefined ? 0 : prior_weight;
+  const all = counts.total + anything + known;
+  return mass.map((count, bin) => ((count + anything / BINS) / (WIDTHS[bin] as number) + known * (prior?.[bin] ?? 0)) / all);
+}

@@ -1,0 +1,152 @@
+// Links from timing and structure alone: from the tables timing_calls, timing_requests and timing_allowed (see 10-candidates.sql)
+// of a DuckDB connection to one row per call and candidate, with its probability.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { DuckDBConnection } from '@duckdb/node-api';
+import { packageRoot } from '../../schema/package-root.ts';
+import { parseSteps, runSteps } from '../step-runner.ts';
+import { withGroups, type Problem } from './problem.ts';
+import { resolveService, type Resolution, type ResolveOptions } from './resolve-service.ts';
+
+export interface TimingLink {
+  readonly call_id: string;
+  readonly request_id: string;
+  readonly probability: number;
+  /** Part of the most probable whole. */
+  readonly chosen: boolean;
+}
+
+/** Creates the three input tables, empty. */
+export async function createTimingTables(connection: DuckDBConnection): Promise<void> {
+  await connection.run(`CREATE OR REPLACE TEMP TABLE timing_calls (call_id VARCHAR, service VARCHAR, process VARCHAR, callee VARCHAR, operation VARCHAR, start_tick BIGINT, end_tick BIGINT);
+    CREATE OR REPLACE TEMP TABLE timing_requests (request_id VARCHAR, service VARCHAR, process VARCHAR, operation VARCHAR, start_tick BIGINT, end_tick BIGINT, caller_id VARCHAR);
+    CREATE OR REPLACE TEMP TABLE timing_allowed (call_id VARCHAR, request_id VARCHAR, evidence DOUBLE)`);
+}
+
+/** Twice: once that traces are roughly known, services that several requests of a trace meet at are looked at again. */
+export async function resolveTiming(connection: DuckDBConnection, options: ResolveOptions = {}): Promise<TimingLink[]> {
+  const problems: ServiceProblem[] = [];
+  for await (const problem of readProblems(connection)) problems.push(problem);
+  const found = problems.map(({ problem }) => resolveService(problem, options));
+  const groups = groupByTrace(problems, found);
+  const links: TimingLink[] = [];
+  for (const [i, { request_ids, call_ids, problem }] of problems.entries()) {
+    const request_group = groups[i] as Int32Array;
+    const resolution = request_group.some((group) => group >= 0) ? resolveService(withGroups(problem, request_group), { ...options, first: found[i] as Resolution }) : (found[i] as Resolution);
+    const { probabilities, chosen } = resolution;
+    for (let call = 0; call < call_ids.length; call += 1) {
+      for (let at = problem.offsets[call] as number; at < (problem.offsets[call + 1] as number); at += 1) {
+        links.push({ call_id: call_ids[call] as string, request_id: request_ids[problem.candidates[at] as number] as string, probability: probabilities[at] as number, chosen: chosen[call] === at });
+      }
+    }
+  }
+  return links;
+}
+
+/** Per problem: requests that lead to the same root have the same number. */
+function groupByTrace(problems: readonly ServiceProblem[], found: readonly Resolution[]): Int32Array[] {
+  const parents = new Map<string, string>(); // of requests: the request before
+  const owner = new Map<string, string>(); // of calls
+  for (const [i, { request_ids, call_ids, problem }] of problems.entries()) {
+    found[i]?.chosen.forEach((at, call) => {
+      if (at >= 0) owner.set(call_ids[call] as string, request_ids[problem.candidates[at] as number] as string);
+    });
+  }
+  for (const { request_ids, caller_ids } of problems) {
+    request_ids.forEach((id, at) => {
+      const before = owner.get(caller_ids[at] ?? '');
+      if (before !== undefined) parents.set(id, before);
+    });
+  }
+  const rootOf = (id: string): string => {
+    let at = id;
+    for (let hops = 0; hops < 100; hops += 1) {
+      const next = parents.get(at);
+      if (next === undefined) break;
+      at = next;
+    }
+    return at;
+  };
+  return problems.map(({ request_ids }) => {
+    const roots = request_ids.map(rootOf);
+    const sizes = new Map<string, number>();
+    for (const root of roots) sizes.set(root, (sizes.get(root) ?? 0) + 1);
+    const numbers = new Map<string, number>();
+    return Int32Array.from(roots, (root) => {
+      if ((sizes.get(root) as number) < 2) return -1;
+      if (!numbers.has(root)) numbers.set(root, numbers.size);
+      return numbers.get(root) as number;
+    });
+  });
+}
+
+export interface ServiceProblem {
+  readonly service: string;
+  readonly request_ids: readonly string[];
+  /** The other end of each request: the call that sent it. */
+  readonly caller_ids: readonly (string | null)[];
+  readonly call_ids: readonly string[];
+  readonly problem: Problem;
+}
+
+/** One problem per service that makes calls. */
+export async function* readProblems(connection: DuckDBConnection): AsyncGenerator<ServiceProblem> {
+  const file = '10-candidates.sql';
+  await runSteps(connection, parseSteps(file, readFileSync(join(packageRoot(), 'queries', 'timing', file), 'utf8')));
+  const columns = async (sql: string): Promise<unknown[][]> => (await connection.runAndReadAll(sql)).getColumns();
+  const [services = []] = await columns('SELECT DISTINCT service FROM numbered_calls ORDER BY service');
+  for (const service of services as string[]) {
+    const name = `'${service.replaceAll("'", "''")}'`;
+    const [request_ids = [], operations = [], request_starts = [], request_ends = [], caller_ids = []] = await columns(`SELECT request_id, operation, start_tick, end_tick, caller_id FROM numbered_requests WHERE service = ${name} ORDER BY request_no`);
+    const [call_ids = [], callees = [], call_starts = [], call_ends = []] = await columns(`SELECT call_id, coalesce(callee, '') || ' ' || coalesce(operation, ''), start_tick, end_tick FROM numbered_calls WHERE service = ${name} ORDER BY call_no`);
+    const [call_nos = [], request_nos = [], evidence = []] = await columns(`SELECT call_no, request_no, evidence FROM candidates WHERE service = ${name} ORDER BY call_no, request_no`);
+    const problem = makeProblem({ operations, request_starts, request_ends, callees, call_starts, call_ends, call_nos, request_nos, evidence } as unknown as Rows);
+    yield { service, request_ids: request_ids as string[], caller_ids: caller_ids as (string | null)[], call_ids: call_ids as string[], problem };
+  }
+}
+
+interface Rows {
+  readonly operations: (string | null)[];
+  readonly request_starts: bigint[];
+  readonly request_ends: (bigint | null)[];
+  readonly callees: string[];
+  readonly call_starts: bigint[];
+  readonly call_ends: (bigint | null)[];
+  readonly call_nos: number[];
+  readonly request_nos: number[];
+  readonly evidence: number[];
+}
+
+/** The clock's tick is the greatest common divisor of all times: a thousand when a microsecond clock counts milliseconds. */
+function makeProblem(rows: Rows): Problem {
+  const origin = [rows.request_starts[0], rows.call_starts[0]].reduce<bigint>((least, at) => (at !== undefined && at < least ? at : least), 2n ** 62n);
+  const relative = (at: bigint | null): number => (at === null ? Infinity : Number(at - origin));
+  const times = [rows.request_starts, rows.request_ends, rows.call_starts, rows.call_ends].map((column) => Float64Array.from(column, relative));
+  let tick = 0;
+  for (const column of times) for (const at of column) if (tick !== 1 && at !== Infinity) tick = divisor(tick, at);
+  if (tick > 1) for (const column of times) for (let i = 0; i < column.length; i += 1) column[i] = (column[i] as number) / tick;
+  const [operations, request_operation] = numbered(rows.operations);
+  const [callees, call_callee] = numbered(rows.callees);
+  const offsets = new Int32Array(rows.call_starts.length + 1);
+  for (const call of rows.call_nos) offsets[call + 1] = (offsets[call + 1] as number) + 1;
+  for (let call = 0; call < rows.call_starts.length; call += 1) offsets[call + 1] = (offsets[call + 1] as number) + (offsets[call] as number);
+  const [request_start, request_end, call_start, call_end] = times as [Float64Array, Float64Array, Float64Array, Float64Array];
+  return { operations, callees, request_start, request_end, request_operation, call_start, call_end, call_callee, offsets, candidates: Int32Array.from(rows.request_nos), evidence: Float64Array.from(rows.evidence), request_group: new Int32Array(rows.operations.length).fill(-1), group_start: request_start };
+}
+
+function divisor(a: number, b: number): number {
+  let [x, y] = [a, b];
+  while (y > 0) [x, y] = [y, x % y];
+  return x;
+}
+
+function numbered(names: readonly (string | null)[]): [number, Int32Array] {
+  const numbers = new Map<string | null, number>();
+  const column = Int32Array.from(names, (name) => {
+    const known = numbers.get(name);
+    if (known !== undefined) return known;
+    numbers.set(name, numbers.size);
+    return numbers.size - 1;
+  });
+  return [numbers.size, column];
+}
