@@ -21,6 +21,7 @@ interface Told {
   readonly threads: readonly [number, number];
   readonly turns?: readonly [number, number];
   readonly port?: number;
+  readonly connect?: { readonly at: number; readonly turn: number };
   readonly task?: number;
   readonly parent_task?: number;
   readonly answer_task?: number;
@@ -61,7 +62,7 @@ async function tell(exchanges: readonly Told[], moves: readonly Moved[] = [], li
         ts_ns: at(time), end_ts_ns: at(time + 0.001), mono_ns: 0n, socket_id: BigInt(5000 + conn), conn_id, process_id: PROCESS, pid: 7, role: one.kind, direction: (one.kind === 'client') === (kind === 'request') ? 'out' : 'in', kind,
         protocol: 'http', exchange_no: number, stream_offset: offset, end_offset: offset + 100, head_bytes: 100, first_thread_id: BigInt(one.threads[side] as number), first_tid: one.threads[side] as number, last_thread_id: BigInt(one.threads[side] as number),
         last_tid: one.threads[side] as number, first_turn: BigInt(one.turns?.[side] ?? 0), last_turn: BigInt(one.turns?.[side] ?? 0), comm: 'p', fd: 5, local_ip: '10.0.0.1', local_port: 9000, remote_ip: '10.0.0.2', remote_port: one.port ?? 80,
-        ...(kind === 'request' ? { method: 'GET', path: '/', ...(one.traceparent === undefined ? {} : { traceparent: one.traceparent }), ...(one.task === undefined ? {} : { task_id: BigInt(one.task), parent_task_id: BigInt(one.parent_task ?? 0) }) } : { status: 200, ...(one.answer_task === undefined ? {} : { task_id: BigInt(one.answer_task) }) }),
+        ...(kind === 'request' ? { method: 'GET', path: '/', ...(one.connect === undefined ? {} : { connect_ts_ns: at(one.connect.at), connect_thread_id: BigInt(one.threads[0]), connect_turn: BigInt(one.connect.turn) }), ...(one.traceparent === undefined ? {} : { traceparent: one.traceparent }), ...(one.task === undefined ? {} : { task_id: BigInt(one.task), parent_task_id: BigInt(one.parent_task ?? 0) }) } : { status: 200, ...(one.answer_task === undefined ? {} : { task_id: BigInt(one.answer_task) }) }),
         end_reason: kind === 'request' ? 'no_body' : 'length', complete: true, partial: false,
       });
     }
@@ -169,6 +170,21 @@ test('turn: a constant number of turns after the read, first come, first served'
   const { links } = await tell(loop(() => 2));
   for (const [name, link] of Object.entries(links)) expect(link).toMatchObject({ parent: name.replace('call ', 'R'), evidence: 'turn' });
   expect(Object.keys(links).length).toBe(30);
+});
+
+test('turn: connections that a program opens all at its start follow the trigger of its later calls', async () => {
+  // Both numbers of turns explain all first calls: 3 after the request, 1 after the answer of the other callee. Later calls tell.
+  const round = (at_ms: number, turn: number, lag: number, gap: number): Told[] =>
+    ['x', 'y'].flatMap((who, i): Told[] => [
+      { name: `R${at_ms}${who}`, on: `in ${who}`, kind: 'server', from: at_ms + i * 0.1, to: at_ms + 9 + i * 0.1, threads: [1, 1], turns: [turn, turn + 20] },
+      { name: `b${at_ms}${who}`, on: `b ${who}`, kind: 'client', from: at_ms + 1 + i * 0.1, to: at_ms + 2 + i * 0.1, threads: [1, 1], turns: [turn + 1, turn + 1 + gap], port: 81 },
+      { name: `c${at_ms}${who}`, on: `c ${who}`, kind: 'client', from: at_ms + 3 + i * 0.1, to: at_ms + 4 + i * 0.1, threads: [1, 1], turns: [turn + 1 + gap + lag, turn + 9], port: 82 },
+    ]);
+  const rounds = Array.from({ length: 8 }, (_, i) => round(10 + i * 10, 100 + i * 100, 1, i === 0 ? 1 : 1 + (i % 4))).flat();
+  const first = rounds.map((one) => (one.name.startsWith('c10') ? { ...one, connect: { at: one.from - 0.5, turn: 103 } } : one));
+  const { links } = await tell(first);
+  expect([links['c10x']?.parent, links['c10y']?.parent, links['c80x']?.parent, links['c80y']?.parent]).toEqual(['R10x', 'R10y', 'R80x', 'R80y']);
+  expect(links['c10x']?.evidence).toBe('turn');
 });
 
 test('turn: without a constant nothing is claimed, and the candidates are kept', async () => {

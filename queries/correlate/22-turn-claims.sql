@@ -90,21 +90,40 @@ FROM (
 ) s
 GROUP BY s.service, s.callee_ip, s.callee_port, s.fresh
 
--- @name lag_rules
--- The best explanation, if it is one, and stands out.
+-- @name lag_explanations
+-- Those good enough, and whether the best one stands out.
 SELECT
   b.service AS service, b.callee_ip AS callee_ip, b.callee_port AS callee_port, b.fresh AS fresh, b.source_ip AS source_ip, b.source_port AS source_port, b.lag AS lag,
-  b.coverage AS coverage
+  b.coverage AS coverage, b.place = 1 AND b.coverage - coalesce(b.next_coverage, 0) >= 0.02 AS clear
 FROM (
   SELECT
     n.service AS service, n.callee_ip AS callee_ip, n.callee_port AS callee_port, n.fresh AS fresh, n.source_ip AS source_ip, n.source_port AS source_port, n.lag AS lag,
     n.explained / t.calls AS coverage,
     CAST(row_number() OVER (PARTITION BY n.service, n.callee_ip, n.callee_port, n.fresh ORDER BY n.explained DESC, n.lag, n.source_ip, n.source_port) AS BIGINT) AS place,
+    max(n.explained / t.calls) OVER (PARTITION BY n.service, n.callee_ip, n.callee_port, n.fresh) AS best_coverage,
     lead(n.explained / t.calls) OVER (PARTITION BY n.service, n.callee_ip, n.callee_port, n.fresh ORDER BY n.explained DESC, n.lag, n.source_ip, n.source_port) AS next_coverage
   FROM lag_sums n
   JOIN lag_calls t ON t.service = n.service AND t.callee_ip = n.callee_ip AND t.callee_port = n.callee_port AND t.fresh = n.fresh
 ) b
-WHERE b.place = 1 AND b.coverage >= 0.9 AND b.coverage - coalesce(b.next_coverage, 0) >= 0.02
+WHERE b.coverage >= 0.9 AND b.coverage > b.best_coverage - 0.02
+
+-- @name lag_rules
+-- The best explanation, if it stands out; else, of equally good ones, the one that has the trigger of the callee's other calls: a program
+-- opens few connections, and at its start all at once.
+SELECT e.service AS service, e.callee_ip AS callee_ip, e.callee_port AS callee_port, e.fresh AS fresh, e.source_ip AS source_ip, e.source_port AS source_port, e.lag AS lag, e.coverage AS coverage
+FROM lag_explanations e
+WHERE e.clear
+UNION ALL
+SELECT b.service AS service, b.callee_ip AS callee_ip, b.callee_port AS callee_port, b.fresh AS fresh, b.source_ip AS source_ip, b.source_port AS source_port, b.lag AS lag, b.coverage AS coverage
+FROM (
+  SELECT e.*, count(*) OVER (PARTITION BY e.service, e.callee_ip, e.callee_port, e.fresh) AS matching
+  FROM lag_explanations e
+  JOIN lag_explanations o ON o.service = e.service AND o.callee_ip = e.callee_ip AND o.callee_port = e.callee_port AND o.fresh <> e.fresh AND o.source_ip = e.source_ip AND o.source_port = e.source_port
+  LEFT JOIN (SELECT x.service AS service, x.callee_ip AS callee_ip, x.callee_port AS callee_port, x.fresh AS fresh FROM lag_explanations x WHERE x.clear) k
+    ON k.service = e.service AND k.callee_ip = e.callee_ip AND k.callee_port = e.callee_port AND k.fresh = e.fresh
+  WHERE o.clear AND k.service IS NULL
+) b
+WHERE b.matching = 1
 
 -- @name placed_reads
 -- Within its turn, and how many there were.
@@ -337,3 +356,14 @@ JOIN unsure_calls c ON c.span_id = o.span_id
 JOIN work k ON k.span_id = o.owner
 WHERE NOT o.moved AND k.ts_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > c.at_ns)
 GROUP BY o.span_id, o.owner
+
+-- @name young_calls
+-- Calls of a service that has been seen to call this callee fewer than 50 times.
+SELECT c.span_id AS span_id
+FROM loop_calls c
+JOIN (
+  SELECT t.service AS service, t.callee_ip AS callee_ip, t.callee_port AS callee_port, sum(t.calls) AS calls
+  FROM lag_calls t
+  GROUP BY t.service, t.callee_ip, t.callee_port
+) t ON t.service = c.service AND t.callee_ip = c.callee_ip AND t.callee_port = c.callee_port
+WHERE t.calls < 50

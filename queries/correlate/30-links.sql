@@ -82,12 +82,15 @@ JOIN split_calls s ON s.span_id = r.span_id
 WHERE r.place = 1
 
 -- @name waiting_calls
--- Undecided for now: requests are open that may have caused them, or what happened around them may not all have landed.
+-- Undecided for now: requests are open that may have caused them, what happened around them may not all have landed, or too few of the
+-- service's calls to this callee were seen to know its habits.
 SELECT c.span_id AS span_id
 FROM unsure_calls c
 CROSS JOIN limits l
 LEFT JOIN work k ON k.process_id = c.process_id AND k.ts_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > l.cut_ns)
-WHERE c.at_ns > l.cut_ns - l.decide_limit_ns AND (k.span_id IS NOT NULL OR c.at_ns > l.cut_ns - l.settle_ns)
+LEFT JOIN young_calls y ON y.span_id = c.span_id
+LEFT JOIN links s ON s.span_id = c.span_id AND s.chosen
+WHERE c.at_ns > l.cut_ns - l.decide_limit_ns AND (k.span_id IS NOT NULL OR c.at_ns > l.cut_ns - l.settle_ns OR (y.span_id IS NOT NULL AND s.span_id IS NULL))
 GROUP BY c.span_id
 
 -- @name starts
