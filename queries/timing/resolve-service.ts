@@ -52,7 +52,7 @@ export function resolveService(problem: Problem, options: ResolveOptions = {}): 
     learn(round === 0 ? 0 : 0.7);
     for (let sweep = 0; sweep < SETTLING.sweeps; sweep += 1) sampler.sweep(1);
   }
-  if (process.env.HABIT) console.log(sampler.habit, model.stray_score);
+  sampler.temper();
   const probabilities = new Float64Array(problem.candidates.length);
   const { open, chosen } = sampler;
   for (const at of chosen) if (at !== -1) probabilities[at] = 1;

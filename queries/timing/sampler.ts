@@ -6,6 +6,11 @@ import type { Problem } from './problem.ts';
 import { RequestGroups } from './request-groups.ts';
 import type { ServiceModel } from './service-model.ts';
 
+/** Of requests with a call that still moves, when the model learns. */
+const DOUBTFUL_WEIGHT = 0.05;
+/** Requests that it takes to see what goes together. */
+const LEAST_ROWS = 20;
+
 export class Sampler {
   readonly #problem: Problem;
   readonly #model: ServiceModel;
@@ -21,6 +26,9 @@ export class Sampler {
   readonly #scores: Float64Array;
   readonly #groups: RequestGroups;
   readonly #habit: OrderHabit;
+  #focused = false;
+  /** How many times too much the parts of a score say when they are added up. */
+  #dependence = 1;
 
   /** `options`: per call where it may go, and where it stands first. */
   constructor(problem: Problem, model: ServiceModel, options: number[][], random: () => number) {
@@ -48,8 +56,47 @@ export class Sampler {
 
   /** From here on only calls that have moved since the last time: who stayed while others roamed is sure of its place. */
   focus(): void {
+    this.#focused = true;
     this.#open = this.#open.filter((call) => this.#moved[call] === 1);
     this.#moved.fill(0);
+  }
+
+  /** Requests with a call that still moves; all are alike while links roam. */
+  #doubtful(): Uint8Array {
+    const doubtful = new Uint8Array(this.calls_of.length);
+    if (!this.#focused) return doubtful;
+    for (const call of this.#open) {
+      const at = this.chosen[call] as number;
+      if (at !== -1) doubtful[this.#problem.candidates[at] as number] = 1;
+    }
+    return doubtful;
+  }
+
+  /**
+   * From here on scores count for what they are worth. A request's score adds up what each event says by itself; where the delays of
+   * one request are long or short together, that is said several times over. The requests without doubt show how often.
+   */
+  temper(): number {
+    const doubtful = this.#doubtful();
+    const kinds = new Map<string, number[][]>();
+    for (let request = 0; request < this.calls_of.length; request += 1) {
+      const calls = this.calls_of[request] as number[];
+      if (calls.length === 0 || doubtful[request] === 1 || this.#problem.request_end[request] === Infinity) continue;
+      const kind = `${this.#problem.request_operation[request]} ${calls.length}`;
+      const parts = this.#model.parts(this.#problem, request, calls);
+      const known = kinds.get(kind);
+      if (known === undefined) kinds.set(kind, [parts]);
+      else known.push(parts);
+    }
+    let [apart, together] = [0, 0];
+    for (const rows of kinds.values()) {
+      if (rows.length < LEAST_ROWS) continue;
+      const columns = (rows[0] as number[]).map((_, column) => rows.map((row) => row[column] as number));
+      for (const column of columns) apart += squares(column);
+      together += squares(rows.map((row) => row.reduce((sum, part) => sum + part, 0)));
+    }
+    this.#dependence = apart > 0 ? Math.max(1, together / apart) : 1;
+    return this.#dependence;
   }
 
   /** After the model has changed. */
@@ -58,12 +105,9 @@ export class Sampler {
     this.#groups.rescore(this.#model, this.calls_of);
   }
 
-  get habit(): Float64Array {
-    return this.#habit.worth;
-  }
-
   teach(weight: number): void {
-    for (let request = 0; request < this.calls_of.length; request += 1) this.#model.learn(this.#problem, request, this.calls_of[request] as number[], weight);
+    const doubtful = this.#doubtful();
+    for (let request = 0; request < this.calls_of.length; request += 1) this.#model.learn(this.#problem, request, this.calls_of[request] as number[], doubtful[request] === 1 ? weight * DOUBTFUL_WEIGHT : weight);
     this.#groups.teach(this.#model, this.calls_of, weight);
     this.#habit.learn(this.chosen, this.#random);
     for (let call = 0; call < this.chosen.length; call += 1) if ((this.#options[call] as number[]).length === 1 && this.chosen[call] === -1) this.#model.learnStray(this.#problem.call_callee[call] as number, weight);
@@ -137,11 +181,14 @@ export class Sampler {
     const { candidates, evidence, call_callee } = this.#problem;
     const changed = new Map<number, number[]>();
     let gain = 0;
-    const worth = (call: number, at: number): number => (at === -1 ? (this.#model.stray_score[call_callee[call] as number] as number) : (evidence[at] as number));
+    let known = 0;
+    const stray = (call: number, at: number): number => (at === -1 ? (this.#model.stray_score[call_callee[call] as number] as number) : 0);
+    const evident = (at: number): number => (at === -1 ? 0 : (evidence[at] as number));
     for (let i = 0; i < calls.length; i += 1) {
       const call = calls[i] as number;
       const [from, to] = [this.chosen[call] as number, places[i] as number];
-      gain += worth(call, to) - worth(call, from);
+      gain += stray(call, to) - stray(call, from);
+      known += evident(to) - evident(from);
       if (from !== -1) {
         const request = candidates[from] as number;
         changed.set(request, (changed.get(request) ?? (this.calls_of[request] as number[])).filter((one) => one !== call));
@@ -165,6 +212,7 @@ export class Sampler {
     const before = calls.map((call) => this.chosen[call] as number);
     for (let j = 0; j < calls.length; j += 1) this.chosen[calls[j] as number] = places[j] as number;
     gain += this.#habit.score(this.chosen, calls) - in_order;
+    gain = gain / this.#dependence + known;
     if (gain < 0 && Math.log(this.#random()) * temperature > gain) {
       for (let j = 0; j < calls.length; j += 1) this.chosen[calls[j] as number] = before[j] as number;
       return false;
@@ -186,4 +234,10 @@ function withCall(calls: readonly number[], call: number): number[] {
   let at = calls.length;
   while (at > 0 && (calls[at - 1] as number) > call) at -= 1;
   return [...calls.slice(0, at), call, ...calls.slice(at)];
+}
+
+/** Sum of the squared distances to the mean. */
+function squares(values: readonly number[]): number {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  return values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
 }

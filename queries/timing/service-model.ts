@@ -164,6 +164,22 @@ export class ServiceModel {
     return sum + this.#eventScore(problem, this.#event(operation, this.#answer, context), end, request, calls, calls.length);
   }
 
+  /** What the delay of each call, and of the answer, adds to the score. */
+  parts(problem: Problem, request: number, calls: readonly number[]): number[] {
+    const { call_start, call_callee } = problem;
+    const operation = problem.request_operation[request] as number;
+    let context = 0;
+    const out: number[] = [];
+    for (let i = 0; i < calls.length; i += 1) {
+      const call = calls[i] as number;
+      const callee = call_callee[call] as number;
+      out.push(this.#eventScore(problem, this.#event(operation, callee, context), call_start[call] as number, request, calls, i));
+      context |= 1 << (callee % 20);
+    }
+    out.push(this.#eventScore(problem, this.#event(operation, this.#answer, context), problem.request_end[request] as number, request, calls, calls.length));
+    return out;
+  }
+
   #nextKey(before: number, after: number): number {
     return (before + 1) * (this.#callees + 1) + after + 1;
   }
