@@ -4,6 +4,7 @@ import type { RunState, Warehouse } from '../ingest/warehouse.ts';
 import { chooseFinished } from './choose-finished.ts';
 import { LateRanges, findLate } from './late-ranges.ts';
 import { recorrelate } from './recorrelate.ts';
+import { computedSteps } from './timing/claim.ts';
 import { StepMemory, loadSteps, runSteps, type Step } from './step-runner.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
 import { CLOSING, DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, createWorkingSet, loadHistory, loadProcesses, readMessages, readThreadMoves, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
@@ -172,9 +173,10 @@ export class Correlator {
       this.#cut = cut;
       return nothing;
     }
-    await setLimits(connection, this.#limits, cut);
+    // At the end nothing more will come that could be waited for.
+    await setLimits(connection, this.#finishing ? { ...this.#limits, decide_limit_ns: 0n } : this.#limits, cut);
     await readThreadMoves(this.#warehouse, connection, previous_cut, cut);
-    await runSteps(connection, this.#steps, { observe: this.#observe, between: this.#between_steps, memory: this.#memory });
+    await runSteps(connection, this.#steps, { observe: this.#observe, between: this.#between_steps, memory: this.#memory, computed: computedSteps(connection, this.#between_steps) });
     const late = await findLate(connection, from, previous_cut);
     this.#late.add(late.ranges);
     const begun = performance.now();
@@ -184,6 +186,7 @@ export class Correlator {
     if (spans > 0) await storeFinished(connection, alias);
     await connection.run(`INSERT INTO ${alias}.progress VALUES (${to}, ${cut}, ${RULE_VERSION})`);
     await connection.run('COMMIT');
+    if (spans > 0) await connection.run('DELETE FROM timing_models');
     const stored = performance.now();
     this.#observe?.({ file: '', name: 'store', sql: '', repeat: false, view: false, needs: undefined }, stored - begun);
     await this.#forget(connection, cut);
@@ -297,6 +300,7 @@ export class Correlator {
         CREATE OR REPLACE TEMP TABLE known_holds AS SELECT * FROM known_holds WHERE to_ns >= ${old};
         CREATE OR REPLACE TEMP TABLE known_work AS SELECT * FROM known_work WHERE coalesce(free_ns, answer_ns, ts_ns) >= ${old};
         CREATE OR REPLACE TEMP TABLE known_call_ends AS SELECT * FROM known_call_ends WHERE end_ns >= ${old};
+        CREATE OR REPLACE TEMP TABLE timing_versions AS SELECT v.* FROM timing_versions v SEMI JOIN decided_open d ON d.span_id = v.span_id;
         CREATE OR REPLACE TEMP TABLE doubted AS SELECT DISTINCT b.span_id FROM doubted b SEMI JOIN decided_open d ON d.span_id = b.span_id;
         CREATE OR REPLACE TEMP TABLE closes AS SELECT * FROM closes WHERE close_ns >= ${old};
         CREATE OR REPLACE TEMP TABLE losses AS SELECT * FROM losses WHERE to_ns >= ${cut - this.#limits.open_limit_ns}`);

@@ -58,6 +58,8 @@ function readSteps(folder: string): Step[] {
 export function loadSteps(dialect: 'duckdb' | 'portable' = 'duckdb'): Step[] {
   const folder = join(packageRoot(), 'queries', 'correlate');
   const steps = readSteps(folder);
+  const names = steps.filter((step) => !step.repeat).map((step) => step.name);
+  for (const name of names) if (names.indexOf(name) !== names.lastIndexOf(name)) throw new Error(`queries/correlate has two steps that are called ${name}: rename one`);
   if (dialect === 'portable') return steps;
   const own = new Map(readSteps(join(folder, 'duckdb')).map((step) => [step.name, step]));
   for (const name of own.keys()) if (!steps.some((step) => step.name === name)) throw new Error(`queries/correlate/duckdb replaces ${name}, which is no step`);
@@ -77,6 +79,8 @@ export interface StepWatch {
   readonly observe?: ((step: Step, elapsed_ms: number) => void) | undefined;
   readonly between?: (() => Promise<void>) | undefined;
   readonly memory?: StepMemory | undefined;
+  /** What is computed otherwise than in SQL: by the name of the step that it comes before. */
+  readonly computed?: ReadonlyMap<string, () => Promise<void>> | undefined;
 }
 
 /** Makes each step a temp table (or view) of `connection`; the inputs are temp tables too. */
@@ -86,6 +90,7 @@ export async function runSteps(connection: DuckDBConnection, steps: readonly Ste
   for (const step of steps) {
     await watch.between?.();
     const begun = performance.now();
+    await watch.computed?.get(step.name)?.();
     if (step.needs !== undefined && memory.made.has(step.name)) {
       if (!filled.has(step.needs)) filled.set(step.needs, (await connection.runAndReadAll(`SELECT 1 FROM ${step.needs} LIMIT 1`)).currentRowCount > 0);
       if (filled.get(step.needs) === false) {

@@ -50,7 +50,7 @@ const FINISHED_SPANS = `CREATE OR REPLACE TEMP TABLE finished_spans AS
 /**
  * Temp table `finished` (exchanges that are over, with parent_span_id, start_ns, trace_hi, trace_lo) -> temp table
  * finished_spans. Needed besides the tables of the steps: processes (process_id, service_name), losses (node, from_ns,
- * to_ns), finished_links.
+ * to_ns), finished_links, timing_models, timing_versions.
  */
 export async function describeFinished(connection: DuckDBConnection): Promise<void> {
   await connection.run(TOUCHED);
@@ -66,10 +66,11 @@ export async function storeFinished(connection: DuckDBConnection, alias: string)
       CASE WHEN f.answer_ns <= f.end_ns THEN f.answer_ns END AS answer_ns, f.end_ns, f.answered, f.end_reason, s.complete
     FROM finished f JOIN finished_spans s ON s.span_id = f.span_id`);
   await connection.run(`INSERT INTO ${alias}.span_links BY NAME
-    SELECT s.trace_id, s.span_id, k.candidate_span_id, k.evidence, k.score, k.chosen, s.rule_version, s.start_ns, s.end_ns
-    FROM finished_spans s JOIN finished_links k ON k.span_id = s.span_id
+    SELECT s.trace_id, s.span_id, k.candidate_span_id, k.evidence, k.score, k.chosen, s.rule_version, v.model_version, s.start_ns, s.end_ns
+    FROM finished_spans s JOIN finished_links k ON k.span_id = s.span_id LEFT JOIN timing_versions v ON v.span_id = s.span_id AND k.evidence = 'timing'
     UNION ALL BY NAME
-    SELECT s.trace_id, s.span_id, s.parent_span_id AS candidate_span_id, 'connection' AS evidence, 1.0 AS score, TRUE AS chosen, s.rule_version, s.start_ns, s.end_ns
+    SELECT s.trace_id, s.span_id, s.parent_span_id AS candidate_span_id, 'connection' AS evidence, 1.0 AS score, TRUE AS chosen, s.rule_version, NULL AS model_version, s.start_ns, s.end_ns
     FROM finished_spans s WHERE s.is_server AND s.parent_span_id IS NOT NULL
     ORDER BY ALL`);
+  await connection.run(`INSERT INTO ${alias}.models BY NAME FROM timing_models`);
 }

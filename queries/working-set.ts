@@ -59,7 +59,7 @@ export async function createWorkingSet(connection: DuckDBConnection): Promise<vo
     CREATE OR REPLACE TEMP TABLE losses (node VARCHAR, from_ns BIGINT, to_ns BIGINT, cause VARCHAR);
     CREATE OR REPLACE TEMP TABLE known_holds (span_id BIGINT, thread_id BIGINT, from_ns BIGINT, to_ns BIGINT);
     CREATE OR REPLACE TEMP TABLE known_links (span_id BIGINT, candidate_span_id BIGINT, evidence VARCHAR, score DOUBLE, chosen BOOLEAN, doubt BOOLEAN);
-    CREATE OR REPLACE TEMP TABLE known_work (span_id BIGINT, process_id BIGINT, ts_ns BIGINT, request_end_ns BIGINT, free_ns BIGINT, reader_thread_id BIGINT, read_turn BIGINT, answer_thread_id BIGINT, answer_ns BIGINT, traceparent VARCHAR, request_id VARCHAR, task_id BIGINT, reader_task_id BIGINT, reader_parent_task_id BIGINT);
+    CREATE OR REPLACE TEMP TABLE known_work (span_id BIGINT, process_id BIGINT, ts_ns BIGINT, request_end_ns BIGINT, free_ns BIGINT, reader_thread_id BIGINT, read_turn BIGINT, answer_thread_id BIGINT, answer_ns BIGINT, traceparent VARCHAR, request_id VARCHAR, task_id BIGINT, reader_task_id BIGINT, reader_parent_task_id BIGINT, method VARCHAR, path VARCHAR);
     CREATE OR REPLACE TEMP TABLE known_call_ends (span_id BIGINT, process_id BIGINT, socket_id BIGINT, exchange_no BIGINT, thread_id BIGINT, turn BIGINT, begun_ns BIGINT, end_ns BIGINT, callee_ip VARCHAR, callee_port INTEGER);
     CREATE OR REPLACE TEMP TABLE known_lags (service VARCHAR, callee_ip VARCHAR, callee_port INTEGER, fresh BOOLEAN, source_ip VARCHAR, source_port INTEGER, lag BIGINT, explained DOUBLE);
     CREATE OR REPLACE TEMP TABLE known_lag_calls (service VARCHAR, callee_ip VARCHAR, callee_port INTEGER, fresh BOOLEAN, calls DOUBLE);
@@ -67,6 +67,9 @@ export async function createWorkingSet(connection: DuckDBConnection): Promise<vo
     CREATE OR REPLACE TEMP TABLE known_flushes (service VARCHAR, before_ns DOUBLE, between_ns DOUBLE);
     CREATE OR REPLACE TEMP TABLE known_call_counts (span_id BIGINT, calls BIGINT);
     CREATE OR REPLACE TEMP TABLE evidence_off (evidence VARCHAR);
+    CREATE OR REPLACE TEMP TABLE timing_claims (span_id BIGINT, candidate_span_id BIGINT, score DOUBLE, at_connect BOOLEAN);
+    CREATE OR REPLACE TEMP TABLE timing_models (model_version INTEGER, service VARCHAR, window_start_ns BIGINT, window_end_ns BIGINT, parameters VARCHAR);
+    CREATE OR REPLACE TEMP TABLE timing_versions (span_id BIGINT, model_version INTEGER);
     CREATE OR REPLACE TEMP TABLE lags AS SELECT range AS lag FROM range(13);
     CREATE OR REPLACE TEMP TABLE doubted (span_id BIGINT);
     CREATE OR REPLACE TEMP TABLE decided_open (span_id BIGINT, parent_span_id BIGINT, start_ns BIGINT, trace_hi BIGINT, trace_lo BIGINT, end_ns BIGINT, stored BOOLEAN);

@@ -164,7 +164,7 @@ export const PUBLIC_RELATIONS: Readonly<Record<string, PublicRelationDoc>> = {
     columns: {
       candidate_span_id: is('the span that may have caused it'),
       evidence: is(
-        "what speaks for it: 'connection' = it is the other end; 'thread' = its request was open on the thread that made the call; 'task' = on the goroutine, or its parent; 'header' = the call carries the same trace or request id; 'turn' = the event loop read it (or an answer that belongs to it) the usual number of turns before; 'responder' = the calling thread answered it next; 'slot', 'hand_back' = the thread that works on it was woken when the call's answer had been read; 'birth' = the calling thread was started while it was worked on; 'open' = it was open at the time; 'split' = it did, but has caused so many calls already that this one begins a trace of its own",
+        "what speaks for it: 'connection' = it is the other end; 'thread' = its request was open on the thread that made the call; 'task' = on the goroutine, or its parent; 'header' = the call carries the same trace or request id; 'turn' = the event loop read it (or an answer that belongs to it) the usual number of turns before; 'responder' = the calling thread answered it next; 'slot', 'hand_back' = the thread that works on it was woken when the call's answer had been read; 'birth' = the calling thread was started while it was worked on; 'timing' = this service usually calls so long after such a request, all calls and requests of the time considered; 'open' = it was open at the time; 'split' = it did, but has caused so many calls already that this one begins a trace of its own",
       ),
       score: is('0 to 1'),
       chosen: is('it became the parent'),

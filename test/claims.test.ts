@@ -203,6 +203,38 @@ test("slot: the thread that waits is woken by way of a client library's own thre
   expect(links['other']).toMatchObject({ parent: 'R1', evidence: 'slot', confidence: 0.99 });
 });
 
+/** Pairs of requests that overlap, all read by one thread and called for by another; `delay`: ms from a request to its call. */
+function pairs(count: number, delay: (pair: number, who: number) => number): Told[] {
+  const told: Told[] = [];
+  for (let pair = 0; pair < count; pair += 1) {
+    for (const who of [0, 1]) {
+      const start = pair * 100 + who * 2;
+      told.push({ name: `R${pair}.${who}`, kind: 'server', from: start, to: start + 40, threads: [1, 3] });
+      told.push({ name: `call ${pair}.${who}`, kind: 'client', from: start + delay(pair, who), to: start + delay(pair, who) + 5, threads: [2, 2] });
+    }
+  }
+  return told.toSorted((a, b) => a.from - b.from);
+}
+
+test('timing: what usually takes as long is the cause, where nothing else tells; the model is a row', async () => {
+  const { links, warehouse } = await tell(pairs(40, (pair, who) => 5 + ((pair * 7 + who * 3) % 10) / 20));
+  const wrong = Object.entries(links).filter(([name, link]) => link.parent !== name.replace('call ', 'R'));
+  expect(wrong).toEqual([]);
+  expect(links['call 20.1']).toMatchObject({ evidence: 'timing', candidates: ['R20.0', 'R20.1'] });
+  expect(links['call 20.1']?.confidence).toBeGreaterThan(0.9);
+  const { rows } = await warehouse.query("SELECT DISTINCT m.service, m.parameters FROM span_links l JOIN models m ON m.model_version = l.model_version WHERE l.evidence = 'timing'");
+  expect(rows.map(([service]) => service)).toEqual(['P']);
+  const { delays } = JSON.parse(String(rows[0]?.[1])) as { delays: { event: string; median_ns: number }[] };
+  expect(delays.find(({ event }) => event !== 'answer')?.median_ns).toBeGreaterThan(4.5e6);
+});
+
+test('timing: where delays say nothing, nothing is claimed', async () => {
+  const { links } = await tell(pairs(60, (pair, who) => 3 + ((pair * 37 + who * 53) % 31)));
+  const linked = Object.values(links).filter(({ parent }) => parent !== null);
+  expect(linked.filter(({ evidence }) => evidence === 'timing')).toEqual([]);
+  expect(Object.values(links).some(({ parent, candidates }) => parent === null && candidates.length === 2)).toBe(true);
+});
+
 test('open: the only request that was open, unless the process calls on its own account as well', async () => {
   const request: Told = { name: 'R', kind: 'server', from: 0, to: 20, threads: [1, 9] };
   const call: Told = { name: 'call', kind: 'client', from: 5, to: 8, threads: [4, 5] };

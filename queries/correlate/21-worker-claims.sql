@@ -55,7 +55,8 @@ GROUP BY c.process_id
 SELECT
   e.span_id AS span_id, e.process_id AS process_id, e.ts_ns AS ts_ns, e.request_end_ns AS request_end_ns, e.free_ns AS free_ns,
   e.last_thread_id AS reader_thread_id, q.last_turn AS read_turn, a.first_thread_id AS answer_thread_id, e.answer_ns AS answer_ns,
-  q.traceparent AS traceparent, q.request_id AS request_id, a.task_id AS task_id, q.task_id AS reader_task_id, q.parent_task_id AS reader_parent_task_id
+  q.traceparent AS traceparent, q.request_id AS request_id, a.task_id AS task_id, q.task_id AS reader_task_id, q.parent_task_id AS reader_parent_task_id,
+  q.method AS method, q.path AS path
 FROM exchanges e
 JOIN unsure_processes p ON p.process_id = e.process_id
 LEFT JOIN messages q ON q.socket_id = e.socket_id AND q.exchange_no = e.exchange_no AND q.run_id = e.run_id AND q.kind = 'request' AND NOT q.partial
@@ -65,7 +66,8 @@ UNION ALL
 SELECT
   k.span_id AS span_id, k.process_id AS process_id, k.ts_ns AS ts_ns, k.request_end_ns AS request_end_ns, k.free_ns AS free_ns,
   k.reader_thread_id AS reader_thread_id, k.read_turn AS read_turn, k.answer_thread_id AS answer_thread_id, k.answer_ns AS answer_ns,
-  k.traceparent AS traceparent, k.request_id AS request_id, k.task_id AS task_id, k.reader_task_id AS reader_task_id, k.reader_parent_task_id AS reader_parent_task_id
+  k.traceparent AS traceparent, k.request_id AS request_id, k.task_id AS task_id, k.reader_task_id AS reader_task_id, k.reader_parent_task_id AS reader_parent_task_id,
+  k.method AS method, k.path AS path
 FROM known_work k
 JOIN unsure_processes p ON p.process_id = k.process_id
 

@@ -34,7 +34,7 @@ WHERE d.turn IS NOT NULL
 -- @name habit_calls
 -- What is learned from: all calls of these processes that are not decided yet, sure or not.
 SELECT
-  e.span_id AS span_id, CASE WHEN e.connect_ts_ns IS NOT NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns THEN e.connect_thread_id ELSE e.first_thread_id END AS thread_id,
+  e.span_id AS span_id, e.process_id AS process_id, CASE WHEN e.connect_ts_ns IS NOT NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns THEN e.connect_thread_id ELSE e.first_thread_id END AS thread_id,
   CASE WHEN e.connect_ts_ns IS NOT NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns THEN q.connect_turn ELSE q.first_turn END AS turn,
   e.connect_ts_ns IS NOT NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns AS fresh,
   coalesce(p.service_name, CAST(e.process_id AS VARCHAR)) AS service, coalesce(q.remote_ip, 'unix') AS callee_ip, coalesce(q.remote_port, 0) AS callee_port
@@ -283,6 +283,13 @@ FROM (
 ) s
 GROUP BY s.service, s.callee_ip, s.callee_port, s.fresh
 
+-- @name several_loops
+-- Processes that run more than one loop: what one of them reads, another may call for, and numbers of turns are no constants.
+SELECT c.service AS service
+FROM (SELECT h.service AS service, h.process_id AS process_id, count(DISTINCT h.thread_id) AS threads FROM habit_calls h WHERE h.turn > 0 GROUP BY h.service, h.process_id) c
+GROUP BY c.service
+HAVING max(c.threads) > 1
+
 -- @name turn_places
 -- What the order within the turn says. As many calls as reads: each its own. Else the last read before the call, if the program calls
 -- at once; else any of them, each a part.
@@ -298,11 +305,13 @@ LEFT JOIN lag_orders x ON x.service = c.service AND x.callee_ip = c.callee_ip AN
 LEFT JOIN deferring f ON f.service = c.service
 LEFT JOIN pool_matches m ON m.span_id = c.span_id
 LEFT JOIN called_at_once o ON o.span_id = c.span_id
+LEFT JOIN several_loops v ON v.service = c.service
 WHERE CASE
   WHEN r.places = 1 THEN c.places = 1
   WHEN m.span_id IS NOT NULL THEN m.read_span_id = r.span_id
   WHEN f.service IS NOT NULL THEN r.places <= 8
   WHEN c.places = r.places THEN c.place = r.place AND r.at_ns <= c.at_ns
+  WHEN v.service IS NOT NULL THEN FALSE
   WHEN c.lag = 0 AND coalesce(x.at_once >= 0.9 * x.calls, TRUE) THEN o.read_span_id = r.span_id
   ELSE FALSE
 END
@@ -356,14 +365,3 @@ JOIN unsure_calls c ON c.span_id = o.span_id
 JOIN work k ON k.span_id = o.owner
 WHERE NOT o.moved AND k.ts_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > c.at_ns)
 GROUP BY o.span_id, o.owner
-
--- @name young_calls
--- Calls of a service that has been seen to call this callee fewer than 50 times.
-SELECT c.span_id AS span_id
-FROM loop_calls c
-JOIN (
-  SELECT t.service AS service, t.callee_ip AS callee_ip, t.callee_port AS callee_port, sum(t.calls) AS calls
-  FROM lag_calls t
-  GROUP BY t.service, t.callee_ip, t.callee_port
-) t ON t.service = c.service AND t.callee_ip = c.callee_ip AND t.callee_port = c.callee_port
-WHERE t.calls < 50

@@ -1,5 +1,5 @@
 -- Question:  which requests could have caused a call that nothing else decides?
--- Input:     unsure_calls; work; undecided; exchanges
+-- Input:     unsure_calls; work; loop_calls; lag_calls; limits
 -- Assumes:   what a process calls, it calls for a request that it has read, and answers that once the call has ended. The only such
 --            request is the cause, unless the process also calls on its own account: seen from its calls while none was open.
 -- Known false matches: timers and other background work, while one request is open; a request that stays open for long (a stream, a
@@ -41,3 +41,24 @@ FROM (
     AND (k.answer_ns IS NULL OR NOT c.answered OR k.answer_ns >= c.end_ns)
 ) b
 WHERE b.newest <= 16
+
+-- @name held_calls
+-- Undecided for now: requests are open that may have caused them, or what happened around them may not all have landed.
+SELECT c.span_id AS span_id
+FROM unsure_calls c
+CROSS JOIN limits l
+LEFT JOIN work k ON k.process_id = c.process_id AND k.ts_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > l.cut_ns)
+WHERE c.at_ns > l.cut_ns - l.decide_limit_ns AND (k.span_id IS NOT NULL OR c.at_ns > l.cut_ns - l.settle_ns)
+GROUP BY c.span_id
+
+-- @name young_calls
+-- Too few of the service's calls to this callee were seen to know its habits, and there is something to know.
+SELECT c.span_id AS span_id
+FROM loop_calls c
+JOIN (
+  SELECT t.service AS service, t.callee_ip AS callee_ip, t.callee_port AS callee_port, sum(t.calls) AS calls
+  FROM lag_calls t
+  GROUP BY t.service, t.callee_ip, t.callee_port
+) t ON t.service = c.service AND t.callee_ip = c.callee_ip AND t.callee_port = c.callee_port
+JOIN open_counts o ON o.span_id = c.span_id
+WHERE t.calls < 50 AND o.open > 0

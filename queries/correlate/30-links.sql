@@ -1,31 +1,9 @@
 -- Question:  which candidate is the parent?
--- Input:     exchanges; undecided; claims of every kind of evidence; limits (threshold)
+-- Input:     exchanges; undecided; evidence_claims; open_claims; timing_claims (span_id, candidate_span_id, score, at_connect), which are
+--            computed from 26-timing-input.sql; held_calls; limits (threshold)
 -- Assumes:   kinds of evidence that name the same candidate confirm each other; the strongest counts.
 -- Known false matches: those of the evidence. At or below the threshold no parent is chosen: a missing link is better than a wrong one.
 -- Local to a node.
-
--- @name evidence_claims
--- Kinds of evidence may be switched off, to see what each contributes.
-SELECT c.span_id AS span_id, c.candidate_span_id AS candidate_span_id, c.evidence AS evidence, c.score AS score, c.at_connect AS at_connect, c.doubt AS doubt
-FROM (
-  SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt FROM thread_claims t
-  UNION ALL
-  SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt FROM header_claims t
-  UNION ALL
-  SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt FROM task_claims t
-  UNION ALL
-  SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt FROM responder_claims t
-  UNION ALL
-  SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt FROM birth_claims t
-  UNION ALL
-  SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt FROM hand_back_claims t
-  UNION ALL
-  SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt FROM turn_claims t
-  UNION ALL
-  SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt FROM slot_claims t
-) c
-LEFT JOIN evidence_off x ON x.evidence = c.evidence
-WHERE x.evidence IS NULL
 
 -- @name claims
 -- That a request was open is said only of those of which nothing else is known.
@@ -35,8 +13,14 @@ UNION ALL
 SELECT o.span_id AS span_id, o.candidate_span_id AS candidate_span_id, o.evidence AS evidence, o.score AS score, o.at_connect AS at_connect, o.doubt AS doubt
 FROM open_claims o
 LEFT JOIN evidence_claims t ON t.span_id = o.span_id AND t.candidate_span_id = o.candidate_span_id
+LEFT JOIN timing_claims w ON w.span_id = o.span_id AND w.candidate_span_id = o.candidate_span_id
 LEFT JOIN evidence_off x ON x.evidence = o.evidence
-WHERE t.span_id IS NULL AND x.evidence IS NULL
+WHERE t.span_id IS NULL AND w.span_id IS NULL AND x.evidence IS NULL
+UNION ALL
+SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, 'timing' AS evidence, t.score AS score, t.at_connect AS at_connect, FALSE AS doubt
+FROM timing_claims t
+LEFT JOIN evidence_off x ON x.evidence = 'timing'
+WHERE x.evidence IS NULL
 
 -- @name ranked_claims
 SELECT
@@ -82,15 +66,13 @@ JOIN split_calls s ON s.span_id = r.span_id
 WHERE r.place = 1
 
 -- @name waiting_calls
--- Undecided for now: requests are open that may have caused them, what happened around them may not all have landed, or too few of the
--- service's calls to this callee were seen to know its habits.
 SELECT c.span_id AS span_id
 FROM unsure_calls c
 CROSS JOIN limits l
-LEFT JOIN work k ON k.process_id = c.process_id AND k.ts_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > l.cut_ns)
+LEFT JOIN held_calls h ON h.span_id = c.span_id
 LEFT JOIN young_calls y ON y.span_id = c.span_id
 LEFT JOIN links s ON s.span_id = c.span_id AND s.chosen
-WHERE c.at_ns > l.cut_ns - l.decide_limit_ns AND (k.span_id IS NOT NULL OR c.at_ns > l.cut_ns - l.settle_ns OR (y.span_id IS NOT NULL AND s.span_id IS NULL))
+WHERE h.span_id IS NOT NULL OR (c.at_ns > l.cut_ns - l.decide_limit_ns AND y.span_id IS NOT NULL AND s.span_id IS NULL)
 GROUP BY c.span_id
 
 -- @name starts

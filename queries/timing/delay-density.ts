@@ -33,16 +33,22 @@ export class DelayCounts {
   }
 }
 
+function binAt(counts: DelayCounts, share: number): number {
+  let sum = 0;
+  for (let bin = 0; bin < BINS; bin += 1) {
+    sum += counts.bins[bin] as number;
+    if (sum >= share * counts.total) return bin;
+  }
+  return BINS - 1;
+}
+
+/** The delay, in ticks, that so large a share of all delays does not exceed. */
+export function delayAt(counts: DelayCounts, share: number): number {
+  return EDGES[binAt(counts, share) + 1] as number;
+}
+
 function spread(counts: DelayCounts): number {
-  const at = (share: number): number => {
-    let sum = 0;
-    for (let bin = 0; bin < BINS; bin += 1) {
-      sum += counts.bins[bin] as number;
-      if (sum >= share * counts.total) return bin;
-    }
-    return BINS - 1;
-  };
-  return Math.max(1, (at(0.9) - at(0.1)) / 2.56);
+  return Math.max(1, (binAt(counts, 0.9) - binAt(counts, 0.1)) / 2.56);
 }
 
 /** Probability per tick, by bin. Few delays lean on `prior`, what is known of similar ones, and that on anything being possible. */

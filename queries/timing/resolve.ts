@@ -6,6 +6,7 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import { packageRoot } from '../../schema/package-root.ts';
 import { parseSteps, runSteps } from '../step-runner.ts';
 import { withGroups, type Problem } from './problem.ts';
+import type { LearnedDelay } from './service-model.ts';
 import { resolveService, type Resolution, type ResolveOptions } from './resolve-service.ts';
 
 export interface TimingLink {
@@ -16,6 +17,12 @@ export interface TimingLink {
   readonly chosen: boolean;
 }
 
+export interface TimingResult {
+  readonly links: TimingLink[];
+  /** What was learned, per service. */
+  readonly models: readonly { readonly service: string; readonly requests: number; readonly delays: readonly LearnedDelay[] }[];
+}
+
 /** Creates the three input tables, empty. */
 export async function createTimingTables(connection: DuckDBConnection): Promise<void> {
   await connection.run(`CREATE OR REPLACE TEMP TABLE timing_calls (call_id VARCHAR, service VARCHAR, process VARCHAR, callee VARCHAR, operation VARCHAR, start_tick BIGINT, end_tick BIGINT);
@@ -24,23 +31,25 @@ export async function createTimingTables(connection: DuckDBConnection): Promise<
 }
 
 /** Twice: once that traces are roughly known, services that several requests of a trace meet at are looked at again. */
-export async function resolveTiming(connection: DuckDBConnection, options: ResolveOptions = {}): Promise<TimingLink[]> {
+export async function resolveTiming(connection: DuckDBConnection, options: ResolveOptions = {}): Promise<TimingResult> {
   const problems: ServiceProblem[] = [];
   for await (const problem of readProblems(connection)) problems.push(problem);
   const found = problems.map(({ problem }) => resolveService(problem, options));
   const groups = groupByTrace(problems, found);
   const links: TimingLink[] = [];
-  for (const [i, { request_ids, call_ids, problem }] of problems.entries()) {
+  const models: { service: string; requests: number; delays: LearnedDelay[] }[] = [];
+  for (const [i, { service, request_ids, call_ids, callee_names, tick_ns, problem }] of problems.entries()) {
     const request_group = groups[i] as Int32Array;
     const resolution = request_group.some((group) => group >= 0) ? resolveService(withGroups(problem, request_group), { ...options, first: found[i] as Resolution }) : (found[i] as Resolution);
-    const { probabilities, chosen } = resolution;
+    const { probabilities, chosen, model } = resolution;
+    models.push({ service, requests: request_ids.length, delays: model.describe(callee_names, tick_ns) });
     for (let call = 0; call < call_ids.length; call += 1) {
       for (let at = problem.offsets[call] as number; at < (problem.offsets[call + 1] as number); at += 1) {
         links.push({ call_id: call_ids[call] as string, request_id: request_ids[problem.candidates[at] as number] as string, probability: probabilities[at] as number, chosen: chosen[call] === at });
       }
     }
   }
-  return links;
+  return { links, models };
 }
 
 /** Per problem: requests that lead to the same root have the same number. */
@@ -86,6 +95,10 @@ export interface ServiceProblem {
   /** The other end of each request: the call that sent it. */
   readonly caller_ids: readonly (string | null)[];
   readonly call_ids: readonly string[];
+  /** By the numbers that stand for them in the problem. */
+  readonly callee_names: readonly string[];
+  /** A tick of the problem in units of the input. */
+  readonly tick_ns: number;
   readonly problem: Problem;
 }
 
@@ -100,8 +113,8 @@ export async function* readProblems(connection: DuckDBConnection): AsyncGenerato
     const [request_ids = [], operations = [], request_starts = [], request_ends = [], caller_ids = []] = await columns(`SELECT request_id, operation, start_tick, end_tick, caller_id FROM numbered_requests WHERE service = ${name} ORDER BY request_no`);
     const [call_ids = [], callees = [], call_starts = [], call_ends = []] = await columns(`SELECT call_id, coalesce(callee, '') || ' ' || coalesce(operation, ''), start_tick, end_tick FROM numbered_calls WHERE service = ${name} ORDER BY call_no`);
     const [call_nos = [], request_nos = [], evidence = []] = await columns(`SELECT call_no, request_no, evidence FROM candidates WHERE service = ${name} ORDER BY call_no, request_no`);
-    const problem = makeProblem({ operations, request_starts, request_ends, callees, call_starts, call_ends, call_nos, request_nos, evidence } as unknown as Rows);
-    yield { service, request_ids: request_ids as string[], caller_ids: caller_ids as (string | null)[], call_ids: call_ids as string[], problem };
+    const { problem, callee_names, tick_ns } = makeProblem({ operations, request_starts, request_ends, callees, call_starts, call_ends, call_nos, request_nos, evidence } as unknown as Rows);
+    yield { service, request_ids: request_ids as string[], caller_ids: caller_ids as (string | null)[], call_ids: call_ids as string[], callee_names, tick_ns, problem };
   }
 }
 
@@ -118,7 +131,7 @@ interface Rows {
 }
 
 /** The clock's tick is the greatest common divisor of all times: a thousand when a microsecond clock counts milliseconds. */
-function makeProblem(rows: Rows): Problem {
+function makeProblem(rows: Rows): { problem: Problem; callee_names: string[]; tick_ns: number } {
   const origin = [rows.request_starts[0], rows.call_starts[0]].reduce<bigint>((least, at) => (at !== undefined && at < least ? at : least), 2n ** 62n);
   const relative = (at: bigint | null): number => (at === null ? Infinity : Number(at - origin));
   const times = [rows.request_starts, rows.request_ends, rows.call_starts, rows.call_ends].map((column) => Float64Array.from(column, relative));
@@ -131,7 +144,8 @@ function makeProblem(rows: Rows): Problem {
   for (const call of rows.call_nos) offsets[call + 1] = (offsets[call + 1] as number) + 1;
   for (let call = 0; call < rows.call_starts.length; call += 1) offsets[call + 1] = (offsets[call + 1] as number) + (offsets[call] as number);
   const [request_start, request_end, call_start, call_end] = times as [Float64Array, Float64Array, Float64Array, Float64Array];
-  return { operations, callees, request_start, request_end, request_operation, call_start, call_end, call_callee, offsets, candidates: Int32Array.from(rows.request_nos), evidence: Float64Array.from(rows.evidence), request_group: new Int32Array(rows.operations.length).fill(-1), group_start: request_start };
+  const problem = { operations, callees, request_start, request_end, request_operation, call_start, call_end, call_callee, offsets, candidates: Int32Array.from(rows.request_nos), evidence: Float64Array.from(rows.evidence), request_group: new Int32Array(rows.operations.length).fill(-1), group_start: request_start };
+  return { problem, callee_names: [...new Set(rows.callees)], tick_ns: Math.max(1, tick) };
 }
 
 function divisor(a: number, b: number): number {

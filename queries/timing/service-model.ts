@@ -1,7 +1,7 @@
 // What a service does with a request, learned from requests whose calls are (more or less) known: which callees it calls in which
 // order, how often, and which event of the request each call follows, after what delay. The score of a request with a set of calls
 // is the logarithm of how probable that course of events is: calls in sequence, in parallel, in loops and in any mix of them.
-import { DelayCounts, binOf, delayDensity } from './delay-density.ts';
+import { DelayCounts, binOf, delayAt, delayDensity } from './delay-density.ts';
 import type { Problem } from './problem.ts';
 
 /**
@@ -43,6 +43,15 @@ interface Operation {
   next_score: Map<number, number>;
   outlived: number;
   calls: number;
+}
+
+export interface LearnedDelay {
+  /** A callee, or 'answer'. */
+  readonly event: string;
+  readonly follows: string;
+  readonly count: number;
+  readonly median_ns: number;
+  readonly p90_ns: number;
 }
 
 const EMPTY_ORDER = 17;
@@ -294,21 +303,47 @@ export class ServiceModel {
     this.#ticks *= by;
   }
 
-  /** Makes scores follow what was learned. */
-  refresh(): void {
-    // Operations lean on what all operations of the service have in common.
+  #pooledKey(kind: number, follows: number): number {
+    return kind * (2 * this.#callees + ANSWER_OF) + follows;
+  }
+
+  /** What all operations of the service have in common. */
+  #pooled(): Map<number, DelayCounts> {
     const pooled = new Map<number, DelayCounts>();
-    const key = (kind: number, follows: number): number => kind * (2 * this.#callees + ANSWER_OF) + follows;
     for (const [event_key, event] of this.#events) {
       const kind = event_key % (this.#callees + 1);
       for (const { follows, counts } of event.terms) {
-        const at = key(kind, follows);
+        const at = this.#pooledKey(kind, follows);
         let all = pooled.get(at);
         if (all === undefined) pooled.set(at, (all = new DelayCounts()));
         for (let bin = 0; bin < counts.bins.length; bin += 1) all.bins[bin] = (all.bins[bin] as number) + (counts.bins[bin] as number);
         all.total += counts.total;
       }
     }
+    return pooled;
+  }
+
+  /** For people: what each event mostly follows, and after how long. `names` of the callees; a tick's length in ns. */
+  describe(names: readonly string[], tick_ns: number): LearnedDelay[] {
+    const nameOf = (callee: number): string => names[callee] ?? 'answer';
+    const followed = (follows: number): string => {
+      if (follows === START) return 'the request';
+      if (follows === GROUP_START) return 'the last request of the trace';
+      if (follows === LAST_ANSWER) return 'the last answer';
+      return follows < ANSWER_OF + this.#callees ? `the answer of ${nameOf(follows - ANSWER_OF)}` : `the call to ${nameOf(follows - ANSWER_OF - this.#callees)}`;
+    };
+    const kinds = 2 * this.#callees + ANSWER_OF;
+    const all = [...this.#pooled()].map(([key, counts]) => ({ kind: Math.floor(key / kinds), follows: key % kinds, counts }));
+    return all
+      .filter(({ kind, counts }) => counts.total >= 0.1 * all.reduce((sum, other) => sum + (other.kind === kind ? other.counts.total : 0), 0))
+      .map(({ kind, follows, counts }) => ({ event: nameOf(kind), follows: followed(follows), count: Math.round(counts.total), median_ns: Math.round(delayAt(counts, 0.5) * tick_ns), p90_ns: Math.round(delayAt(counts, 0.9) * tick_ns) }))
+      .toSorted((a, b) => (a.event === b.event ? b.count - a.count : a.event < b.event ? -1 : 1));
+  }
+
+  /** Makes scores follow what was learned. */
+  refresh(): void {
+    // Operations lean on what all operations of the service have in common.
+    const pooled = this.#pooled();
     const priors = new Map([...pooled].map(([at, counts]) => [at, delayDensity(counts)]));
     const one_operation = this.#operations.size <= 1;
     for (const [event_key, event] of this.#events) {
@@ -316,7 +351,7 @@ export class ServiceModel {
       const total = event.terms.reduce((sum, term) => sum + term.counts.total, 0);
       for (const term of event.terms) {
         term.weight = (term.counts.total + 0.01) / (total + 0.01 * event.terms.length);
-        const prior = priors.get(key(kind, term.follows));
+        const prior = priors.get(this.#pooledKey(kind, term.follows));
         term.density = one_operation && prior !== undefined ? prior : delayDensity(term.counts, prior);
       }
       event.used = event.terms.filter((term) => term.weight > 0.02 || term.follows === START);

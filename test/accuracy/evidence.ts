@@ -15,7 +15,7 @@ import { setStage } from './stage.ts';
 import { Tracer } from './tracer.ts';
 import { expectedSpans, spanKey } from './tree.ts';
 
-const KINDS = ['thread', 'task', 'responder', 'birth', 'hand_back', 'turn', 'slot', 'open'] as const;
+const KINDS = ['thread', 'task', 'responder', 'birth', 'hand_back', 'turn', 'slot', 'timing', 'open'] as const;
 const TENTHS = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99] as const;
 
 const { values } = parseArgs({

@@ -20,7 +20,7 @@ export async function resolveFile(file: string): Promise<{ links: TimingLink[]; 
   try {
     const begun = performance.now();
     await load(connection, file);
-    const links = await resolveTiming(connection);
+    const { links } = await resolveTiming(connection);
     return { links, seconds: (performance.now() - begun) / 1000 };
   } finally {
     connection.closeSync();
