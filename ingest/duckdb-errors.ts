@@ -29,3 +29,8 @@ export function storageError(error: unknown, folder: string): TracehouseError {
   }
   return new TracehouseError('storage-failed', `storage failed: ${message.split('\n')[0]}`, { cause: error });
 }
+
+/** CHECKPOINT while a transaction that wrote to the same database is not over. */
+export function isBusy(error: unknown): boolean {
+  return /other write transactions active/.test((error as Error).message);
+}

@@ -2,9 +2,10 @@
 import { existsSync, statSync } from 'node:fs';
 import { link, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { TracehouseError } from '../schema/errors.ts';
-import { isInvalidated } from './duckdb-errors.ts';
+import { isBusy, isInvalidated } from './duckdb-errors.ts';
 import { sqlName } from './duckdb-instance.ts';
 import type { Segment, SegmentCatalog } from './segment-catalog.ts';
 import { removeDatabase } from './segment-catalog.ts';
@@ -24,12 +25,20 @@ export function eventRows(rows: ReadonlyMap<string, number>): number {
   return sum;
 }
 
+const MOST_TRIES = 20;
+const RETRY_MS = 50;
+
 async function checkpoint(connection: DuckDBConnection, catalog: SegmentCatalog, segment: Segment): Promise<void> {
-  try {
-    await connection.run(`CHECKPOINT ${sqlName(segment.alias)}`);
-  } catch (error) {
-    if (isInvalidated(error)) await catalog.attachAgain(segment);
-    throw error;
+  for (let tries = 1; ; tries += 1) {
+    try {
+      await connection.run(`CHECKPOINT ${sqlName(segment.alias)}`);
+      break;
+    } catch (error) {
+      if (isInvalidated(error)) await catalog.attachAgain(segment);
+      // The last transaction has committed, but DuckDB may still be cleaning up after it.
+      if (!isBusy(error) || tries === MOST_TRIES) throw error;
+      await delay(RETRY_MS);
+    }
   }
   const log = `${segment.path}.wal`;
   if (existsSync(log) && statSync(log).size > 0) {
