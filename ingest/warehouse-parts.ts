@@ -126,7 +126,7 @@ async function assemble(folder: string, instance: DuckDBInstance, options: Wareh
   return { folder, instance, catalog, ledger, tables, keeper, segment_writers: read_only ? null : (writers as Record<SegmentKind, SegmentWriter>), batch_rows, connections };
 }
 
-async function createPublicViews(connection: DuckDBConnection, folder: string): Promise<void> {
+export async function createPublicViews(connection: DuckDBConnection, folder: string): Promise<void> {
   for (const { name, sql } of sqlFiles(folder)) {
     try {
       await connection.run(sql);

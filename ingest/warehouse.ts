@@ -15,6 +15,8 @@ import { AppliedBatches } from './ledger.ts';
 import { Mutex } from './mutex.ts';
 import { RunStates } from './run-states.ts';
 import type { RunState } from './run-states.ts';
+import type { VisibleSegment } from './sealed-reader.ts';
+import { UnsealedCopies } from './unsealed-copies.ts';
 import type { Segment } from './segment-catalog.ts';
 import type { DroppedFiles } from './segment-keeper.ts';
 import { SEGMENT_KINDS } from './segment-names.ts';
@@ -75,6 +77,7 @@ export class Warehouse {
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
   #keeping_up = true;
+  #copies: UnsealedCopies | undefined;
 
   private constructor(options: WarehouseOptions, parts: WarehouseParts) {
     this.folder = parts.folder;
@@ -145,6 +148,12 @@ export class Warehouse {
   /** Trusted SQL on a pooled connection. bigint and integer parameters are bound as BIGINT. */
   query(sql: string, params?: QueryParams): Promise<QueryResult> {
     return this.#pool.use((connection) => runQuery(connection, sql, params));
+  }
+
+  /** The files in which other processes find all rows: spans at most so old, raw events until they are sealed at the latest. */
+  async visibleSegments(max_age_ms: number): Promise<VisibleSegment[]> {
+    this.#copies ??= new UnsealedCopies(this.folder, this.#parts.catalog, await this.#parts.instance.connect());
+    return this.#copies.visible(max_age_ms);
   }
 
   /** For readers that stream or hold a transaction; the caller closes it. */
@@ -294,6 +303,7 @@ export class Warehouse {
       this.#log(`closed without sealing: ${storageError(error, this.folder).message}`);
     }
     this.#pool.closeSync();
+    this.#copies?.close();
     await closeParts(this.#parts);
   }
 }

@@ -4,7 +4,7 @@ import { StatementType } from '@duckdb/node-api';
 import type { DuckDBConnection, DuckDBDataChunk, DuckDBPreparedStatement, DuckDBResult, DuckDBType } from '@duckdb/node-api';
 import { bindParams, hasParams, resultColumns } from '../ingest/duckdb-query.ts';
 import type { QueryParams } from '../ingest/duckdb-query.ts';
-import type { Warehouse } from '../ingest/warehouse.ts';
+import type { SqlSource } from '../ingest/sql-source.ts';
 import { TracehouseError } from '../schema/errors.ts';
 import { requireAllowed } from './sql-allowed.ts';
 import { Deadline } from './sql-deadline.ts';
@@ -52,18 +52,18 @@ interface GateState {
   readonly places: Places;
 }
 
-const gates = new WeakMap<Warehouse, GateState>();
+const gates = new WeakMap<SqlSource, GateState>();
 
-async function publicViews(warehouse: Warehouse): Promise<ReadonlySet<string>> {
-  const { rows } = await warehouse.query("SELECT view_name FROM duckdb_views() WHERE database_name = 'memory' AND schema_name = 'main' AND NOT internal");
+async function publicViews(source: SqlSource): Promise<ReadonlySet<string>> {
+  const { rows } = await source.query("SELECT view_name FROM duckdb_views() WHERE database_name = 'memory' AND schema_name = 'main' AND NOT internal");
   return new Set(rows.map(([name]) => (name as string).toLowerCase()));
 }
 
-function gateOf(warehouse: Warehouse): GateState {
-  let gate = gates.get(warehouse);
+function gateOf(source: SqlSource): GateState {
+  let gate = gates.get(source);
   if (gate === undefined) {
-    gate = { views: publicViews(warehouse), places: new Places(SQL_LIMITS.at_once) };
-    gates.set(warehouse, gate);
+    gate = { views: publicViews(source), places: new Places(SQL_LIMITS.at_once) };
+    gates.set(source, gate);
   }
   return gate;
 }
@@ -86,11 +86,11 @@ function sqlError(error: unknown): TracehouseError {
 }
 
 /** Errors: sql-syntax, sql-forbidden, sql-limit, sql-busy, sql-failed, sql-timeout, sql-cancelled, sql-memory; from the chunks too. */
-export async function streamUserSql(warehouse: Warehouse, request: UserSql): Promise<UserSqlStream> {
+export async function streamUserSql(source: SqlSource, request: UserSql): Promise<UserSqlStream> {
   const started = performance.now();
   const max_rows = limit('max_rows', request.max_rows);
   const timeout_ms = limit('timeout_ms', request.timeout_ms);
-  const gate = gateOf(warehouse);
+  const gate = gateOf(source);
   await gate.places.take();
   const deadline = new Deadline(timeout_ms, request.signal);
   let connection: DuckDBConnection | undefined;
@@ -115,8 +115,8 @@ export async function streamUserSql(warehouse: Warehouse, request: UserSql): Pro
   };
   deadline.on_over = release;
   try {
-    await step(requireAllowed(warehouse, await gate.views, request.sql));
-    connection = await warehouse.connect();
+    await step(requireAllowed(source, await gate.views, request.sql));
+    connection = await source.connect();
     deadline.guard(connection);
     await step(connection.run('BEGIN TRANSACTION READ ONLY'));
     const prepared = await step(prepareOne(connection, request.sql));
@@ -201,8 +201,8 @@ async function* readChunks(
   }
 }
 
-export async function runUserSql(warehouse: Warehouse, request: UserSql): Promise<UserSqlResult> {
-  const stream = await streamUserSql(warehouse, request);
+export async function runUserSql(source: SqlSource, request: UserSql): Promise<UserSqlResult> {
+  const stream = await streamUserSql(source, request);
   const rows: unknown[][] = [];
   for await (const { chunk, row_count } of stream.chunks) {
     const part = chunk.getRows();

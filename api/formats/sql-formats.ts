@@ -1,12 +1,12 @@
 // The formats of POST /api/v1/sql, and which of them a request asks for.
-import type { Warehouse } from '../../ingest/warehouse.ts';
+import type { SqlSource } from '../../ingest/sql-source.ts';
 import type { UserSqlStream } from '../../queries/sql-gate.ts';
 import { TracehouseError } from '../../schema/errors.ts';
 import { sqlArrow } from './sql-arrow.ts';
 import { sqlParquet } from './sql-parquet.ts';
 import { sqlCsv, sqlJson, sqlNdjson } from './sql-text.ts';
 
-type Encode = (stream: UserSqlStream, warehouse: Warehouse, signal: AbortSignal) => AsyncGenerator<string | Uint8Array>;
+type Encode = (stream: UserSqlStream, source: SqlSource, signal: AbortSignal) => AsyncGenerator<string | Uint8Array>;
 
 export interface SqlFormat {
   readonly media_type: string;
