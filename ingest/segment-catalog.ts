@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { sqlName, sqlText } from './duckdb-instance.ts';
 import { Mutex } from './mutex.ts';
+import type { Lineage } from './segment-replaced.ts';
 import type { SegmentKind } from './segment-names.ts';
 import { templateSchema } from './segment-tables.ts';
 import type { SegmentTables } from './segment-tables.ts';
@@ -28,6 +29,8 @@ export interface Segment {
   readonly last_apply_no: bigint | null;
   /** Wall time at which the file was made. */
   readonly born_ms: number;
+  /** Of a rewritten one: what its rows were called before. */
+  readonly lineage?: Lineage;
 }
 
 /** Row groups of this size make a full batch of the assembler one row group. */

@@ -8,6 +8,7 @@ import { requireRoom } from './disk-room.ts';
 import { BatchRows } from './duckdb-batch-rows.ts';
 import { storageError } from './duckdb-errors.ts';
 import { closeInstance, openInstance } from './duckdb-instance.ts';
+import { ExportLedger } from './export-ledger.ts';
 import { LedgerStore } from './ledger-store.ts';
 import { SegmentCatalog } from './segment-catalog.ts';
 import type { CompactionLimits } from './segment-compaction.ts';
@@ -44,12 +45,13 @@ export interface WarehouseParts {
   readonly instance: DuckDBInstance;
   readonly catalog: SegmentCatalog;
   readonly ledger: LedgerStore;
+  readonly exports: ExportLedger;
   readonly tables: SegmentTables;
   readonly keeper: SegmentKeeper;
   /** None in a folder opened for reading. */
   readonly segment_writers: Readonly<Record<SegmentKind, SegmentWriter>> | null;
   readonly batch_rows: BatchRows;
-  readonly connections: Readonly<Record<'catalog' | 'ledger' | 'writer' | 'derived' | 'sealer' | 'copier', DuckDBConnection>>;
+  readonly connections: Readonly<Record<'catalog' | 'ledger' | 'writer' | 'derived' | 'sealer' | 'copier' | 'exports', DuckDBConnection>>;
 }
 
 /** On two cores a second thread a query mostly waits for the first, at a third more CPU a row; each query has a thread of its own anyway. */
@@ -99,12 +101,13 @@ async function assemble(folder: string, instance: DuckDBInstance, options: Wareh
   const now = options.now ?? Date.now;
   const connections = {
     catalog: await instance.connect(), ledger: await instance.connect(), writer: await instance.connect(),
-    derived: await instance.connect(), sealer: await instance.connect(), copier: await instance.connect(),
+    derived: await instance.connect(), sealer: await instance.connect(), copier: await instance.connect(), exports: await instance.connect(),
   };
   const ledger = await LedgerStore.open(connections.ledger, folder, read_only);
   // The folder is ours: answers that a killed process was writing are nobody's.
   if (!read_only) for (const name of readdirSync(join(folder, 'tmp'))) rmSync(join(folder, 'tmp', name), { recursive: true, force: true });
   await connections.catalog.run('CREATE SCHEMA memory.stored; CREATE SCHEMA memory.live');
+  const exports = await ExportLedger.open(connections.exports, read_only);
   const schema_folder = options.schema_folder ?? schemaFolder();
   const tables = await SegmentTables.load(connections.catalog, schema_folder);
   const catalog = new SegmentCatalog(connections.catalog, tables, { log, retire_after_ms: options.retire_after_ms ?? 1000 });
@@ -122,8 +125,8 @@ async function assemble(folder: string, instance: DuckDBInstance, options: Wareh
   await createPublicViews(connections.catalog, join(schema_folder, 'views'));
   const batch_rows = new BatchRows();
   batch_rows.register(connections.writer);
-  const keeper = new SegmentKeeper({ folder, catalog, tables, connection: connections.copier, now, ...(options.compaction === undefined ? {} : { limits: options.compaction }) });
-  return { folder, instance, catalog, ledger, tables, keeper, segment_writers: read_only ? null : (writers as Record<SegmentKind, SegmentWriter>), batch_rows, connections };
+  const keeper = new SegmentKeeper({ folder, catalog, tables, connection: connections.copier, now, exported: exports, ...(options.compaction === undefined ? {} : { limits: options.compaction }) });
+  return { folder, instance, catalog, ledger, exports, tables, keeper, segment_writers: read_only ? null : (writers as Record<SegmentKind, SegmentWriter>), batch_rows, connections };
 }
 
 async function createPublicViews(connection: DuckDBConnection, folder: string): Promise<void> {

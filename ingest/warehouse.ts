@@ -12,6 +12,7 @@ import { isInvalidated, storageError } from './duckdb-errors.ts';
 import { ConnectionPool, runQuery } from './duckdb-query.ts';
 import type { QueryParams, QueryResult } from './duckdb-query.ts';
 import { AppliedBatches } from './ledger.ts';
+import type { ExportLedger } from './export-ledger.ts';
 import { Mutex } from './mutex.ts';
 import { RunStates } from './run-states.ts';
 import type { RunState } from './run-states.ts';
@@ -271,10 +272,34 @@ export class Warehouse {
     await this.#storing(this.#parts.keeper.compact(0));
   }
 
-  /** Drops every segment that ends before ns; its space is free when this settles. What it applied stays known. */
-  async dropBefore(ns: bigint): Promise<DroppedFiles> {
+  /** Drops every segment that ends before ns. */
+  dropBefore(ns: bigint): Promise<DroppedFiles> {
+    return this.drop((sealed) => sealed.filter((segment) => segment.to_ns < ns), () => 'asked');
+  }
+
+  /**
+   * Drops the sealed segments that choose names, whole; their space is free when this settles. What they applied stays
+   * known, and dropped_segments says what went and why.
+   */
+  async drop(choose: (sealed: readonly Segment[]) => readonly Segment[], reasonOf: (segment: Segment) => string): Promise<DroppedFiles> {
     this.#writers();
-    return this.#storing(this.#parts.keeper.dropBefore(ns, () => this.#parts.ledger.keep(this.#applied, this.#last_apply_no)));
+    const { keeper, ledger, exports } = this.#parts;
+    return this.#storing(
+      keeper.drop(choose, async (leaving) => {
+        await ledger.keep(this.#applied, this.#last_apply_no);
+        await exports.noteDropped(leaving, reasonOf, BigInt(this.#now()) * 1_000_000n);
+      }),
+    );
+  }
+
+  /** While work runs, sealed segments stay what they are, but for those that it gathers: neighbours of one group become one. */
+  async withSealed<T>(work: (sealed: readonly Segment[], gather: (segments: readonly Segment[]) => Promise<Segment>) => Promise<T>): Promise<T> {
+    this.#writers();
+    return this.#storing(this.#parts.keeper.hold((gather) => work(this.segments.filter((segment) => segment.state === 'sealed'), gather)));
+  }
+
+  get exports(): ExportLedger {
+    return this.#parts.exports;
   }
 
   /** Waits for what is under way, seals what is open, lets the folder go. */
