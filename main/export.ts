@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { requestText } from '../api/cli/http-client.ts';
 import type { Address } from '../api/cli/http-client.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
+import { isFolder } from '../queries/export/destination.ts';
 import { ExportScheduler } from '../queries/export/scheduler.ts';
 import { TracehouseError } from '../schema/errors.ts';
 import { runningSource, type SourceOptions } from './client.ts';
@@ -31,7 +32,7 @@ async function ask<T>(address: Address, path: string, body?: object): Promise<T>
 
 /** `export`: Parquet now; what an earlier call has written to the same place is not written again. */
 export async function exportNow(options: ExportOptions): Promise<void> {
-  const request = { destination: /^[a-z0-9+.-]+:\/\//i.test(options.to) ? options.to : resolve(options.to), ...(options.relation === undefined ? {} : { relations: options.relation }) };
+  const request = { destination: isFolder(options.to) ? resolve(options.to) : options.to, ...(options.relation === undefined ? {} : { relations: options.relation }) };
   const running = await runningSource(options);
   let done: Done;
   if (running !== undefined) {

@@ -10,8 +10,15 @@ export interface Destination {
   close(): void;
 }
 
+const schemeOf = (destination: string): string | undefined => /^([a-z][a-z0-9+.-]*):\/\//i.exec(destination)?.[1];
+
+export const isFolder = (destination: string): boolean => schemeOf(destination) === undefined;
+
 /** Error: export-destination. */
 export async function openDestination(destination: string): Promise<Destination> {
-  if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(destination)) return new LocalFolder(destination);
-  throw new TracehouseError('export-destination', `${destination} is no destination`, { mend: 'write a folder' });
+  if (isFolder(destination)) return new LocalFolder(destination);
+  if (schemeOf(destination) !== 's3') throw new TracehouseError('export-destination', `${destination} is no destination`, { mend: 'write a folder, or s3://bucket/prefix' });
+  // The SDK takes its time to load; who exports to folders does not wait for it.
+  const { S3Store } = await import('./s3-store.ts');
+  return new S3Store(destination);
 }

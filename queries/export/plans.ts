@@ -5,6 +5,7 @@ import type { ExportPlan } from '../../ingest/export-ledger.ts';
 import type { Warehouse } from '../../ingest/warehouse.ts';
 import { TracehouseError } from '../../schema/errors.ts';
 import { checkCron } from './cron.ts';
+import { isFolder, openDestination } from './destination.ts';
 import { EXPORT_RELATIONS } from './relations.ts';
 import { checkQuery } from './write-query.ts';
 
@@ -18,8 +19,6 @@ export interface ExportRequest {
   readonly max_bytes?: bigint | null;
 }
 
-const isUrl = (destination: string): boolean => /^[a-z][a-z0-9+.-]*:\/\//i.test(destination);
-
 /** Errors: export-relations, export-query, export-cron, export-destination. */
 export async function planExport(warehouse: Warehouse, request: ExportRequest, now_ns: bigint): Promise<ExportPlan> {
   const { cron = null, query = null, max_age_ns = null, max_bytes = null } = request;
@@ -31,7 +30,8 @@ export async function planExport(warehouse: Warehouse, request: ExportRequest, n
   if (query !== null) await checkQuery(warehouse, query);
   if (cron !== null) checkCron(cron);
   if (request.destination.trim() === '') throw new TracehouseError('export-destination', 'the destination is empty', { mend: 'name a folder, or s3://bucket/prefix' });
-  const destination = isUrl(request.destination) ? request.destination.replace(/\/+$/, '') : resolve(request.destination);
+  const destination = isFolder(request.destination) ? resolve(request.destination) : request.destination.replace(/([^/:])\/+$/, '$1');
+  (await openDestination(destination)).close(); // says now what would otherwise be said at night
   return { export_id: randomBytes(6).toString('hex'), cron, relations, query, destination, max_age_ns, max_bytes, created_ns: now_ns };
 }
 
