@@ -45,6 +45,12 @@ export interface ExportFile {
   readonly written_ns: bigint;
 }
 
+/** Read in place of the rows of a segment that was dropped. */
+export interface ColdFile extends Pick<ExportFile, 'relation' | 'path' | 'min_ns' | 'max_ns'> {
+  readonly segment_uid: string;
+  readonly destination: string;
+}
+
 export interface ExportedSegments {
   /** Segments that may become one: exported by the same exports. */
   groupOf(segment: Segment): string;
@@ -57,7 +63,7 @@ const TABLES = `
     created_ns BIGINT, deleted_ns BIGINT, query_to_ns BIGINT, last_run_ns BIGINT, last_error VARCHAR);
   CREATE TABLE IF NOT EXISTS ledger.exported_segments (export_id VARCHAR, uid VARCHAR);
   CREATE TABLE IF NOT EXISTS ledger.export_files (export_id VARCHAR, relation VARCHAR, path VARCHAR, state VARCHAR, rows BIGINT, bytes BIGINT, min_ns BIGINT, max_ns BIGINT,
-    checksum VARCHAR, segment_uid VARCHAR, written_ns BIGINT);
+    checksum VARCHAR, segment_uid VARCHAR, written_ns BIGINT, cold BOOLEAN DEFAULT false);
   CREATE TABLE IF NOT EXISTS ledger.dropped_segments (dropped_ns BIGINT, kind VARCHAR, uid VARCHAR, from_ns BIGINT, to_ns BIGINT, relation VARCHAR, rows BIGINT, segment_bytes BIGINT,
     reason VARCHAR, exported_by VARCHAR)`;
 const NAMES = ['exports', 'export_files', 'dropped_segments'] as const;
@@ -73,6 +79,7 @@ export class ExportLedger implements ExportedSegments {
   readonly #mutex = new Mutex();
   readonly #exported = new Map<string, Set<string>>();
   readonly #plans = new Map<string, ExportPlan>();
+  #cold: readonly ColdFile[] = [];
 
   private constructor(connection: DuckDBConnection) {
     this.#connection = connection;
@@ -92,7 +99,20 @@ export class ExportLedger implements ExportedSegments {
       ledger.#plans.set(export_id, { export_id, cron, relations: relations === '' ? [] : relations.split(','), query, destination, max_age_ns, max_bytes, created_ns });
     }
     for (const [id, uid] of (await runQuery(connection, 'SELECT export_id, uid FROM ledger.exported_segments')).rows as [string, string][]) ledger.#mark(id, uid);
+    await ledger.#readCold();
     return ledger;
+  }
+
+  async #readCold(): Promise<void> {
+    const { columns, rows } = await runQuery(this.#connection, `
+      SELECT f.relation, f.path, f.min_ns, f.max_ns, f.segment_uid, e.destination
+      FROM ledger.export_files f JOIN ledger.exports e ON e.export_id = f.export_id WHERE f.cold AND f.state <> 'superseded' ORDER BY f.min_ns, f.path`);
+    this.#cold = rows.map((row) => Object.fromEntries(columns.map(({ name }, at) => [name, row[at]])) as unknown as ColdFile);
+  }
+
+  /** Of a stored table; some of their segments may still be there. */
+  coldFiles(relation: string): ColdFile[] {
+    return this.#cold.filter((file) => file.relation === relation);
   }
 
   get plans(): readonly ExportPlan[] {
@@ -183,10 +203,28 @@ export class ExportLedger implements ExportedSegments {
   /** One row a table: what goes, and why. Before it goes. */
   async noteDropped(segments: readonly Segment[], reasonOf: (segment: Segment) => string, now_ns: bigint): Promise<void> {
     const rows = segments.flatMap((segment) => [...(segment.rows ?? [])].filter(([table, count]) => count > 0 && !INTERNAL_TABLES.has(table)).map(([table, count]) => [segment, table, count] as const));
-    await this.#transaction(rows.map(([segment, table, count]) => [
-      'INSERT INTO ledger.dropped_segments VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)',
-      [now_ns, segment.kind, segment.uid, segment.from_ns, segment.to_ns, table, count, segment.bytes, reasonOf(segment), this.exportedBy(segment).join(',')],
-    ]));
+    const statements: (readonly [string, QueryParams])[] = [];
+    for (const [segment, table, count] of rows) {
+      statements.push([
+        'INSERT INTO ledger.dropped_segments VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)',
+        [now_ns, segment.kind, segment.uid, segment.from_ns, segment.to_ns, table, count, segment.bytes, reasonOf(segment), this.exportedBy(segment).join(',')],
+      ]);
+      const export_id = await this.#standIn(segment, table);
+      if (export_id === null) continue;
+      const uids = uidsOf(segment).map((uid) => `'${uid}'`).join(', ');
+      statements.push([`UPDATE ledger.export_files SET cold = true WHERE export_id = $1 AND relation = $2 AND segment_uid IN (${uids})`, [export_id, table]]);
+    }
+    await this.#transaction(statements);
+    await this.#mutex.run(() => this.#readCold());
+  }
+
+  /** The export, if any, whose files of the table can be read in place of the segment's rows: one, or they would be read twice. */
+  async #standIn(segment: Segment, table: string): Promise<string | null> {
+    const uids = uidsOf(segment).map((uid) => `'${uid}'`).join(', ');
+    const found = await this.#mutex.run(() => runQuery(this.#connection, `
+      SELECT min(f.export_id) FROM ledger.export_files f JOIN ledger.exports e ON e.export_id = f.export_id
+      WHERE f.relation = $1 AND f.segment_uid IN (${uids}) AND f.state <> 'superseded' AND e.destination LIKE '/%'`, [table]));
+    return (found.rows[0]?.[0] ?? null) as string | null;
   }
 }
 

@@ -3,6 +3,7 @@
 import { rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DuckDBConnection } from '@duckdb/node-api';
+import type { ColdFiles } from './cold-files.ts';
 import { sqlName, sqlText } from './duckdb-instance.ts';
 import { Mutex } from './mutex.ts';
 import type { Lineage } from './segment-replaced.ts';
@@ -43,14 +44,16 @@ export class SegmentCatalog {
   readonly #retire_after_ms: number;
   readonly #mutex = new Mutex();
   readonly #retiring = new Set<Promise<void>>();
+  readonly #cold: ColdFiles;
   #segments: readonly Segment[] = [];
   #held: Promise<unknown> = Promise.resolve();
   #closing = new AbortController();
 
-  constructor(connection: DuckDBConnection, tables: SegmentTables, options: { log: (line: string) => void; retire_after_ms: number }) {
+  constructor(connection: DuckDBConnection, tables: SegmentTables, options: { log: (line: string) => void; retire_after_ms: number; cold: ColdFiles }) {
     this.#connection = connection;
     this.#tables = tables;
     this.#log = options.log;
+    this.#cold = options.cold;
     this.#retire_after_ms = options.retire_after_ms;
   }
 
@@ -114,11 +117,13 @@ export class SegmentCatalog {
     return this.#mutex.run(async () => {
       const next = change(this.of(kind)).toSorted((a, b) => (a.from_ns < b.from_ns ? -1 : a.from_ns > b.from_ns ? 1 : 0));
       const views = this.#tables.of(kind).map(({ name }) => `CREATE OR REPLACE VIEW memory.stored.${sqlName(name)} AS ${relationText(kind, name, next)}`);
+      views.push(...this.#cold.changedViews(kind, next));
       if (views.length > 0) {
         try {
           await this.#connection.run(`BEGIN; ${views.join('; ')}; COMMIT`);
         } catch (error) {
           await this.#connection.run('ROLLBACK').catch(() => undefined);
+          this.#cold.forget();
           throw error;
         }
       }

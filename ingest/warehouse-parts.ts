@@ -8,6 +8,8 @@ import { requireRoom } from './disk-room.ts';
 import { BatchRows } from './duckdb-batch-rows.ts';
 import { storageError } from './duckdb-errors.ts';
 import { closeInstance, openInstance } from './duckdb-instance.ts';
+import { ColdFiles } from './cold-files.ts';
+import { exportFolders } from './export-folders.ts';
 import { ExportLedger } from './export-ledger.ts';
 import { LedgerStore } from './ledger-store.ts';
 import { SegmentCatalog } from './segment-catalog.ts';
@@ -46,6 +48,7 @@ export interface WarehouseParts {
   readonly catalog: SegmentCatalog;
   readonly ledger: LedgerStore;
   readonly exports: ExportLedger;
+  readonly cold: ColdFiles;
   readonly tables: SegmentTables;
   readonly keeper: SegmentKeeper;
   /** None in a folder opened for reading. */
@@ -66,14 +69,15 @@ export async function openParts(options: WarehouseOptions): Promise<WarehousePar
   let instance: DuckDBInstance | undefined;
   try {
     if (options.read_only !== true) await requireRoom(folder, 0);
+    const more_folders = [...(options.more_folders ?? []), ...(await exportFolders(folder, options.read_only ?? false))];
     instance = await openInstance({
       folder,
       memory_limit: options.memory_limit ?? '512MB',
       threads: options.threads ?? defaultThreads(),
       temp_limit: options.temp_limit ?? '2GB',
-      more_folders: options.more_folders ?? [],
+      more_folders,
     });
-    return await assemble(folder, instance, options);
+    return await assemble(folder, instance, more_folders, options);
   } catch (error) {
     open_folders.delete(folder);
     if (instance !== undefined) await closeInstance(instance);
@@ -95,7 +99,7 @@ function claimFolder(given: string, read_only: boolean): string {
   return folder;
 }
 
-async function assemble(folder: string, instance: DuckDBInstance, options: WarehouseOptions): Promise<WarehouseParts> {
+async function assemble(folder: string, instance: DuckDBInstance, reachable: readonly string[], options: WarehouseOptions): Promise<WarehouseParts> {
   const read_only = options.read_only ?? false;
   const log = options.log ?? ((): void => undefined);
   const now = options.now ?? Date.now;
@@ -110,7 +114,8 @@ async function assemble(folder: string, instance: DuckDBInstance, options: Wareh
   const exports = await ExportLedger.open(connections.exports, read_only);
   const schema_folder = options.schema_folder ?? schemaFolder();
   const tables = await SegmentTables.load(connections.catalog, schema_folder);
-  const catalog = new SegmentCatalog(connections.catalog, tables, { log, retire_after_ms: options.retire_after_ms ?? 1000 });
+  const cold = await ColdFiles.open(connections.catalog, { folder, read_only, exports, tables, reachable, log });
+  const catalog = new SegmentCatalog(connections.catalog, tables, { log, cold, retire_after_ms: options.retire_after_ms ?? 1000 });
   const writers: Partial<Record<SegmentKind, SegmentWriter>> = {};
   for (const kind of SEGMENT_KINDS) {
     const found = await attachFound({ folder, kind, read_only, connection: connections.sealer, catalog, tables, log });
@@ -122,17 +127,19 @@ async function assemble(folder: string, instance: DuckDBInstance, options: Wareh
     }
     await catalog.publish(kind, () => found);
   }
-  await createPublicViews(connections.catalog, join(schema_folder, 'views'));
+  await createPublicViews(connections.catalog, join(schema_folder, 'views'), tables);
   const batch_rows = new BatchRows();
   batch_rows.register(connections.writer);
   const keeper = new SegmentKeeper({ folder, catalog, tables, connection: connections.copier, now, exported: exports, ...(options.compaction === undefined ? {} : { limits: options.compaction }) });
-  return { folder, instance, catalog, ledger, exports, tables, keeper, segment_writers: read_only ? null : (writers as Record<SegmentKind, SegmentWriter>), batch_rows, connections };
+  return { folder, instance, catalog, ledger, exports, cold, tables, keeper, segment_writers: read_only ? null : (writers as Record<SegmentKind, SegmentWriter>), batch_rows, connections };
 }
 
-async function createPublicViews(connection: DuckDBConnection, folder: string): Promise<void> {
+/** Views over stored tables are over what was exported and dropped besides. */
+async function createPublicViews(connection: DuckDBConnection, folder: string, tables: SegmentTables): Promise<void> {
+  const names = new Set(SEGMENT_KINDS.flatMap((kind) => tables.of(kind).map(({ name }) => name)));
   for (const { name, sql } of sqlFiles(folder)) {
     try {
-      await connection.run(sql);
+      await connection.run(sql.replaceAll(/\bstored\.(\w+)/g, (as_written, table: string) => (names.has(table) ? `kept.${table}` : as_written)));
     } catch (error) {
       throw new TracehouseError('views-failed', `${folder}/${name}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
     }

@@ -167,6 +167,13 @@ export class Warehouse {
     return this.#parts.catalog.relationOver(kind, table, (segment) => segment.state !== 'sealed' || (segment.from_ns <= to_ns && segment.to_ns >= from_ns));
   }
 
+  /** The same, and what was exported and dropped. */
+  keptBetween(kind: SegmentKind, table: string, from_ns: bigint, to_ns: bigint): string {
+    const files = this.#parts.cold.between(kind, table, from_ns, to_ns);
+    const stored = this.storedBetween(kind, table, from_ns, to_ns);
+    return files === null ? stored : `(FROM ${stored} UNION ALL BY NAME ${files})`;
+  }
+
   /**
    * Runs fn while holding the derived segment's write lock, on a connection that is always the same one. `alias` is the
    * catalog of the open derived segment; working tables go to schema `live` of catalog `memory`. No seal or swap of

@@ -3,7 +3,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, afterAll, expect, test } from 'vitest';
 import type { Warehouse } from '../ingest/warehouse.ts';
-import { readColumns, portable } from '../queries/export/parquet-columns.ts';
+import { readColumns, portable } from '../ingest/parquet-columns.ts';
 import { EXPORT_RELATIONS } from '../queries/export/relations.ts';
 import { ExportScheduler } from '../queries/export/scheduler.ts';
 import { columnsOf, partitionPath } from '../queries/export/write-parquet.ts';

@@ -71,8 +71,8 @@ test('exported before dropped: what no export has written stays, and an export d
   expect((await keeping.keep()).files).toBe(0); // the second schedule has not had them yet
   await keeping.run(late.export_id);
   expect((await keeping.keep()).files).toBe(2);
-  expect((await warehouse.query("SELECT exported_by, count(*) FROM dropped_segments WHERE relation = 'socket_events' GROUP BY ALL ORDER BY 2, 1")).rows)
-    .toEqual([[raw.export_id, 2n], [[raw.export_id, late.export_id].toSorted().join(','), 2n]]);
+  const gone = (await warehouse.query("SELECT exported_by, count(*) FROM dropped_segments WHERE relation = 'socket_events' GROUP BY exported_by")).rows;
+  expect(new Map(gone as [string, bigint][])).toEqual(new Map([[raw.export_id, 2n], [[raw.export_id, late.export_id].toSorted().join(','), 2n]]));
   expect((await warehouse.query(`SELECT count(*) FROM read_parquet('${to}/**/*.parquet')`)).rows).toEqual([[BigInt(4 * EVENTS)]]);
   await warehouse.close();
 });

@@ -9,8 +9,8 @@ import { sqlName, sqlText } from '../../ingest/duckdb-instance.ts';
 import { runQuery } from '../../ingest/duckdb-query.ts';
 import type { Segment } from '../../ingest/segment-catalog.ts';
 import { templateSchema } from '../../ingest/segment-tables.ts';
-import { sortColumn, writtenColumns } from './parquet-columns.ts';
-import type { StoredColumn } from './parquet-columns.ts';
+import { sortColumn, writtenColumns } from '../../ingest/parquet-columns.ts';
+import type { StoredColumn } from '../../ingest/parquet-columns.ts';
 
 const HOUR_NS = 3_600_000_000_000n;
 /** Readers skip row groups by their times. */

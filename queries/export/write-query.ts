@@ -5,7 +5,7 @@ import type { Warehouse } from '../../ingest/warehouse.ts';
 import { TracehouseError } from '../../schema/errors.ts';
 import { requireAllowed } from '../sql-allowed.ts';
 import { publicViews } from '../sql-gate.ts';
-import { portable } from './parquet-columns.ts';
+import { portable } from '../../ingest/parquet-columns.ts';
 import { copyTo, partitionPath } from './write-parquet.ts';
 import type { StagedFile } from './write-parquet.ts';
 

@@ -1,7 +1,7 @@
 // How stored columns are written to Parquet, and how they are read back. Every reader gets BIGINT, INTEGER, BOOLEAN, DOUBLE,
 // VARCHAR, BLOB and microseconds in UTC right; nanosecond timestamps and unsigned integers are errors or wrong in some.
 // So a time is two columns: <name>, for people and for pruning, and <name>_unix_nano, exact.
-import { sqlName } from '../../ingest/duckdb-instance.ts';
+import { sqlName } from './duckdb-instance.ts';
 
 export interface StoredColumn {
   readonly name: string;
