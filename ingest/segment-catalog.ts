@@ -45,15 +45,17 @@ export class SegmentCatalog {
   readonly #mutex = new Mutex();
   readonly #retiring = new Set<Promise<void>>();
   readonly #cold: ColdFiles;
+  readonly #lasting: ReadonlyMap<string, string>;
   #segments: readonly Segment[] = [];
   #held: Promise<unknown> = Promise.resolve();
   #closing = new AbortController();
 
-  constructor(connection: DuckDBConnection, tables: SegmentTables, options: { log: (line: string) => void; retire_after_ms: number; cold: ColdFiles }) {
+  constructor(connection: DuckDBConnection, tables: SegmentTables, options: { log: (line: string) => void; retire_after_ms: number; cold: ColdFiles; lasting: ReadonlyMap<string, string> }) {
     this.#connection = connection;
     this.#tables = tables;
     this.#log = options.log;
     this.#cold = options.cold;
+    this.#lasting = options.lasting;
     this.#retire_after_ms = options.retire_after_ms;
   }
 
@@ -116,7 +118,7 @@ export class SegmentCatalog {
   publish(kind: SegmentKind, change: (segments: Segment[]) => Segment[]): Promise<void> {
     return this.#mutex.run(async () => {
       const next = change(this.of(kind)).toSorted((a, b) => (a.from_ns < b.from_ns ? -1 : a.from_ns > b.from_ns ? 1 : 0));
-      const views = this.#tables.of(kind).map(({ name }) => `CREATE OR REPLACE VIEW memory.stored.${sqlName(name)} AS ${relationText(kind, name, next)}`);
+      const views = this.#tables.of(kind).map(({ name }) => `CREATE OR REPLACE VIEW memory.stored.${sqlName(name)} AS ${[relationText(kind, name, next), ...(kind === 'raw' ? [this.#lasting.get(name)] : [])].filter((part) => part !== undefined).join(' UNION ALL BY NAME ')}`);
       views.push(...this.#cold.changedViews(kind, next));
       if (views.length > 0) {
         try {

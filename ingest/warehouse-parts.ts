@@ -11,6 +11,7 @@ import { closeInstance, openInstance } from './duckdb-instance.ts';
 import { ColdFiles } from './cold-files.ts';
 import { exportFolders } from './export-folders.ts';
 import { ExportLedger } from './export-ledger.ts';
+import { lastingRows } from './lasting-processes.ts';
 import { LedgerStore } from './ledger-store.ts';
 import { SegmentCatalog } from './segment-catalog.ts';
 import type { CompactionLimits } from './segment-compaction.ts';
@@ -115,7 +116,7 @@ async function assemble(folder: string, instance: DuckDBInstance, reachable: rea
   const schema_folder = options.schema_folder ?? schemaFolder();
   const tables = await SegmentTables.load(connections.catalog, schema_folder);
   const cold = await ColdFiles.open(connections.catalog, { folder, read_only, exports, tables, reachable, log });
-  const catalog = new SegmentCatalog(connections.catalog, tables, { log, cold, retire_after_ms: options.retire_after_ms ?? 1000 });
+  const catalog = new SegmentCatalog(connections.catalog, tables, { log, cold, lasting: await lastingRows(connections.ledger, tables, read_only), retire_after_ms: options.retire_after_ms ?? 1000 });
   const writers: Partial<Record<SegmentKind, SegmentWriter>> = {};
   for (const kind of SEGMENT_KINDS) {
     const found = await attachFound({ folder, kind, read_only, connection: connections.sealer, catalog, tables, log });

@@ -11,6 +11,7 @@ import { requireRoom } from './disk-room.ts';
 import { isInvalidated, storageError } from './duckdb-errors.ts';
 import { ConnectionPool, runQuery } from './duckdb-query.ts';
 import type { QueryParams, QueryResult } from './duckdb-query.ts';
+import { keepProcesses } from './lasting-processes.ts';
 import { AppliedBatches } from './ledger.ts';
 import type { ExportLedger } from './export-ledger.ts';
 import { Mutex } from './mutex.ts';
@@ -290,10 +291,11 @@ export class Warehouse {
    */
   async drop(choose: (sealed: readonly Segment[]) => readonly Segment[], reasonOf: (segment: Segment) => string): Promise<DroppedFiles> {
     this.#writers();
-    const { keeper, ledger, exports } = this.#parts;
+    const { keeper, ledger, exports, connections } = this.#parts;
     return this.#storing(
       keeper.drop(choose, async (leaving) => {
         await ledger.keep(this.#applied, this.#last_apply_no);
+        await keepProcesses(connections.ledger, leaving);
         await exports.noteDropped(leaving, reasonOf, BigInt(this.#now()) * 1_000_000n);
       }),
     );

@@ -89,3 +89,27 @@ test('after retention and a restart, batches stay known and exports go on', asyn
   expect((await schedulerOf(warehouse).run(export_id)).rows).toBe(0n);
   await warehouse.close();
 });
+
+test('what is known of processes that still run outlives its segment, those that ended go', async () => {
+  const folder = temporaryFolder();
+  let warehouse = await Warehouse.open({ folder, seal_every_ms: 0, retire_after_ms: 1 });
+  const named = async (): Promise<unknown[][]> => (await warehouse.query('SELECT process_id, service_name FROM processes ORDER BY 1')).rows;
+  await warehouse.apply(makeBatch({ sequence: 1n }, { processes: [
+    { ts_ns: 1n, process_id: 1n, service_name: 'shop' },
+    { ts_ns: 1n, process_id: 2n, service_name: 'short' },
+    { ts_ns: 2n, process_id: 2n, ended_ns: 2n },
+    { ts_ns: 1n, process_id: 3n, service_name: 'ends later' },
+  ] }));
+  await warehouse.seal();
+  await warehouse.drop((sealed) => sealed, () => 'age');
+  expect(await named()).toEqual([[1n, 'shop'], [3n, 'ends later']]);
+  await warehouse.apply(makeBatch({ sequence: 2n }, { processes: [{ ts_ns: 5n, process_id: 3n, ended_ns: 5n }] }));
+  await warehouse.seal();
+  expect((await named()).at(-1)).toEqual([3n, 'ends later']);
+  await warehouse.drop((sealed) => sealed, () => 'age');
+  expect(await named()).toEqual([[1n, 'shop']]);
+  await warehouse.close();
+  warehouse = await Warehouse.open({ folder, read_only: true });
+  expect(await named()).toEqual([[1n, 'shop']]);
+  await warehouse.close();
+});

@@ -25,6 +25,8 @@ export interface RunOptions {
   readonly now_ms?: () => number;
   /** Segments that end before it are left for a later run. */
   readonly since_ns?: bigint;
+  /** Asked between segments: what is left waits for the next run. */
+  stopping?(): boolean;
   progress?(report: ExportReport): void;
 }
 
@@ -81,7 +83,7 @@ class ExportRun {
     for (const kind of SEGMENT_KINDS) {
       const relations = relationsOf(kind, this.#plan.relations);
       if (relations.length === 0) continue;
-      while (await this.#stageNext(kind, relations)) await this.#publish();
+      while (this.#options.stopping?.() !== true && (await this.#stageNext(kind, relations))) await this.#publish();
     }
     return this.#report;
   }

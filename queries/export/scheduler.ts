@@ -42,6 +42,7 @@ export class ExportScheduler {
   #timer: NodeJS.Timeout | undefined;
   #held = 0;
   #started = false;
+  #closing = false;
 
   constructor(warehouse: Warehouse, options: SchedulerOptions = {}) {
     this.#warehouse = warehouse;
@@ -113,7 +114,7 @@ export class ExportScheduler {
   }
 
   async #run(plan: ExportPlan, since_ns?: bigint): Promise<RunReport> {
-    const report = await runExport(this.#warehouse, plan, { ...(this.#options.now_ms === undefined ? {} : { now_ms: this.#options.now_ms }), ...(since_ns === undefined ? {} : { since_ns }) });
+    const report = await runExport(this.#warehouse, plan, { stopping: () => this.#closing, ...(this.#options.now_ms === undefined ? {} : { now_ms: this.#options.now_ms }), ...(since_ns === undefined ? {} : { since_ns }) });
     const limits = { max_age_ns: plan.max_age_ns, max_bytes: plan.max_bytes };
     if (limits.max_age_ns === null && limits.max_bytes === null) return { ...report, dropped: NOTHING };
     return { ...report, dropped: await applyRetention(this.#warehouse, { ...limits, may_go: exportedBy(this.#warehouse.exports, plan), ...this.#instants() }) };
@@ -136,8 +137,9 @@ export class ExportScheduler {
     return dropped;
   }
 
-  /** Runs under way end; no other begins. */
+  /** Runs under way end after the segment that they are at; no other begins. */
   async close(): Promise<void> {
+    this.#closing = true;
     this.#started = false;
     clearInterval(this.#timer);
     for (const job of this.#jobs.values()) job.stop();
