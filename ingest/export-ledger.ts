@@ -79,6 +79,8 @@ export class ExportLedger implements ExportedSegments {
   readonly #mutex = new Mutex();
   readonly #exported = new Map<string, Set<string>>();
   readonly #plans = new Map<string, ExportPlan>();
+  /** Files on their way, and the segments that their rows are from. */
+  readonly #staged = new Map<string, { readonly export_id: string; readonly uid: string }>();
   #cold: readonly ColdFile[] = [];
 
   private constructor(connection: DuckDBConnection) {
@@ -99,6 +101,7 @@ export class ExportLedger implements ExportedSegments {
       ledger.#plans.set(export_id, { export_id, cron, relations: relations === '' ? [] : relations.split(','), query, destination, max_age_ns, max_bytes, created_ns });
     }
     for (const [id, uid] of (await runQuery(connection, 'SELECT export_id, uid FROM ledger.exported_segments')).rows as [string, string][]) ledger.#mark(id, uid);
+    for (const file of await ledger.files("state = 'staged'")) ledger.#noteState(file);
     await ledger.#readCold();
     return ledger;
   }
@@ -127,6 +130,19 @@ export class ExportLedger implements ExportedSegments {
   hasExported(export_id: string, segment: Segment): boolean {
     const uids = this.#exported.get(export_id);
     return uids !== undefined && uidsOf(segment).some((uid) => uids.has(uid));
+  }
+
+  /** Everything that the export has of the segment is at its destination. */
+  hasArrived(export_id: string, segment: Segment): boolean {
+    if (!this.hasExported(export_id, segment)) return false;
+    const uids = new Set(uidsOf(segment));
+    return [...this.#staged.values()].every((file) => file.export_id !== export_id || !uids.has(file.uid));
+  }
+
+  #noteState({ export_id, path, state, segment_uid }: ExportFile): void {
+    const key = `${export_id} ${path}`;
+    if (state === 'staged' && segment_uid !== null) this.#staged.set(key, { export_id, uid: segment_uid });
+    else this.#staged.delete(key);
   }
 
   exportedBy(segment: Segment): string[] {
@@ -176,6 +192,7 @@ export class ExportLedger implements ExportedSegments {
     );
     await this.#transaction([...superseded, ...files.map(insertFile), ['INSERT INTO ledger.exported_segments VALUES ($1, $2)', [export_id, segment.uid]]]);
     this.#mark(export_id, segment.uid);
+    for (const file of files) this.#noteState(file);
   }
 
   /** The same for what a query answered about the time up to to_ns. */
@@ -187,8 +204,10 @@ export class ExportLedger implements ExportedSegments {
     return this.#mutex.run(async () => (await runQuery(this.#connection, 'SELECT coalesce(max(query_to_ns), 0) FROM ledger.exports WHERE export_id = $1', [export_id])).rows[0]?.[0] as bigint);
   }
 
-  async setState({ export_id, path }: ExportFile, state: FileState): Promise<void> {
+  async setState(file: ExportFile, state: FileState): Promise<void> {
+    const { export_id, path } = file;
     await this.#transaction([['UPDATE ledger.export_files SET state = $3 WHERE export_id = $1 AND path = $2', [export_id, path, state]]]);
+    this.#noteState({ ...file, state });
   }
 
   async noteRun(export_id: string, now_ns: bigint, error: string | null): Promise<void> {

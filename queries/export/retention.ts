@@ -56,8 +56,8 @@ export async function applyRetention(warehouse: Warehouse, retention: Retention)
 const covers = (plan: ExportPlan, segment: Segment): boolean => plan.relations.some((name) => EXPORT_RELATIONS[name] === segment.kind);
 
 /** By one export: nothing of a kind that it does not export at all. */
-export const exportedBy = (exports: ExportLedger, plan: ExportPlan) => (segment: Segment): boolean => covers(plan, segment) && exports.hasExported(plan.export_id, segment);
+export const exportedBy = (exports: ExportLedger, plan: ExportPlan) => (segment: Segment): boolean => covers(plan, segment) && exports.hasArrived(plan.export_id, segment);
 
 /** By every schedule that covers it, and by something. */
 export const exportedByAll = (exports: ExportLedger) => (segment: Segment): boolean =>
-  exports.exportedBy(segment).length > 0 && exports.plans.every((plan) => plan.cron === null || !covers(plan, segment) || exports.hasExported(plan.export_id, segment));
+  exports.exportedBy(segment).some((id) => exports.hasArrived(id, segment)) && exports.plans.every((plan) => plan.cron === null || !covers(plan, segment) || exports.hasArrived(plan.export_id, segment));
