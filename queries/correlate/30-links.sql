@@ -6,13 +6,13 @@
 -- Local to a node.
 
 -- @name claims
--- That a request was open is said only of those of which nothing else is known.
+-- That a request was open is said only of those of which nothing better is known.
 SELECT t.span_id AS span_id, t.candidate_span_id AS candidate_span_id, t.evidence AS evidence, t.score AS score, t.at_connect AS at_connect, t.doubt AS doubt
 FROM evidence_claims t
 UNION ALL
 SELECT o.span_id AS span_id, o.candidate_span_id AS candidate_span_id, o.evidence AS evidence, o.score AS score, o.at_connect AS at_connect, o.doubt AS doubt
 FROM open_claims o
-LEFT JOIN evidence_claims t ON t.span_id = o.span_id AND t.candidate_span_id = o.candidate_span_id
+LEFT JOIN evidence_claims t ON t.span_id = o.span_id AND t.candidate_span_id = o.candidate_span_id AND t.score >= o.score
 LEFT JOIN timing_claims w ON w.span_id = o.span_id AND w.candidate_span_id = o.candidate_span_id
 LEFT JOIN evidence_off x ON x.evidence = o.evidence
 WHERE t.span_id IS NULL AND w.span_id IS NULL AND x.evidence IS NULL

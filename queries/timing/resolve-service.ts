@@ -20,18 +20,29 @@ export interface ResolveOptions {
   /** Of the same calls, where to begin. */
   readonly first?: Resolution;
   readonly sample_sweeps?: number;
+  /** False: only probabilities are wanted, not the most probable whole. */
+  readonly cool?: boolean;
+  /** Where the first guess is less sure on average of calls that have a choice, it stays the answer: more work would not make it better. */
+  readonly give_up_below?: number;
+  /** Awaited between steps of some milliseconds: other work may go on. */
+  readonly pause?: () => Promise<void>;
 }
 
 const MOST_OPTIONS = 10;
+/** Weighing these costs little. */
+const FEW_CALLS = 200;
 const LEAST_WEIGHT = 1e-4;
 /** What is learned while links still roam, and after that. */
 const ROAMING = { rounds: 4, sweeps: 8 } as const;
 const COOLING_SWEEPS = 40;
 const SETTLING = { rounds: 4, sweeps: 6 } as const;
 
-export function resolveService(problem: Problem, options: ResolveOptions = {}): Resolution {
-  const { random = seededRandom(1), sample_sweeps = 100, first } = options;
-  const places = first?.places ?? placesOf(problem, guessFirst(problem));
+export async function resolveService(problem: Problem, options: ResolveOptions = {}): Promise<Resolution> {
+  const { random = seededRandom(1), sample_sweeps = 100, cool = true, give_up_below = 0, pause = async () => undefined, first } = options;
+  const guess = first === undefined ? guessFirst(problem) : undefined;
+  if (guess !== undefined && meanBest(problem, guess.weights) < give_up_below) return { probabilities: guess.weights, chosen: guess.chosen, places: [], model: new ServiceModel(problem.callees) };
+  await pause();
+  const places = first?.places ?? placesOf(problem, guess as FirstGuess);
   const model = new ServiceModel(problem.callees);
   const sampler = new Sampler(problem, model, places, random);
   const ticks = Math.max(1, problem.request_start.at(-1) ?? 1);
@@ -45,12 +56,18 @@ export function resolveService(problem: Problem, options: ResolveOptions = {}): 
   if (first !== undefined) learn(0);
   for (let round = 0; round < ROAMING.rounds; round += 1) {
     learn(round < 2 && first === undefined ? 0 : 0.5);
-    for (let sweep = 0; sweep < ROAMING.sweeps; sweep += 1) sampler.sweep(2.5 - round / ROAMING.rounds);
+    for (let sweep = 0; sweep < ROAMING.sweeps; sweep += 1) {
+      sampler.sweep(2.5 - round / ROAMING.rounds);
+      await pause();
+    }
   }
   sampler.focus();
   for (let round = 0; round < SETTLING.rounds; round += 1) {
     learn(round === 0 ? 0 : 0.7);
-    for (let sweep = 0; sweep < SETTLING.sweeps; sweep += 1) sampler.sweep(1);
+    for (let sweep = 0; sweep < SETTLING.sweeps; sweep += 1) {
+      sampler.sweep(1);
+      await pause();
+    }
   }
   sampler.temper();
   const probabilities = new Float64Array(problem.candidates.length);
@@ -59,13 +76,31 @@ export function resolveService(problem: Problem, options: ResolveOptions = {}): 
   for (const call of open) probabilities.fill(0, problem.offsets[call], problem.offsets[call + 1]);
   for (let sweep = 0; sweep < sample_sweeps; sweep += 1) {
     sampler.sweep(1);
+    await pause();
     for (const call of open) {
       const at = chosen[call] as number;
       if (at !== -1) probabilities[at] = (probabilities[at] as number) + 1 / sample_sweeps;
     }
   }
-  for (let step = 1; step <= COOLING_SWEEPS; step += 1) sampler.sweep(1 - step / (COOLING_SWEEPS + 1));
+  for (let step = 1; cool && step <= COOLING_SWEEPS; step += 1) {
+    sampler.sweep(1 - step / (COOLING_SWEEPS + 1));
+    await pause();
+  }
   return { probabilities, chosen, places: places.map((own, call) => [chosen[call] as number, ...own.filter((at) => at !== chosen[call])]), model };
+}
+
+/** Of calls with a choice, if they are many. */
+function meanBest({ offsets }: Problem, weights: Float64Array): number {
+  let [calls, sum] = [0, 0];
+  for (let call = 0; call + 1 < offsets.length; call += 1) {
+    const [from, to] = [offsets[call] as number, offsets[call + 1] as number];
+    if (to - from < 2) continue;
+    let best = 0;
+    for (let at = from; at < to; at += 1) best = Math.max(best, weights[at] as number);
+    calls += 1;
+    sum += best;
+  }
+  return calls < FEW_CALLS ? 1 : sum / calls;
 }
 
 /** Per call where it may go, the guess first. */
