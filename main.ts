@@ -21,9 +21,11 @@ function verb(name: string, description: string): Command {
 }
 
 const withCapture = (command: Command): Command => CAPTURE.reduce((made, name) => made.addOption(option(name)), command);
+const KEEP = ['keep_for', 'keep_bytes', 'keep_unexported'] as const;
+const withKeep = (command: Command): Command => KEEP.reduce((made, name) => made.addOption(option(name)), command);
 const withSource = (command: Command): Command => command.addOption(option('data')).addOption(option('url'));
 
-withCapture(verb('up', 'collector, warehouse and API in one'))
+withKeep(withCapture(verb('up', 'collector, warehouse and API in one')))
   .addOption(option('data'))
   .addOption(option('listen'))
   .addOption(option('memory_limit'))
@@ -42,7 +44,7 @@ withCapture(verb('collect', 'collector only: batches go to a warehouse elsewhere
   .addOption(option('spool_limit'))
   .action(async (options) => (await import('./main/collect.ts')).collect(options));
 
-verb('serve', 'warehouse and API, no collector')
+withKeep(verb('serve', 'warehouse and API, no collector'))
   .addOption(option('data'))
   .addOption(option('listen'))
   .addOption(option('memory_limit'))
@@ -91,6 +93,14 @@ withSource(verb('correlate', "correlate history again with today's rules and say
   .addOption(option('json'))
   .addOption(option('memory_limit'))
   .action(async (options) => (await import('./main/correlate.ts')).correlate(options));
+
+withSource(verb('export', 'Parquet now: each row once in each place'))
+  .addOption(option('to_place', { required: true }))
+  .addOption(option('since'))
+  .addOption(option('relation'))
+  .addOption(option('json'))
+  .addOption(option('memory_limit'))
+  .action(async (options) => (await import('./main/export.ts')).exportNow(options));
 
 verb('doctor', 'what this machine can trace, and what is missing')
   .addOption(option('json'))

@@ -13,6 +13,7 @@ import { Problem, describeError, sendProblem } from './problem.ts';
 import { createMetrics, measureRequests } from './metrics.ts';
 import { correlateRoute } from './routes/correlate.ts';
 import { describeRoutes, serveDocuments } from './routes/documents.ts';
+import { exportRoutes } from './routes/exports.ts';
 import { graphRoute } from './routes/graph.ts';
 import { healthRoutes } from './routes/health.ts';
 import { ingestRoute } from './routes/ingest.ts';
@@ -37,6 +38,7 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
     db,
     warehouse: dependencies.warehouse,
     correlator: dependencies.correlator,
+    exporter: dependencies.exporter,
     now_ns: options.now_ns ?? (() => BigInt(Date.now()) * 1_000_000n),
     log,
     ingest_limit_bytes: options.ingest_limit_bytes ?? INGEST_LIMIT,
@@ -85,6 +87,7 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
         schemaRoute(v1, context);
         ingestRoute(v1, context);
         correlateRoute(v1, context);
+        exportRoutes(v1, context);
       },
       { prefix: '/api/v1' },
     );

@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely';
 import type { Warehouse } from '../ingest/warehouse.ts';
+import type { ExportScheduler } from '../queries/export/scheduler.ts';
 import type { Database } from './database.ts';
 
 /** What the API is given; main composes it. */
@@ -7,6 +8,8 @@ export interface ApiDependencies {
   readonly warehouse: Warehouse;
   /** None where nobody correlates: a folder that is open for reading. */
   readonly correlator?: CorrelatorState;
+  /** None where nothing is written either. */
+  readonly exporter?: ExportScheduler;
 }
 
 export interface CorrelatorState {
@@ -27,6 +30,7 @@ export interface RouteContext {
   readonly db: Kysely<Database>;
   readonly warehouse: Warehouse;
   readonly correlator: CorrelatorState | undefined;
+  readonly exporter: ExportScheduler | undefined;
   readonly now_ns: () => bigint;
   readonly log: (line: string) => void;
   readonly ingest_limit_bytes: number;

@@ -31,6 +31,8 @@ export async function openInstance(options: InstanceOptions): Promise<DuckDBInst
   });
   const connection = await instance.connect();
   try {
+    // Exported files are read again and again, and never change.
+    await connection.run('SET GLOBAL parquet_metadata_cache = true');
     // Otherwise an ASOF join over a table filled in the same transaction is estimated as empty and becomes a nested loop.
     await connection.run('SET GLOBAL asof_loop_join_threshold = 0');
     await connection.run("SET GLOBAL TimeZone = 'UTC'");

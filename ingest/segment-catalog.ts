@@ -3,8 +3,10 @@
 import { rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DuckDBConnection } from '@duckdb/node-api';
+import type { ColdFiles } from './cold-files.ts';
 import { sqlName, sqlText } from './duckdb-instance.ts';
 import { Mutex } from './mutex.ts';
+import type { Lineage } from './segment-replaced.ts';
 import type { SegmentKind } from './segment-names.ts';
 import { templateSchema } from './segment-tables.ts';
 import type { SegmentTables } from './segment-tables.ts';
@@ -28,6 +30,8 @@ export interface Segment {
   readonly last_apply_no: bigint | null;
   /** Wall time at which the file was made. */
   readonly born_ms: number;
+  /** Of a rewritten one: what its rows were called before. */
+  readonly lineage?: Lineage;
 }
 
 /** Row groups of this size make a full batch of the assembler one row group. */
@@ -40,14 +44,18 @@ export class SegmentCatalog {
   readonly #retire_after_ms: number;
   readonly #mutex = new Mutex();
   readonly #retiring = new Set<Promise<void>>();
+  readonly #cold: ColdFiles;
+  readonly #lasting: ReadonlyMap<string, string>;
   #segments: readonly Segment[] = [];
   #held: Promise<unknown> = Promise.resolve();
   #closing = new AbortController();
 
-  constructor(connection: DuckDBConnection, tables: SegmentTables, options: { log: (line: string) => void; retire_after_ms: number }) {
+  constructor(connection: DuckDBConnection, tables: SegmentTables, options: { log: (line: string) => void; retire_after_ms: number; cold: ColdFiles; lasting: ReadonlyMap<string, string> }) {
     this.#connection = connection;
     this.#tables = tables;
     this.#log = options.log;
+    this.#cold = options.cold;
+    this.#lasting = options.lasting;
     this.#retire_after_ms = options.retire_after_ms;
   }
 
@@ -110,12 +118,14 @@ export class SegmentCatalog {
   publish(kind: SegmentKind, change: (segments: Segment[]) => Segment[]): Promise<void> {
     return this.#mutex.run(async () => {
       const next = change(this.of(kind)).toSorted((a, b) => (a.from_ns < b.from_ns ? -1 : a.from_ns > b.from_ns ? 1 : 0));
-      const views = this.#tables.of(kind).map(({ name }) => `CREATE OR REPLACE VIEW memory.stored.${sqlName(name)} AS ${relationText(kind, name, next)}`);
+      const views = this.#tables.of(kind).map(({ name }) => `CREATE OR REPLACE VIEW memory.stored.${sqlName(name)} AS ${[relationText(kind, name, next), ...(kind === 'raw' ? [this.#lasting.get(name)] : [])].filter((part) => part !== undefined).join(' UNION ALL BY NAME ')}`);
+      views.push(...this.#cold.changedViews(kind, next));
       if (views.length > 0) {
         try {
           await this.#connection.run(`BEGIN; ${views.join('; ')}; COMMIT`);
         } catch (error) {
           await this.#connection.run('ROLLBACK').catch(() => undefined);
+          this.#cold.forget();
           throw error;
         }
       }

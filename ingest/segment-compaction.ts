@@ -33,7 +33,7 @@ export interface CompactionPlan {
 const byHour = (segment: Segment): bigint => segment.to_ns / HOUR_NS;
 
 /** Runs of neighbours that fit, so that ranges of segments stay free of each other. */
-function runsOf(segments: readonly Segment[], fits: (segment: Segment, first: Segment) => boolean): Segment[][] {
+export function runsOf(segments: readonly Segment[], fits: (segment: Segment, first: Segment) => boolean): Segment[][] {
   const runs: Segment[][] = [];
   let run: Segment[] = [];
   for (const segment of segments) {
@@ -46,16 +46,16 @@ function runsOf(segments: readonly Segment[], fits: (segment: Segment, first: Se
   return [...runs, run].filter((found) => found.length > 1);
 }
 
-/** Of one kind's sealed segments, the next ones to put together; null when all is well. */
-export function planCompaction(sealed: readonly Segment[], now_ms: number, limits: CompactionLimits = COMPACTION_LIMITS): CompactionPlan | null {
+/** Of one kind's sealed segments, the next ones to put together; null when all is well. Those of different groups stay apart. */
+export function planCompaction(sealed: readonly Segment[], now_ms: number, limits: CompactionLimits = COMPACTION_LIMITS, groupOf: (segment: Segment) => string = () => ''): CompactionPlan | null {
   const now_ns = BigInt(Math.floor(now_ms)) * 1_000_000n;
   const ordered = sealed.toSorted((a, b) => (a.to_ns < b.to_ns ? -1 : a.to_ns > b.to_ns ? 1 : 0));
   const take = (run: readonly Segment[], level: number): CompactionPlan => ({ inputs: run.slice(0, MOST_INPUTS), level });
 
-  for (const run of runsOf(ordered, (s, first) => s.level === 0 && byHour(s) === byHour(first))) {
+  for (const run of runsOf(ordered, (s, first) => s.level === 0 && byHour(s) === byHour(first) && groupOf(s) === groupOf(first))) {
     if (run.length >= limits.small) return take(run, 1);
   }
-  for (const run of runsOf(ordered, (s, first) => s.level <= 2 && byHour(s) === byHour(first))) {
+  for (const run of runsOf(ordered, (s, first) => s.level <= 2 && byHour(s) === byHour(first) && groupOf(s) === groupOf(first))) {
     const last = run.at(-1) as Segment;
     const over = (byHour(last) + 1n) * HOUR_NS + SETTLE_NS <= now_ns;
     const idle = run.every((segment) => now_ms - segment.born_ms >= limits.idle_ms);
@@ -67,7 +67,7 @@ export function planCompaction(sealed: readonly Segment[], now_ms: number, limit
     }
   }
   if (ordered.filter((segment) => segment.level === 2).length > limits.hours) {
-    const [oldest] = runsOf(ordered, (s, first) => s.level >= 2 && s.level <= 3 && s.to_ns / DAY_NS === first.to_ns / DAY_NS && (s.to_ns / DAY_NS + 2n) * DAY_NS <= now_ns);
+    const [oldest] = runsOf(ordered, (s, first) => s.level >= 2 && s.level <= 3 && s.to_ns / DAY_NS === first.to_ns / DAY_NS && (s.to_ns / DAY_NS + 2n) * DAY_NS <= now_ns && groupOf(s) === groupOf(first));
     if (oldest !== undefined) return take(oldest, 3);
   }
   return null;
@@ -81,8 +81,6 @@ export interface CopyOptions {
   interrupted?(): boolean;
   /** Pause after each part, as a share of the time it took. */
   readonly rest: number;
-  /** Leaves out rows that this says are too old. */
-  where?(table: TableShape): string | null;
 }
 
 export class CompactionInterrupted extends Error {}
@@ -95,10 +93,9 @@ export async function copySegments(connection: DuckDBConnection, tables: readonl
       if ((input.rows?.get(table.name) ?? 0) === 0) continue;
       if (options.interrupted?.() === true) throw new CompactionInterrupted('something more urgent came');
       const started = performance.now();
-      const where = options.where?.(table) ?? null;
       // Files of higher levels are in order already, and too big to sort.
       const sorted = input.level === 0 && order !== undefined ? ` ORDER BY ${order}` : '';
-      await connection.run(`INSERT INTO ${sqlName(alias)}.main.${name} BY NAME SELECT * FROM ${sqlName(input.alias)}.main.${name}${where === null ? '' : ` WHERE ${where}`}${sorted}`);
+      await connection.run(`INSERT INTO ${sqlName(alias)}.main.${name} BY NAME SELECT * FROM ${sqlName(input.alias)}.main.${name}${sorted}`);
       if (options.rest > 0) await delay((performance.now() - started) * options.rest);
     }
   }

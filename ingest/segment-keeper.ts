@@ -3,6 +3,7 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { TracehouseError } from '../schema/errors.ts';
 import { requireRoom } from './disk-room.ts';
+import type { ExportedSegments } from './export-ledger.ts';
 import { Mutex } from './mutex.ts';
 import type { Segment, SegmentCatalog } from './segment-catalog.ts';
 import { COMPACTION_LIMITS, CompactionInterrupted, copySegments, planCompaction } from './segment-compaction.ts';
@@ -10,7 +11,8 @@ import type { CompactionLimits, CompactionPlan } from './segment-compaction.ts';
 import { SEGMENT_KINDS } from './segment-names.ts';
 import type { SegmentKind } from './segment-names.ts';
 import { rewriteSegments } from './segment-rewrite.ts';
-import type { TableShape, SegmentTables } from './segment-tables.ts';
+import type { RewriteContext } from './segment-rewrite.ts';
+import type { SegmentTables } from './segment-tables.ts';
 import type { SegmentWriter } from './segment-writer.ts';
 
 export interface KeeperOptions {
@@ -20,6 +22,8 @@ export interface KeeperOptions {
   /** Used for nothing else: copies take their time. */
   readonly connection: DuckDBConnection;
   readonly now: () => number;
+  /** What has been exported and what has not stays in files of its own. */
+  readonly exported: ExportedSegments;
   readonly limits?: CompactionLimits;
   /** Pause between parts of a background copy, as a share of the time a part took. */
   readonly rest?: number;
@@ -71,9 +75,9 @@ export class SegmentKeeper {
   }
 
   #next(): { kind: SegmentKind; plan: CompactionPlan } | null {
-    const { catalog, now, limits } = this.#options;
+    const { catalog, now, limits, exported } = this.#options;
     for (const kind of SEGMENT_KINDS) {
-      const plan = planCompaction(catalog.sealed(kind), now(), limits ?? COMPACTION_LIMITS);
+      const plan = planCompaction(catalog.sealed(kind), now(), limits ?? COMPACTION_LIMITS, (segment) => exported.groupOf(segment));
       if (plan !== null) return { kind, plan };
     }
     return null;
@@ -98,10 +102,10 @@ export class SegmentKeeper {
   }
 
   async #merge(kind: SegmentKind, plan: CompactionPlan, rest: number): Promise<boolean> {
-    const { folder, catalog, tables, connection } = this.#options;
+    const { folder, tables, connection } = this.#options;
     await requireRoom(folder, sizeOf(plan.inputs));
     try {
-      await rewriteSegments({ folder, connection, catalog }, {
+      await rewriteSegments(this.#rewriting(), {
         kind, ...cover(plan.inputs), inputs: plan.inputs, level: plan.level,
         fill: (alias) => copySegments(connection, tables.of(kind), plan.inputs, alias, { interrupted: () => this.#urgent > 0 || this.#closed, rest }),
       });
@@ -115,7 +119,7 @@ export class SegmentKeeper {
   /** The given derived segments, sealed by now, give way to one that fill writes. */
   replaceDerived(ids: readonly string[], writer: SegmentWriter, range: Range | undefined, fill: (alias: string, connection: DuckDBConnection) => Promise<void>): Promise<void> {
     return this.#first(async () => {
-      const { folder, catalog, connection } = this.#options;
+      const { folder, catalog } = this.#options;
       const found = catalog.of('derived').filter((segment) => ids.includes(segment.uid));
       if (found.length < new Set(ids).size || found.some((segment) => segment.state === 'sealing')) {
         throw new TracehouseError('segments-changed', 'derived segments were rewritten meanwhile', { mend: 'ask for them again' });
@@ -128,39 +132,49 @@ export class SegmentKeeper {
       if (ranges.length === 0) throw new RangeError('nothing to replace, and no range given for what is new');
       const level = inputs.reduce((highest, segment) => Math.max(highest, segment.level), 0);
       await requireRoom(folder, sizeOf(inputs));
-      await rewriteSegments({ folder, connection, catalog }, { kind: 'derived', inputs, level, ...cover(ranges), fill, when: (swap) => writer.write(swap) });
+      await rewriteSegments(this.#rewriting(), { kind: 'derived', inputs, level, recomputed: true, ...cover(ranges), fill, when: (swap) => writer.write(swap) });
     });
   }
 
-  /** Drops segments that end before ns; a day's file that straddles it is rewritten without its old rows. `keep` runs first. */
-  dropBefore(ns: bigint, keep: () => Promise<void>): Promise<DroppedFiles> {
+  /** Runs work while no segment is put in place of others. `gather` makes one segment of sealed neighbours. */
+  hold<T>(work: (gather: (segments: readonly Segment[]) => Promise<Segment>) => Promise<T>): Promise<T> {
+    return this.#first(() =>
+      work(async (inputs) => {
+        const [only] = inputs;
+        if (only === undefined || inputs.length === 1) return only as Segment;
+        const { folder, tables, connection } = this.#options;
+        await requireRoom(folder, sizeOf(inputs));
+        const level = inputs.reduce((highest, input) => Math.max(highest, input.level), 1);
+        const { segment } = await rewriteSegments(this.#rewriting(), {
+          kind: only.kind, inputs, level, ...cover(inputs), fill: (alias) => copySegments(connection, tables.of(only.kind), inputs, alias, { rest: 0 }),
+        });
+        return segment;
+      }),
+    );
+  }
+
+  /** Drops the sealed segments that choose names, whole files; `keep` runs once before any goes. */
+  drop(choose: (sealed: readonly Segment[]) => readonly Segment[], keep: (leaving: readonly Segment[]) => Promise<void>): Promise<DroppedFiles> {
     return this.#first(async () => {
-      const { folder, catalog, tables, connection } = this.#options;
-      const old = catalog.segments.filter((segment) => segment.state === 'sealed' && segment.to_ns < ns);
-      const straddling = catalog.segments.filter((segment) => segment.state === 'sealed' && segment.level >= 3 && segment.from_ns < ns && segment.to_ns >= ns);
-      if (old.length + straddling.length === 0) return { files: 0, bytes: 0 };
-      await keep();
+      const { catalog } = this.#options;
+      const leaving = choose(catalog.segments.filter((segment) => segment.state === 'sealed'));
+      if (leaving.length === 0) return { files: 0, bytes: 0 };
+      await keep(leaving);
       const gone: Promise<void>[] = [];
       for (const kind of SEGMENT_KINDS) {
-        const leaving = old.filter((segment) => segment.kind === kind);
-        if (leaving.length === 0) continue;
-        await catalog.publish(kind, (segments) => segments.filter((segment) => !leaving.includes(segment)));
-        gone.push(catalog.retire(leaving));
-      }
-      let bytes = sizeOf(old);
-      await Promise.all(gone.splice(0));
-      for (const segment of straddling) {
-        await requireRoom(folder, segment.bytes);
-        const { segment: rest, retired } = await rewriteSegments({ folder, connection, catalog }, {
-          kind: segment.kind, inputs: [segment], level: segment.level, from_ns: ns, to_ns: segment.to_ns,
-          fill: (alias) => copySegments(connection, tables.of(segment.kind), [segment], alias, { rest: 0, where: (table) => notBefore(table, ns) }),
-        });
-        gone.push(retired);
-        bytes += segment.bytes - rest.bytes;
+        const own = leaving.filter((segment) => segment.kind === kind);
+        if (own.length === 0) continue;
+        await catalog.publish(kind, (segments) => segments.filter((segment) => !own.includes(segment)));
+        gone.push(catalog.retire(own));
       }
       await Promise.all(gone);
-      return { files: old.length, bytes };
+      return { files: leaving.length, bytes: sizeOf(leaving) };
     });
+  }
+
+  #rewriting(): RewriteContext {
+    const { folder, connection, catalog, exported } = this.#options;
+    return { folder, connection, catalog, known: (uid) => exported.knows(uid) };
   }
 
   /** Lets the job under way finish or step aside, and starts no other. */
@@ -168,10 +182,4 @@ export class SegmentKeeper {
     this.#closed = true;
     await this.#mutex.run(async () => undefined);
   }
-}
-
-/** By the column that says when a row was over. */
-function notBefore(table: TableShape, ns: bigint): string | null {
-  const column = ['end_ts_ns', 'end_ns', 'to_ns', 'ts_ns', 'utc_ns'].find((name) => table.columns.includes(name));
-  return column === undefined ? null : `${column} >= ${ns}`;
 }

@@ -7,7 +7,7 @@ import type { Segment, SegmentCatalog } from './segment-catalog.ts';
 import { removeDatabase } from './segment-catalog.ts';
 import type { SealedName, SegmentKind } from './segment-names.ts';
 import { isTempName, parseOpenName, parseSealedName } from './segment-names.ts';
-import { replacedSegments } from './segment-replaced.ts';
+import { NO_LINEAGE, readLineages, replacedSegments } from './segment-replaced.ts';
 import { describeSealed, openAlias, sealUnread, sealedAlias } from './segment-seal.ts';
 import { lastApplyNumbers } from './segment-tables.ts';
 import type { SegmentTables } from './segment-tables.ts';
@@ -142,5 +142,6 @@ async function withContents(connection: DuckDBConnection, segments: readonly Seg
     rows.set(alias, counts.set(table, Number(count)));
   }
   const numbered = await lastApplyNumbers(connection, segments.filter((segment) => rows.get(segment.alias)?.has('batches')).map((segment) => segment.alias));
-  return segments.map((segment) => ({ ...segment, rows: rows.get(segment.alias) ?? new Map(), last_apply_no: numbered.get(segment.alias) ?? null }));
+  const lineages = await readLineages(connection, segments);
+  return segments.map((segment) => ({ ...segment, lineage: lineages.get(segment.alias) ?? NO_LINEAGE, rows: rows.get(segment.alias) ?? new Map(), last_apply_no: numbered.get(segment.alias) ?? null }));
 }

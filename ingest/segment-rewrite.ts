@@ -8,7 +8,7 @@ import { OPEN_ROW_GROUP, removeDatabase } from './segment-catalog.ts';
 import type { Segment, SegmentCatalog } from './segment-catalog.ts';
 import { newUid, sealedName, tempName } from './segment-names.ts';
 import type { SegmentKind } from './segment-names.ts';
-import { writeReplaced } from './segment-replaced.ts';
+import { lineageOf, writeLineage, writeReplaced } from './segment-replaced.ts';
 import { describeSealed } from './segment-seal.ts';
 import { countRows } from './segment-tables.ts';
 
@@ -19,12 +19,16 @@ export interface RewriteContext {
   readonly folder: string;
   readonly connection: DuckDBConnection;
   readonly catalog: SegmentCatalog;
+  /** The export ledger speaks of rows by this uid. */
+  readonly known: (uid: string) => boolean;
 }
 
 export interface Rewrite {
   readonly kind: SegmentKind;
   readonly inputs: readonly Segment[];
   readonly level: number;
+  /** The rows are not the inputs' own but computed again. */
+  readonly recomputed?: boolean;
   readonly from_ns: bigint;
   readonly to_ns: bigint;
   /** Writes all rows of the new segment; its tables are there, empty. */
@@ -38,6 +42,7 @@ export async function rewriteSegments(context: RewriteContext, job: Rewrite): Pr
   const { folder, connection, catalog } = context;
   const { kind, inputs, level, from_ns, to_ns } = job;
   const uid = newUid();
+  const lineage = lineageOf(inputs, job.recomputed ?? false, context.known);
   const temp_path = join(folder, kind, tempName(uid));
   const temp_alias = `${kind}_${uid}_temp`;
   await catalog.create(temp_path, kind, temp_alias, level >= 2 ? LASTING_ROW_GROUP : OPEN_ROW_GROUP);
@@ -45,6 +50,7 @@ export async function rewriteSegments(context: RewriteContext, job: Rewrite): Pr
   try {
     await job.fill(temp_alias, connection);
     if (inputs.length > 0) await writeReplaced(connection, temp_alias, inputs.map((input) => input.uid));
+    await writeLineage(connection, temp_alias, lineage);
     await connection.run(`CHECKPOINT ${sqlName(temp_alias)}`);
     rows = await countRows(connection, temp_alias);
     await catalog.detach(temp_alias);
@@ -56,7 +62,7 @@ export async function rewriteSegments(context: RewriteContext, job: Rewrite): Pr
   }
   const path = join(folder, kind, sealedName({ level, from_ns, to_ns, uid }));
   await rename(temp_path, path);
-  const segment = await describeSealed(kind, { uid, level, from_ns, to_ns }, path, rows, kind === 'raw' ? newest(inputs) : null);
+  const segment: Segment = { ...(await describeSealed(kind, { uid, level, from_ns, to_ns }, path, rows, kind === 'raw' ? newest(inputs) : null)), lineage };
   try {
     await catalog.attachReadOnly(path, segment.alias);
     const swap = (): Promise<void> => catalog.publish(kind, (segments) => [...segments.filter((other) => !inputs.includes(other)), segment]);

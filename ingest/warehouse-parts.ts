@@ -8,6 +8,10 @@ import { requireRoom } from './disk-room.ts';
 import { BatchRows } from './duckdb-batch-rows.ts';
 import { storageError } from './duckdb-errors.ts';
 import { closeInstance, openInstance } from './duckdb-instance.ts';
+import { ColdFiles } from './cold-files.ts';
+import { exportFolders } from './export-folders.ts';
+import { ExportLedger } from './export-ledger.ts';
+import { lastingRows } from './lasting-processes.ts';
 import { LedgerStore } from './ledger-store.ts';
 import { SegmentCatalog } from './segment-catalog.ts';
 import type { CompactionLimits } from './segment-compaction.ts';
@@ -44,12 +48,14 @@ export interface WarehouseParts {
   readonly instance: DuckDBInstance;
   readonly catalog: SegmentCatalog;
   readonly ledger: LedgerStore;
+  readonly exports: ExportLedger;
+  readonly cold: ColdFiles;
   readonly tables: SegmentTables;
   readonly keeper: SegmentKeeper;
   /** None in a folder opened for reading. */
   readonly segment_writers: Readonly<Record<SegmentKind, SegmentWriter>> | null;
   readonly batch_rows: BatchRows;
-  readonly connections: Readonly<Record<'catalog' | 'ledger' | 'writer' | 'derived' | 'sealer' | 'copier', DuckDBConnection>>;
+  readonly connections: Readonly<Record<'catalog' | 'ledger' | 'writer' | 'derived' | 'sealer' | 'copier' | 'exports', DuckDBConnection>>;
 }
 
 /** On two cores a second thread a query mostly waits for the first, at a third more CPU a row; each query has a thread of its own anyway. */
@@ -64,14 +70,15 @@ export async function openParts(options: WarehouseOptions): Promise<WarehousePar
   let instance: DuckDBInstance | undefined;
   try {
     if (options.read_only !== true) await requireRoom(folder, 0);
+    const more_folders = [...(options.more_folders ?? []), ...(await exportFolders(folder, options.read_only ?? false))];
     instance = await openInstance({
       folder,
       memory_limit: options.memory_limit ?? '512MB',
       threads: options.threads ?? defaultThreads(),
       temp_limit: options.temp_limit ?? '2GB',
-      more_folders: options.more_folders ?? [],
+      more_folders,
     });
-    return await assemble(folder, instance, options);
+    return await assemble(folder, instance, more_folders, options);
   } catch (error) {
     open_folders.delete(folder);
     if (instance !== undefined) await closeInstance(instance);
@@ -93,21 +100,23 @@ function claimFolder(given: string, read_only: boolean): string {
   return folder;
 }
 
-async function assemble(folder: string, instance: DuckDBInstance, options: WarehouseOptions): Promise<WarehouseParts> {
+async function assemble(folder: string, instance: DuckDBInstance, reachable: readonly string[], options: WarehouseOptions): Promise<WarehouseParts> {
   const read_only = options.read_only ?? false;
   const log = options.log ?? ((): void => undefined);
   const now = options.now ?? Date.now;
   const connections = {
     catalog: await instance.connect(), ledger: await instance.connect(), writer: await instance.connect(),
-    derived: await instance.connect(), sealer: await instance.connect(), copier: await instance.connect(),
+    derived: await instance.connect(), sealer: await instance.connect(), copier: await instance.connect(), exports: await instance.connect(),
   };
   const ledger = await LedgerStore.open(connections.ledger, folder, read_only);
   // The folder is ours: answers that a killed process was writing are nobody's.
   if (!read_only) for (const name of readdirSync(join(folder, 'tmp'))) rmSync(join(folder, 'tmp', name), { recursive: true, force: true });
   await connections.catalog.run('CREATE SCHEMA memory.stored; CREATE SCHEMA memory.live');
+  const exports = await ExportLedger.open(connections.exports, read_only);
   const schema_folder = options.schema_folder ?? schemaFolder();
   const tables = await SegmentTables.load(connections.catalog, schema_folder);
-  const catalog = new SegmentCatalog(connections.catalog, tables, { log, retire_after_ms: options.retire_after_ms ?? 1000 });
+  const cold = await ColdFiles.open(connections.catalog, { folder, read_only, exports, tables, reachable, log });
+  const catalog = new SegmentCatalog(connections.catalog, tables, { log, cold, lasting: await lastingRows(connections.ledger, tables, read_only), retire_after_ms: options.retire_after_ms ?? 1000 });
   const writers: Partial<Record<SegmentKind, SegmentWriter>> = {};
   for (const kind of SEGMENT_KINDS) {
     const found = await attachFound({ folder, kind, read_only, connection: connections.sealer, catalog, tables, log });
@@ -119,17 +128,19 @@ async function assemble(folder: string, instance: DuckDBInstance, options: Wareh
     }
     await catalog.publish(kind, () => found);
   }
-  await createPublicViews(connections.catalog, join(schema_folder, 'views'));
+  await createPublicViews(connections.catalog, join(schema_folder, 'views'), tables);
   const batch_rows = new BatchRows();
   batch_rows.register(connections.writer);
-  const keeper = new SegmentKeeper({ folder, catalog, tables, connection: connections.copier, now, ...(options.compaction === undefined ? {} : { limits: options.compaction }) });
-  return { folder, instance, catalog, ledger, tables, keeper, segment_writers: read_only ? null : (writers as Record<SegmentKind, SegmentWriter>), batch_rows, connections };
+  const keeper = new SegmentKeeper({ folder, catalog, tables, connection: connections.copier, now, exported: exports, ...(options.compaction === undefined ? {} : { limits: options.compaction }) });
+  return { folder, instance, catalog, ledger, exports, cold, tables, keeper, segment_writers: read_only ? null : (writers as Record<SegmentKind, SegmentWriter>), batch_rows, connections };
 }
 
-export async function createPublicViews(connection: DuckDBConnection, folder: string): Promise<void> {
+/** Views over stored tables are over what was exported and dropped besides. */
+export async function createPublicViews(connection: DuckDBConnection, folder: string, tables: SegmentTables): Promise<void> {
+  const names = new Set(SEGMENT_KINDS.flatMap((kind) => tables.of(kind).map(({ name }) => name)));
   for (const { name, sql } of sqlFiles(folder)) {
     try {
-      await connection.run(sql);
+      await connection.run(sql.replaceAll(/\bstored\.(\w+)/g, (as_written, table: string) => (names.has(table) ? `kept.${table}` : as_written)));
     } catch (error) {
       throw new TracehouseError('views-failed', `${folder}/${name}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
     }

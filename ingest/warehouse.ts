@@ -11,7 +11,9 @@ import { requireRoom } from './disk-room.ts';
 import { isInvalidated, storageError } from './duckdb-errors.ts';
 import { ConnectionPool, runQuery } from './duckdb-query.ts';
 import type { QueryParams, QueryResult } from './duckdb-query.ts';
+import { keepProcesses } from './lasting-processes.ts';
 import { AppliedBatches } from './ledger.ts';
+import type { ExportLedger } from './export-ledger.ts';
 import { Mutex } from './mutex.ts';
 import { RunStates } from './run-states.ts';
 import type { RunState } from './run-states.ts';
@@ -175,6 +177,13 @@ export class Warehouse {
     return this.#parts.catalog.relationOver(kind, table, (segment) => segment.state !== 'sealed' || (segment.from_ns <= to_ns && segment.to_ns >= from_ns));
   }
 
+  /** The same, and what was exported and dropped. */
+  keptBetween(kind: SegmentKind, table: string, from_ns: bigint, to_ns: bigint): string {
+    const files = this.#parts.cold.between(kind, table, from_ns, to_ns);
+    const stored = this.storedBetween(kind, table, from_ns, to_ns);
+    return files === null ? stored : `(FROM ${stored} UNION ALL BY NAME ${files})`;
+  }
+
   /**
    * Runs fn while holding the derived segment's write lock, on a connection that is always the same one. `alias` is the
    * catalog of the open derived segment; working tables go to schema `live` of catalog `memory`. No seal or swap of
@@ -280,10 +289,35 @@ export class Warehouse {
     await this.#storing(this.#parts.keeper.compact(0));
   }
 
-  /** Drops every segment that ends before ns; its space is free when this settles. What it applied stays known. */
-  async dropBefore(ns: bigint): Promise<DroppedFiles> {
+  /** Drops every segment that ends before ns. */
+  dropBefore(ns: bigint): Promise<DroppedFiles> {
+    return this.drop((sealed) => sealed.filter((segment) => segment.to_ns < ns), () => 'asked');
+  }
+
+  /**
+   * Drops the sealed segments that choose names, whole; their space is free when this settles. What they applied stays
+   * known, and dropped_segments says what went and why.
+   */
+  async drop(choose: (sealed: readonly Segment[]) => readonly Segment[], reasonOf: (segment: Segment) => string): Promise<DroppedFiles> {
     this.#writers();
-    return this.#storing(this.#parts.keeper.dropBefore(ns, () => this.#parts.ledger.keep(this.#applied, this.#last_apply_no)));
+    const { keeper, ledger, exports, connections } = this.#parts;
+    return this.#storing(
+      keeper.drop(choose, async (leaving) => {
+        await ledger.keep(this.#applied, this.#last_apply_no);
+        await keepProcesses(connections.ledger, leaving);
+        await exports.noteDropped(leaving, reasonOf, BigInt(this.#now()) * 1_000_000n);
+      }),
+    );
+  }
+
+  /** While work runs, sealed segments stay what they are, but for those that it gathers: neighbours of one group become one. */
+  async withSealed<T>(work: (sealed: readonly Segment[], gather: (segments: readonly Segment[]) => Promise<Segment>) => Promise<T>): Promise<T> {
+    this.#writers();
+    return this.#storing(this.#parts.keeper.hold((gather) => work(this.segments.filter((segment) => segment.state === 'sealed'), gather)));
+  }
+
+  get exports(): ExportLedger {
+    return this.#parts.exports;
   }
 
   /** Waits for what is under way, seals what is open, lets the folder go. */

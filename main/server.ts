@@ -5,6 +5,7 @@ import { listenBoth, parseListen, type Listening } from '../api/listen.ts';
 import type { Batch } from '../ingest/batch.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { Correlator } from '../queries/correlator.ts';
+import { ExportScheduler, type KeepLimits } from '../queries/export/scheduler.ts';
 import { TracehouseError } from '../schema/errors.ts';
 import { BatchQueue } from './batch-queue.ts';
 import { sleep } from './signals.ts';
@@ -13,6 +14,8 @@ export interface ServerOptions {
   readonly folder: string;
   readonly listen: string;
   readonly memory_limit: string;
+  /** What the warehouse may hold; everything, for ever, unless it is said. */
+  readonly keep?: KeepLimits;
   log(line: string): void;
   /** Too many batches wait: the collector should pause (true) or go on (false). */
   on_pressure?(full: boolean): void;
@@ -32,6 +35,7 @@ export class Server {
   readonly warehouse: Warehouse;
   readonly url: string;
   readonly #correlator: Correlator;
+  readonly #exporter: ExportScheduler;
   readonly #queue: BatchQueue;
   readonly #listening: Listening;
   readonly #storing: { closing: boolean };
@@ -39,9 +43,10 @@ export class Server {
   #stopping = false;
   #cycles: Promise<void>;
 
-  private constructor(parts: { warehouse: Warehouse; correlator: Correlator; queue: BatchQueue; listening: Listening; storing: { closing: boolean }; log: (line: string) => void }) {
+  private constructor(parts: { warehouse: Warehouse; correlator: Correlator; exporter: ExportScheduler; queue: BatchQueue; listening: Listening; storing: { closing: boolean }; log: (line: string) => void }) {
     this.warehouse = parts.warehouse;
     this.#correlator = parts.correlator;
+    this.#exporter = parts.exporter;
     this.#queue = parts.queue;
     this.#listening = parts.listening;
     this.#storing = parts.storing;
@@ -72,8 +77,10 @@ export class Server {
       });
       // What is not stored is lost; what is not correlated yet is only late.
       const correlator = new Correlator(warehouse, { log: options.log, between_steps: () => queue.calm(MOST_WAIT_MS) });
-      const listening = await listenBoth(() => buildApp({ warehouse, correlator }, { log: options.log }), { address, socket_path: join(options.folder, 'tracehouse.sock') });
-      return new Server({ warehouse, correlator, queue, listening, storing, log: options.log });
+      const exporter = new ExportScheduler(warehouse, { log: options.log, cut_ns: () => correlator.cut_ns, ...(options.keep === undefined ? {} : { keep: options.keep }) });
+      const listening = await listenBoth(() => buildApp({ warehouse, correlator, exporter }, { log: options.log }), { address, socket_path: join(options.folder, 'tracehouse.sock') });
+      exporter.start();
+      return new Server({ warehouse, correlator, exporter, queue, listening, storing, log: options.log });
     } catch (error) {
       await warehouse.close();
       throw error;
@@ -92,6 +99,7 @@ export class Server {
   /** Flush, correlate, checkpoint. What cannot be stored by now is given up, with the reason as an error. */
   async close(): Promise<void> {
     await this.#listening.close();
+    await this.#exporter.close();
     this.#storing.closing = true;
     const [drained] = await Promise.allSettled([this.#queue.drain()]);
     this.#stopping = true;

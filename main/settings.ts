@@ -48,6 +48,13 @@ export function parseTime(text: string, now_ms: number = Date.now()): bigint {
   return BigInt(ms) * 1_000_000n;
 }
 
+/** '15m', '12h', '7d' -> ns. */
+function durationNs(text: string): bigint {
+  const match = /^(\d+)(s|m|h|d)$/.exec(text);
+  if (match === null) throw new InvalidArgumentError(`'${text}' is no duration: write 90s, 15m, 12h or 7d.`);
+  return BigInt(match[1] as string) * { s: 1n, m: 60n, h: 3600n, d: 86400n }[match[2] as 's' | 'm' | 'h' | 'd'] * 1_000_000_000n;
+}
+
 function scope(text: string, previous: unknown): string[] {
   if (text !== 'all' && !/^(netns|cgroup):.+$/.test(text) && !/^pid:\d+$/.test(text)) {
     throw new InvalidArgumentError(`'${text}' is no scope: write all, netns:NAME_OR_PATH, cgroup:PATH or pid:N.`);
@@ -74,6 +81,12 @@ export const SETTINGS = {
   to_url: { flags: '--to <url>', help: 'warehouse that takes the batches' },
   spool: { flags: '--spool <dir>', fallback: './spool', help: 'folder for batches that are not acknowledged yet' },
   spool_limit: { flags: '--spool-limit <size>', fallback: '1GiB', help: 'the oldest batches are dropped, and counted, above this', parse: parseBytes },
+  to_place: { flags: '--to <place>', help: 'folder, or s3://bucket/prefix, to write to' },
+  since: { flags: '--since <time>', help: 'leave out files of the warehouse that end before it: RFC 3339, or 15m, 2h, 3d ago', parse: (text: string) => parseTime(text) },
+  relation: { flags: '--relation <name>', help: 'export this relation; repeat for more (default: all)', parse: (text: string, previous: unknown) => [...(Array.isArray(previous) ? (previous as string[]) : []), text] },
+  keep_for: { flags: '--keep-for <duration>', help: 'drop what is older, such as 12h or 7d', parse: durationNs },
+  keep_bytes: { flags: '--keep-bytes <size>', help: 'drop the oldest while the data folder holds more', parse: parseBytes },
+  keep_unexported: { flags: '--keep-unexported', fallback: false, help: 'drop nothing that no export has written' },
   out: { flags: '--out <file>', help: 'Arrow IPC file to write' },
   seconds: { flags: '--seconds <n>', help: 'stop after that long', parse: number(0.1, 1e9) },
   format: { flags: '--format <format>', fallback: 'table', choices: ['table', 'json', 'ndjson', 'csv', 'arrow', 'parquet'], help: 'output format' },

@@ -3,13 +3,21 @@ import { DemoProcess } from './demo-process.ts';
 import { dropToOwner, ensureDataFolder } from './privileges.ts';
 import { Server } from './server.ts';
 import { stopSignal } from './signals.ts';
+import type { KeepLimits } from '../queries/export/scheduler.ts';
 import type { Batch } from '../ingest/batch.ts';
 
 export interface ServeOptions {
   readonly data: string;
   readonly listen: string;
   readonly memoryLimit: string;
+  readonly keepFor?: bigint;
+  readonly keepBytes?: number;
+  readonly keepUnexported?: boolean;
 }
+
+const keepOf = ({ keepFor, keepBytes, keepUnexported }: ServeOptions): KeepLimits => ({
+  max_age_ns: keepFor, max_bytes: keepBytes === undefined ? undefined : BigInt(keepBytes), exported_only: keepUnexported,
+});
 
 export interface UpOptions extends ServeOptions, CaptureOptions {
   readonly demo?: boolean;
@@ -21,7 +29,7 @@ const log = (line: string): void => console.error(`tracehouse: ${line}`);
 export async function serve(options: ServeOptions): Promise<void> {
   ensureDataFolder(options.data);
   dropToOwner(options.data);
-  const server = await Server.open({ folder: options.data, listen: options.listen, memory_limit: options.memoryLimit, log });
+  const server = await Server.open({ folder: options.data, listen: options.listen, memory_limit: options.memoryLimit, keep: keepOf(options), log });
   console.log(`ready ${server.url}`);
   await stopSignal();
   await server.close();
@@ -56,6 +64,7 @@ export async function startUp(options: UpOptions): Promise<Running> {
       folder: options.data,
       listen: options.listen,
       memory_limit: options.memoryLimit,
+      keep: keepOf(options),
       log,
       on_pressure: (full) => (full ? started.pause() : started.resume()),
     });

@@ -44,6 +44,8 @@ const FORGET_EVERY_CYCLES = 16;
 const HABIT_DECAY = 0.98;
 /** Rows of batches that one cycle takes: what it costs stays short and small, however far it is behind. */
 const MOST_ROWS = 120_000;
+/** Of a cycle: timing may not make everything else late. */
+const TIMING_BUDGET_MS = 2000;
 const NEVER = 9_000_000_000_000_000_000n;
 
 const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
@@ -177,7 +179,7 @@ export class Correlator {
     // At the end nothing more will come that could be waited for.
     await setLimits(connection, this.#finishing ? { ...this.#limits, decide_limit_ns: 0n } : this.#limits, cut);
     await readThreadMoves(this.#warehouse, connection, previous_cut, cut);
-    await runSteps(connection, this.#steps, { observe: this.#observe, between: this.#between_steps, memory: this.#memory, computed: computedSteps(connection, this.#between_steps, this.#hopeless) });
+    await runSteps(connection, this.#steps, { observe: this.#observe, between: this.#between_steps, memory: this.#memory, computed: computedSteps(connection, this.#between_steps, this.#hopeless, this.#finishing ? undefined : TIMING_BUDGET_MS) });
     const late = await findLate(connection, from, previous_cut);
     this.#late.add(late.ranges);
     const begun = performance.now();

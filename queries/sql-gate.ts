@@ -54,7 +54,7 @@ interface GateState {
 
 const gates = new WeakMap<SqlSource, GateState>();
 
-async function publicViews(source: SqlSource): Promise<ReadonlySet<string>> {
+export async function publicViews(source: SqlSource): Promise<ReadonlySet<string>> {
   const { rows } = await source.query("SELECT view_name FROM duckdb_views() WHERE database_name = 'memory' AND schema_name = 'main' AND NOT internal");
   return new Set(rows.map(([name]) => (name as string).toLowerCase()));
 }

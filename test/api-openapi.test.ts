@@ -9,6 +9,7 @@ import { buildApp } from '../api/app.ts';
 import { EXAMPLE_QUERIES } from '../api/example-queries.ts';
 import { encodeBatches } from '../ingest/arrow-format.ts';
 import type { Warehouse } from '../ingest/warehouse.ts';
+import { ExportScheduler } from '../queries/export/scheduler.ts';
 import { packageRoot } from '../schema/package-root.ts';
 import { NOW_NS, shopBatch, shopWarehouse } from './support/shop-warehouse.ts';
 import { keptFolder } from './support/temporary-folder.ts';
@@ -35,6 +36,7 @@ interface Document extends Record<string, unknown> { readonly openapi: string; r
 const ARROW = 'application/vnd.apache.arrow.stream';
 const { folder, remove } = keptFolder();
 let warehouse: Warehouse;
+let exporter: ExportScheduler;
 let app: FastifyInstance;
 let document: Document;
 let trace_id: string;
@@ -43,7 +45,8 @@ beforeAll(async () => {
   const shop = await shopWarehouse(folder);
   ({ warehouse } = shop);
   trace_id = await shop.traceOf('/orders/1');
-  app = buildApp({ warehouse, correlator: shop.correlator }, { now_ns: () => NOW_NS });
+  exporter = new ExportScheduler(warehouse, { now_ms: () => Number(NOW_NS / 1_000_000n) });
+  app = buildApp({ warehouse, correlator: shop.correlator, exporter }, { now_ns: () => NOW_NS });
   document = (await app.inject('/openapi.json')).json() as Document;
 });
 
@@ -65,8 +68,8 @@ test('it is valid OpenAPI 3.1', async () => {
 test('every route is described: what the contract names so far, and what the command line needs', () => {
   const routes = operations().map(([method, path]) => `${method} ${path}`).toSorted();
   expect(routes).toEqual([
-    'get /api/v1/graph', 'get /api/v1/operations', 'get /api/v1/schema', 'get /api/v1/services', 'get /api/v1/sql', 'get /api/v1/traces', 'get /api/v1/traces/{trace_id}', 'get /api/v1/traces/{trace_id}/evidence',
-    'get /healthz', 'get /metrics', 'get /readyz', 'post /api/v1/correlate', 'post /api/v1/ingest', 'post /api/v1/sql',
+    'delete /api/v1/exports/{export_id}', 'get /api/v1/exports', 'get /api/v1/graph', 'get /api/v1/operations', 'get /api/v1/schema', 'get /api/v1/services', 'get /api/v1/sql', 'get /api/v1/traces', 'get /api/v1/traces/{trace_id}', 'get /api/v1/traces/{trace_id}/evidence',
+    'get /healthz', 'get /metrics', 'get /readyz', 'post /api/v1/correlate', 'post /api/v1/exports', 'post /api/v1/exports/{export_id}/run', 'post /api/v1/ingest', 'post /api/v1/sql',
   ]);
 });
 
@@ -87,18 +90,20 @@ test('every operation and every parameter says what it is for', () => {
   expect(new Set(operations().map(([, , operation]) => operation.operationId)).size).toBe(operations().length);
 });
 
-/** Ids are those of a trace that exists; everything else is as documented. */
-function requestOf(method: string, path: string, operation: Operation, only?: string) {
+const anExport = async (): Promise<string> => (await exporter.add({ destination: join(folder, 'parquet'), relations: ['spans'] })).export_id;
+
+/** Ids are those of a trace or an export that exists; everything else is as documented. */
+async function requestOf(method: string, path: string, operation: Operation, only?: string) {
   const query: Record<string, string> = {};
   let url = path;
   for (const parameter of operation.parameters ?? []) {
-    const value = String(parameter.name === 'trace_id' ? trace_id : exampleOf(parameter));
+    const value = String(parameter.name === 'trace_id' ? trace_id : parameter.name === 'export_id' ? await anExport() : exampleOf(parameter));
     if (parameter.in === 'path') url = url.replace(`{${parameter.name}}`, encodeURIComponent(value));
     else if (parameter.name !== 'cursor' && (parameter.required === true || only === undefined || only === parameter.name)) query[parameter.name] = value;
   }
   const [content_type, body] = Object.entries(operation.requestBody?.content ?? {})[0] ?? [];
   const properties = Object.entries(body?.schema.properties ?? {});
-  const payload = content_type === ARROW ? Buffer.from(encodeBatches([shopBatch()])) : Object.fromEntries(properties.map(([name, schema]) => [name, schema.examples?.[0]]));
+  const payload = content_type === ARROW ? Buffer.from(encodeBatches([shopBatch()])) : Object.fromEntries(properties.flatMap(([name, schema]) => (schema.examples === undefined ? [] : [[name, schema.examples[0]]])));
   return { method: method.toUpperCase() as 'GET', url, query, ...(content_type === undefined ? {} : { payload, headers: { 'content-type': content_type } }) };
 }
 
@@ -109,7 +114,7 @@ describe('examples', () => {
     for (const [method, path, operation] of operations()) {
       // All parameters at once, then each alone: one that does not work is not hidden by another.
       for (const only of [undefined, ...(operation.parameters ?? []).filter((parameter) => parameter.in === 'query' && parameter.name !== 'cursor').map(({ name }) => name)]) {
-        const sent = requestOf(method, path, operation, only);
+        const sent = await requestOf(method, path, operation, only);
         const answer = await app.inject(sent);
         const where = `${method} ${path} ${JSON.stringify(sent.query)}: ${answer.body.slice(0, 300)}`;
         expect(answer.statusCode, where).toBe(200);
@@ -129,7 +134,7 @@ describe('examples', () => {
     const problem = new Ajv2020({ strict: false }).compile({ ...document.components.schemas['Problem'], $id: 'only' } as object);
     for (const [method, path, operation] of operations()) {
       if (operation.responses['400'] === undefined) continue;
-      const sent = requestOf(method, path, operation);
+      const sent = await requestOf(method, path, operation);
       const answer = await app.inject(sent.payload === undefined ? { ...sent, query: { ...sent.query, surely_unknown: '1' } } : { ...sent, payload: '{"nonsense": ' });
       expect([answer.statusCode, answer.headers['content-type']], `${method} ${path}`).toEqual([400, 'application/problem+json']);
       expect(problem(answer.json()), JSON.stringify(problem.errors)).toBe(true);

@@ -23,7 +23,7 @@ export async function candidatesOf(db: Kysely<Database>, warehouse: Warehouse, s
   const ids = spans.map((span) => BigInt(`0x${span.span_id}`));
   const { rows } = await sql<StoredSpanLinksTable>`
     SELECT span_id, candidate_span_id, evidence, score, chosen, rule_version, model_version
-    FROM ${sql.raw(warehouse.storedBetween('derived', 'span_links', low, last_end))} AS link
+    FROM ${sql.raw(warehouse.keptBetween('derived', 'span_links', low, last_end))} AS link
     WHERE link.start_ns BETWEEN ${low} AND ${high} AND list_contains(${sql.val(ids)}, link.span_id)
     ORDER BY span_id, chosen DESC, score DESC, candidate_span_id`.execute(db);
   for (const { span_id, candidate_span_id, ...row } of rows) {

@@ -8,6 +8,7 @@ const TAGS = [
   { name: 'discovery', description: 'What is there: services, operations, who calls whom' },
   { name: 'sql', description: 'Any question, in SQL' },
   { name: 'ingest', description: 'Events from collectors elsewhere' },
+  { name: 'exports', description: 'Parquet files, by schedule or when asked for' },
   { name: 'operation', description: 'Health and metrics' },
 ];
 

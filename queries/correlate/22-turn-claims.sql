@@ -308,10 +308,10 @@ LEFT JOIN called_at_once o ON o.span_id = c.span_id
 LEFT JOIN several_loops v ON v.service = c.service
 WHERE CASE
   WHEN r.places = 1 THEN c.places = 1
-  WHEN v.service IS NOT NULL THEN FALSE
   WHEN m.span_id IS NOT NULL THEN m.read_span_id = r.span_id
   WHEN f.service IS NOT NULL THEN r.places <= 8
   WHEN c.places = r.places THEN c.place = r.place AND r.at_ns <= c.at_ns
+  WHEN v.service IS NOT NULL THEN FALSE
   WHEN c.lag = 0 AND coalesce(x.at_once >= 0.9 * x.calls, TRUE) THEN o.read_span_id = r.span_id
   ELSE FALSE
 END

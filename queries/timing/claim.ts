@@ -42,16 +42,18 @@ export type HopelessServices = Map<string, bigint>;
 const EVER = 9_000_000_000_000_000_000n;
 
 /** `pause` is awaited between windows: other work may go on. */
-export async function claimByTiming(connection: DuckDBConnection, pause: () => Promise<void> = async () => undefined, hopeless: HopelessServices = new Map()): Promise<void> {
+export async function claimByTiming(connection: DuckDBConnection, pause: () => Promise<void> = async () => undefined, hopeless: HopelessServices = new Map(), budget_ms = Infinity): Promise<void> {
   await connection.run('DELETE FROM timing_claims');
   const wanted = await connection.runAndReadAll("SELECT 1 FROM doubtful_calls WHERE NOT EXISTS (SELECT 1 FROM evidence_off WHERE evidence = 'timing') LIMIT 1");
   if (wanted.currentRowCount === 0) return;
   await createTimingTables(connection);
+  const begun = performance.now();
   for (const window of await windows(connection)) {
+    if (performance.now() - begun > budget_ms) return; // what is left stays undecided: better than that everything is late
     await pause();
     if (window.requests < LEAST_REQUESTS || (hopeless.get(window.service) ?? 0n) > window.from_ns || (await meanOpen(connection, window)) > MOST_OPEN) continue;
     await fill(connection, window);
-    const trusted = await claim(connection, window, await resolveTiming(connection, { give_up_below: LEAST_GUESS, pause: pausing() }));
+    const trusted = await claim(connection, window, await resolveTiming(connection, { give_up_below: LEAST_GUESS, sample_sweeps: 50, cool: false, pause: pausing() }));
     if (trusted) hopeless.delete(window.service);
     else hopeless.set(window.service, window.from_ns + HOPELESS_NS);
   }
@@ -143,8 +145,8 @@ async function lastSeen(connection: DuckDBConnection): Promise<bigint> {
 }
 
 /** What ../step-runner.ts needs to know of it. */
-export function computedSteps(connection: DuckDBConnection, pause?: () => Promise<void>, hopeless?: HopelessServices): ReadonlyMap<string, () => Promise<void>> {
-  return new Map([['claims', () => claimByTiming(connection, pause, hopeless)]]);
+export function computedSteps(connection: DuckDBConnection, pause?: () => Promise<void>, hopeless?: HopelessServices, budget_ms?: number): ReadonlyMap<string, () => Promise<void>> {
+  return new Map([['claims', () => claimByTiming(connection, pause, hopeless, budget_ms)]]);
 }
 
 function groupBy<T>(rows: readonly T[], keyOf: (row: T) => string): Map<string, T[]> {

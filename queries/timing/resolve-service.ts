@@ -20,6 +20,8 @@ export interface ResolveOptions {
   /** Of the same calls, where to begin. */
   readonly first?: Resolution;
   readonly sample_sweeps?: number;
+  /** False: only probabilities are wanted, not the most probable whole. */
+  readonly cool?: boolean;
   /** Where the first guess is less sure on average of calls that have a choice, it stays the answer: more work would not make it better. */
   readonly give_up_below?: number;
   /** Awaited between steps of some milliseconds: other work may go on. */
@@ -36,7 +38,7 @@ const COOLING_SWEEPS = 40;
 const SETTLING = { rounds: 4, sweeps: 6 } as const;
 
 export async function resolveService(problem: Problem, options: ResolveOptions = {}): Promise<Resolution> {
-  const { random = seededRandom(1), sample_sweeps = 100, give_up_below = 0, pause = async () => undefined, first } = options;
+  const { random = seededRandom(1), sample_sweeps = 100, cool = true, give_up_below = 0, pause = async () => undefined, first } = options;
   const guess = first === undefined ? guessFirst(problem) : undefined;
   if (guess !== undefined && meanBest(problem, guess.weights) < give_up_below) return { probabilities: guess.weights, chosen: guess.chosen, places: [], model: new ServiceModel(problem.callees) };
   await pause();
@@ -80,7 +82,7 @@ export async function resolveService(problem: Problem, options: ResolveOptions =
       if (at !== -1) probabilities[at] = (probabilities[at] as number) + 1 / sample_sweeps;
     }
   }
-  for (let step = 1; step <= COOLING_SWEEPS; step += 1) {
+  for (let step = 1; cool && step <= COOLING_SWEEPS; step += 1) {
     sampler.sweep(1 - step / (COOLING_SWEEPS + 1));
     await pause();
   }

@@ -66,7 +66,18 @@ CREATE OR REPLACE VIEW trace_aliases AS SELECT old_trace_id, trace_id FROM store
 CREATE OR REPLACE VIEW models AS
 SELECT model_version, service, make_timestamp_ns(window_start_ns) AS window_start, make_timestamp_ns(window_end_ns) AS window_end, parameters FROM stored.models;
 
+-- Schedules, and the ledger of the files that they wrote.
 CREATE OR REPLACE VIEW exports AS
-SELECT CAST(NULL AS VARCHAR) AS export_id, CAST(NULL AS VARCHAR) AS cron, CAST(NULL AS VARCHAR) AS relations, CAST(NULL AS VARCHAR) AS destination, CAST(NULL AS TIMESTAMP_NS) AS created_at WHERE FALSE;
+SELECT export_id, cron, relations, query, destination, max_age_ns, max_bytes, make_timestamp_ns(created_ns) AS created_at, make_timestamp_ns(deleted_ns) AS deleted_at,
+  make_timestamp_ns(last_run_ns) AS last_run_at, last_error
+FROM stored.exports;
+
 CREATE OR REPLACE VIEW export_files AS
-SELECT CAST(NULL AS VARCHAR) AS export_id, CAST(NULL AS VARCHAR) AS path, CAST(NULL AS BIGINT) AS rows, CAST(NULL AS BIGINT) AS bytes, CAST(NULL AS TIMESTAMP_NS) AS min_ts, CAST(NULL AS TIMESTAMP_NS) AS max_ts, CAST(NULL AS VARCHAR) AS checksum WHERE FALSE;
+SELECT f.export_id, f.relation, e.destination || '/' || f.path AS path, f.state, f.rows, f.bytes, make_timestamp_ns(f.min_ns) AS min_ts, make_timestamp_ns(f.max_ns) AS max_ts, f.checksum,
+  make_timestamp_ns(f.written_ns) AS written_at
+FROM stored.export_files f JOIN stored.exports e ON e.export_id = f.export_id;
+
+-- What retention took, one row a stored table of a file.
+CREATE OR REPLACE VIEW dropped_segments AS
+SELECT make_timestamp_ns(dropped_ns) AS dropped_at, reason, kind, relation, rows, make_timestamp_ns(from_ns) AS from_ts, make_timestamp_ns(to_ns) AS to_ts, segment_bytes, exported_by
+FROM stored.dropped_segments;

@@ -1,0 +1,66 @@
+// How stored columns are written to Parquet, and how they are read back. Every reader gets BIGINT, INTEGER, BOOLEAN, DOUBLE,
+// VARCHAR, BLOB and microseconds in UTC right; nanosecond timestamps and unsigned integers are errors or wrong in some.
+// So a time is two columns: <name>, for people and for pruning, and <name>_unix_nano, exact.
+import { sqlName } from './duckdb-instance.ts';
+
+export interface StoredColumn {
+  readonly name: string;
+  readonly type: string;
+}
+
+/** Stored BIGINT columns that are UTC, ns since 1970, and what their time is called. Other ..._ns are durations or other clocks. */
+const TIME_NAMES: Readonly<Record<string, string>> = {
+  ts_ns: 'ts', end_ts_ns: 'end_ts', connect_ts_ns: 'connect_ts', started_ns: 'started_at', ended_ns: 'ended_at', from_ns: 'from_ts', to_ns: 'to_ts',
+  utc_ns: 'utc', watermark_ns: 'watermark', start_ns: 'start_time', end_ns: 'end_time', request_end_ns: 'request_end_time', answer_ns: 'response_time',
+  window_start_ns: 'window_start', window_end_ns: 'window_end',
+};
+
+/** Added for people: the public view makes them from other columns, so they are not read back. */
+const EXTRA_COLUMNS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  spans: { span_id_hex: "printf('%016x', span_id)", parent_span_id_hex: "printf('%016x', parent_span_id)", kind: "CASE WHEN is_server THEN 'server' ELSE 'client' END", duration_ns: 'end_ns - start_ns' },
+  span_links: { span_id_hex: "printf('%016x', span_id)", candidate_span_id_hex: "printf('%016x', candidate_span_id)" },
+};
+
+/** What rows are sorted and partitioned by, first that is there; none: the table says nothing of when. */
+const SORT_COLUMNS = ['ts_ns', 'start_ns', 'from_ns', 'utc_ns', 'window_start_ns'] as const;
+
+export const sortColumn = (columns: readonly StoredColumn[]): string | null => SORT_COLUMNS.find((name) => columns.some((column) => column.name === name)) ?? null;
+
+const nanoName = (time: string): string => `${time}_unix_nano`;
+const microseconds = (ns: string): string => `make_timestamptz(${ns} // 1000)`;
+
+/** DuckDB types that a reader somewhere gets wrong, and what is written for them. Also for the columns of queries. */
+export function portable(name: string, type: string): readonly (readonly [name: string, expression: string])[] {
+  const own = sqlName(name);
+  if (type === 'TIMESTAMP_NS') return [[name, microseconds(`epoch_ns(${own})`)], [nanoName(name), `epoch_ns(${own})`]];
+  if (type.startsWith('TIMESTAMP')) return [[name, microseconds(`epoch_us(${own}) * 1000`)]];
+  if (/^U(BIGINT|INTEGER)$|^(U?HUGEINT)$/.test(type)) return [[name, `CAST(${own} AS BIGINT)`]];
+  if (/^U?(TINY|SMALL)INT$|^USMALLINT$/.test(type)) return [[name, `CAST(${own} AS INTEGER)`]];
+  if (type === 'FLOAT' || type.startsWith('DECIMAL')) return [[name, `CAST(${own} AS DOUBLE)`]];
+  if (/^(BIGINT|INTEGER|BOOLEAN|DOUBLE|VARCHAR|BLOB|DATE)$/.test(type)) return [[name, own]];
+  if (/\[|^(STRUCT|MAP|LIST|UNION)/.test(type)) return [[name, `CAST(to_json(${own}) AS VARCHAR)`]];
+  return [[name, `CAST(${own} AS VARCHAR)`]];
+}
+
+/** The select list that writes a stored table; nothing that could not be read back is left out. */
+export function writtenColumns(table: string, columns: readonly StoredColumn[]): string {
+  const list = new Map<string, string>();
+  for (const { name, type } of columns) {
+    const time = type === 'BIGINT' ? TIME_NAMES[name] : undefined;
+    for (const [as, expression] of time === undefined ? portable(name, type) : [[time, microseconds(sqlName(name))], [nanoName(time), sqlName(name)]] as const) list.set(as, expression);
+  }
+  for (const [as, expression] of Object.entries(EXTRA_COLUMNS[table] ?? {})) list.set(as, expression);
+  return [...list].map(([as, expression]) => `${expression} AS ${sqlName(as)}`).join(', ');
+}
+
+/** The inverse, over a file: the stored columns, exactly as they were. */
+export function readColumns(columns: readonly StoredColumn[]): string {
+  return columns
+    .map(({ name, type }) => {
+      const time = type === 'BIGINT' ? TIME_NAMES[name] : undefined;
+      if (time !== undefined) return `${sqlName(nanoName(time))} AS ${sqlName(name)}`;
+      if (type === 'TIMESTAMP_NS') return `make_timestamp_ns(${sqlName(nanoName(name))}) AS ${sqlName(name)}`;
+      return `CAST(${sqlName(name)} AS ${type}) AS ${sqlName(name)}`;
+    })
+    .join(', ');
+}

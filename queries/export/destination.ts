@@ -1,0 +1,24 @@
+// Where files go. What is put there appears whole or not at all, and putting it there again changes nothing.
+import { TracehouseError } from '../../schema/errors.ts';
+import { LocalFolder } from './local-folder.ts';
+
+export interface Destination {
+  /** Settles when the file lasts under this name. */
+  put(staged: string, path: string): Promise<void>;
+  /** Does nothing when there is none. */
+  remove(path: string): Promise<void>;
+  close(): void;
+}
+
+const schemeOf = (destination: string): string | undefined => /^([a-z][a-z0-9+.-]*):\/\//i.exec(destination)?.[1];
+
+export const isFolder = (destination: string): boolean => schemeOf(destination) === undefined;
+
+/** Error: export-destination. */
+export async function openDestination(destination: string): Promise<Destination> {
+  if (isFolder(destination)) return new LocalFolder(destination);
+  if (schemeOf(destination) !== 's3') throw new TracehouseError('export-destination', `${destination} is no destination`, { mend: 'write a folder, or s3://bucket/prefix' });
+  // The SDK takes its time to load; who exports to folders does not wait for it.
+  const { S3Store } = await import('./s3-store.ts');
+  return new S3Store(destination);
+}

@@ -1,0 +1,35 @@
+import { constants } from 'node:fs';
+import { copyFile, mkdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import type { Destination } from './destination.ts';
+import { syncPath } from './write-parquet.ts';
+
+export class LocalFolder implements Destination {
+  readonly #folder: string;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** Readers that look for *.parquet, and those that leave out names with a dot in front, never see half a file. */
+  async put(staged: string, path: string): Promise<void> {
+    const final = join(this.#folder, path);
+    const folder = dirname(final);
+    await mkdir(folder, { recursive: true });
+    const partial = join(folder, `.${basename(final)}.part`);
+    await copyFile(staged, partial, constants.COPYFILE_FICLONE);
+    await syncPath(partial);
+    await rename(partial, final);
+    // The names of new partitions too.
+    for (let at = folder; at.length >= this.#folder.length; at = dirname(at)) {
+      await syncPath(at);
+      if (at === dirname(at)) break;
+    }
+  }
+
+  async remove(path: string): Promise<void> {
+    await rm(join(this.#folder, path), { force: true });
+  }
+
+  close(): void {}
+}

@@ -1,0 +1,71 @@
+// One segment's rows of one relation as Parquet: a file for each date, hour and node, sorted by time.
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { DuckDBConnection } from '@duckdb/node-api';
+import type { ExportFile } from '../../ingest/export-ledger.ts';
+import { sqlName, sqlText } from '../../ingest/duckdb-instance.ts';
+import { runQuery } from '../../ingest/duckdb-query.ts';
+import type { Segment } from '../../ingest/segment-catalog.ts';
+import { templateSchema } from '../../ingest/segment-tables.ts';
+import { sortColumn, writtenColumns } from '../../ingest/parquet-columns.ts';
+import type { StoredColumn } from '../../ingest/parquet-columns.ts';
+
+const HOUR_NS = 3_600_000_000_000n;
+/** Readers skip row groups by their times. */
+const ROW_GROUP = 65_536;
+/** Rows that belong to no node. */
+const NO_NODE = 'all';
+
+export interface StagedFile extends Pick<ExportFile, 'relation' | 'path' | 'rows' | 'bytes' | 'min_ns' | 'max_ns' | 'checksum'> {}
+
+/** date=2026-01-31/hour=05/node=web-1, UTC; a node's name is escaped as Hive does it. */
+export function partitionPath(hour: bigint, node: string): string {
+  const [date, time] = new Date(Number(hour) * 3_600_000).toISOString().split('T') as [string, string];
+  return `date=${date}/hour=${time.slice(0, 2)}/node=${encodeURIComponent(node).replaceAll(/[!'()*.]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`)}`;
+}
+
+export async function columnsOf(connection: DuckDBConnection, kind: Segment['kind'], table: string): Promise<StoredColumn[]> {
+  const { rows } = await runQuery(connection, `SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = 'memory' AND schema_name = $1 AND table_name = $2 ORDER BY column_index`, [templateSchema(kind), table]);
+  return rows.map(([name, type]) => ({ name: name as string, type: type as string }));
+}
+
+/** Below folder, under the paths that they will have; on disk when this settles. The same segment gives the same paths. */
+export async function writeSegment(connection: DuckDBConnection, folder: string, segment: Segment, table: string): Promise<StagedFile[]> {
+  const columns = await columnsOf(connection, segment.kind, table);
+  const time = sortColumn(columns);
+  // A segment of an older version may lack columns that the tables have now.
+  const source = `(SELECT * FROM memory.${templateSchema(segment.kind)}.${sqlName(table)} UNION ALL BY NAME SELECT * FROM ${sqlName(segment.alias)}.main.${sqlName(table)})`;
+  const node = columns.some(({ name }) => name === 'node') ? 'node' : 'NULL';
+  const hour = time === null ? `CAST(${segment.from_ns / HOUR_NS} AS BIGINT)` : `coalesce(${time}, ${segment.from_ns}) // ${HOUR_NS}`;
+  const parts = await runQuery(connection, `SELECT ${hour}, ${node}, count(*), ${time === null ? 'NULL, NULL' : `min(${time}), max(${time})`} FROM ${source} GROUP BY 1, 2 ORDER BY 1, 2`);
+  const files: StagedFile[] = [];
+  for (const [part_hour, part_node, rows, min_ns, max_ns] of parts.rows as [bigint, string | null, bigint, bigint | null, bigint | null][]) {
+    const path = `${table}/${partitionPath(part_hour, part_node ?? NO_NODE)}/${segment.from_ns}-${segment.uid}.parquet`;
+    const own = `${hour} = ${part_hour}${node === 'NULL' ? '' : ` AND node IS NOT DISTINCT FROM ${part_node === null ? 'NULL' : sqlText(part_node)}`}`;
+    const select = `SELECT ${writtenColumns(table, columns)} FROM ${source} WHERE ${own}${time === null ? '' : ` ORDER BY ${time}`}`;
+    files.push({ relation: table, path, rows, min_ns, max_ns, ...(await copyTo(connection, select, join(folder, path))) });
+  }
+  return files;
+}
+
+/** One Parquet file of what the statement answers, synced. */
+export async function copyTo(connection: DuckDBConnection, select: string, path: string): Promise<{ bytes: bigint; checksum: string }> {
+  await mkdir(dirname(path), { recursive: true });
+  await connection.run(`COPY (${select}) TO ${sqlText(path)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${ROW_GROUP})`);
+  await syncPath(path);
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
+  return { bytes: BigInt((await stat(path)).size), checksum: hash.digest('hex') };
+}
+
+/** Of a file its bytes, of a folder its names. */
+export async function syncPath(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

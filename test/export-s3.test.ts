@@ -1,0 +1,102 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdtempSync } from 'node:fs';
+import { join } from 'node:path';
+import { GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
+import S3rver from 's3rver';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Warehouse } from '../ingest/warehouse.ts';
+import { ExportScheduler } from '../queries/export/scheduler.ts';
+import { makeBatch } from './support/make-batch.ts';
+import { NOW_NS, shopWarehouse } from './support/shop-warehouse.ts';
+import { keptFolder } from './support/temporary-folder.ts';
+
+const { folder, remove } = keptFolder();
+const ENV = { AWS_ACCESS_KEY_ID: 'S3RVER', AWS_SECRET_ACCESS_KEY: 'S3RVER', AWS_REGION: 'us-east-1', AWS_MAX_ATTEMPTS: '1' };
+const before = { ...process.env };
+let server: S3rver;
+let port: number;
+let warehouse: Warehouse;
+let scheduler: ExportScheduler;
+
+async function startServer(at: number): Promise<void> {
+  server = new S3rver({ address: '127.0.0.1', port: at, silent: true, directory: join(folder, 's3'), configureBuckets: [{ name: 'traces', configs: [] }] });
+  ({ port } = (await server.run()) as unknown as { port: number });
+}
+
+beforeAll(async () => {
+  await startServer(0);
+  Object.assign(process.env, ENV, { AWS_ENDPOINT_URL: `http://127.0.0.1:${port}` });
+  ({ warehouse } = await shopWarehouse(join(folder, 'data')));
+  scheduler = new ExportScheduler(warehouse, { now_ms: () => Number(NOW_NS / 1_000_000n) });
+});
+
+
+afterAll(async () => {
+  await warehouse.close();
+  await server.close();
+  process.env = before;
+  remove();
+});
+
+/** Key -> SHA-256 of what the store gives back. */
+async function objects(prefix: string): Promise<Map<string, string>> {
+  const client = new S3Client({ region: 'us-east-1', endpoint: `http://127.0.0.1:${port}`, forcePathStyle: true, credentials: { accessKeyId: 'S3RVER', secretAccessKey: 'S3RVER' }, requestChecksumCalculation: 'WHEN_REQUIRED', responseChecksumValidation: 'WHEN_REQUIRED' });
+  const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: 'traces', Prefix: prefix }));
+  const found = new Map<string, string>();
+  for (const { Key } of Contents) {
+    const { Body } = await client.send(new GetObjectCommand({ Bucket: 'traces', Key }));
+    found.set(Key as string, createHash('sha256').update((await Body?.transformToByteArray()) as Uint8Array).digest('hex'));
+  }
+  client.destroy();
+  return found;
+}
+
+const ledger = async (state: string): Promise<Map<string, string>> =>
+  new Map((await warehouse.query('SELECT path, checksum FROM export_files WHERE state = $1', [state])).rows.map(([path, checksum]) => [(path as string).replace('s3://traces/', ''), checksum as string]));
+
+test('what the ledger says is in the store, byte for byte', async () => {
+  const { export_id } = await scheduler.add({ destination: 's3://traces/from/here/' });
+  const report = await scheduler.run(export_id);
+  expect(report.files).toBeGreaterThan(5);
+  expect(await objects('from/here/')).toEqual(await ledger('done'));
+});
+
+test('a store that is away holds nothing up: what is committed goes there later, once, and nothing is exported meanwhile', async () => {
+  const { export_id } = await scheduler.add({ destination: 's3://traces/from/here' });
+  const event = { mono_ns: 1, socket_id: 1, op: 'read', bytes: 1, other_offset: 0, layer: 'socket', flags: 0, payload_truncated: false };
+  const apply = (sequence: bigint) => warehouse.apply(makeBatch({ sequence, node: 'node-2', run_id: 8n }, { socket_events: [{ ...event, ts_ns: NOW_NS + sequence, stream_offset: 1 }] }));
+  await apply(2n);
+  await server.close();
+  for (let tries = 0; tries < 2; tries++) await expect(scheduler.run(export_id)).rejects.toMatchObject({ code: 'export-failed' });
+  expect((await warehouse.query('SELECT last_error IS NOT NULL FROM exports WHERE export_id = $1', [export_id])).rows).toEqual([[true]]);
+  const staged = await ledger('staged');
+  const keeping = new ExportScheduler(warehouse, { now_ms: () => Number(NOW_NS / 1_000_000n) + 10_000, keep: { max_age_ns: 1n, exported_only: true } });
+  expect((await keeping.keep()).held).toBeGreaterThan(0);
+  expect((await warehouse.query('SELECT node FROM stored.socket_events')).rows).toEqual([['node-2']]); // what waits for the store stays, what is there went
+  expect(staged.size).toBeGreaterThan(0);
+  await apply(3n);
+  await warehouse.seal();
+  await warehouse.compact();
+  await startServer(port);
+  await scheduler.run(export_id);
+  expect((await ledger('staged')).size).toBe(0);
+  expect(await objects('from/here/')).toEqual(await ledger('done'));
+  for (const [key, checksum] of staged) expect((await ledger('done')).get(key)).toBe(checksum);
+  expect((await warehouse.query("SELECT sum(rows)::BIGINT FROM export_files WHERE relation = 'socket_events'")).rows).toEqual([[102n]]);
+  expect((await warehouse.query('SELECT last_error FROM exports WHERE export_id = $1', [export_id])).rows).toEqual([[null]]);
+});
+
+test('files of several parts are whole', async () => {
+  const other = await Warehouse.open({ folder: mkdtempSync(join(folder, 'big-')), seal_every_ms: 0 });
+  const rows = Array.from({ length: 12_000 }, (_, i) => ({ ts_ns: NOW_NS + BigInt(i), mono_ns: i, socket_id: 1, op: 'write', bytes: 1000, stream_offset: i, other_offset: 0, layer: 'socket', flags: 0, payload_truncated: false, payload: randomBytes(1000) }));
+  await other.apply(makeBatch({}, { socket_events: rows }));
+  const exporter = new ExportScheduler(other);
+  const { export_id } = await exporter.add({ destination: 's3://traces/big', relations: ['socket_events'] });
+  expect((await exporter.run(export_id)).bytes).toBeGreaterThan(8n * 1024n * 1024n);
+  expect([...(await objects('big/')).values()]).toEqual((await other.query('SELECT checksum FROM export_files')).rows.flat());
+  await other.close();
+});
+
+test('places that are none are refused at once', async () => {
+  for (const destination of ['s3://', 's3://UPPER/x', 'ftp://somewhere/x']) await expect(scheduler.add({ destination })).rejects.toMatchObject({ code: 'export-destination' });
+});
