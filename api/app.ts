@@ -24,6 +24,7 @@ import { sqlRoutes } from './routes/sql.ts';
 import { traceByIdRoute } from './routes/trace-by-id.ts';
 import { traceEvidenceRoute } from './routes/trace-evidence.ts';
 import { traceSearchRoute } from './routes/trace-search.ts';
+import { runHere } from './sql-answer.ts';
 import { Candidate, Span, Trace, TraceSummary } from './trace-json.ts';
 
 const REQUEST_ID = /^[\w.:-]{1,64}$/;
@@ -37,6 +38,7 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
   const context: RouteContext = {
     db,
     warehouse: dependencies.warehouse,
+    sql: dependencies.sql ?? runHere(dependencies.warehouse),
     correlator: dependencies.correlator,
     exporter: dependencies.exporter,
     now_ns: options.now_ns ?? (() => BigInt(Date.now()) * 1_000_000n),

@@ -2,10 +2,13 @@ import type { Kysely } from 'kysely';
 import type { Warehouse } from '../ingest/warehouse.ts';
 import type { ExportScheduler } from '../queries/export/scheduler.ts';
 import type { Database } from './database.ts';
+import type { SqlRunner } from './sql-answer.ts';
 
 /** What the API is given; main composes it. */
 export interface ApiDependencies {
   readonly warehouse: Warehouse;
+  /** Where statements of strangers run; in this process, if it is not said. Whoever made it closes it. */
+  readonly sql?: SqlRunner;
   /** None where nobody correlates: a folder that is open for reading. */
   readonly correlator?: CorrelatorState;
   /** None where nothing is written either. */
@@ -29,6 +32,7 @@ export interface ApiOptions {
 export interface RouteContext {
   readonly db: Kysely<Database>;
   readonly warehouse: Warehouse;
+  readonly sql: SqlRunner;
   readonly correlator: CorrelatorState | undefined;
   readonly exporter: ExportScheduler | undefined;
   readonly now_ns: () => bigint;

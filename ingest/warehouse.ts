@@ -17,8 +17,8 @@ import type { ExportLedger } from './export-ledger.ts';
 import { Mutex } from './mutex.ts';
 import { RunStates } from './run-states.ts';
 import type { RunState } from './run-states.ts';
-import type { VisibleSegment } from './sealed-reader.ts';
 import { UnsealedCopies } from './unsealed-copies.ts';
+import type { VisibleFiles } from './visible-files.ts';
 import type { Segment } from './segment-catalog.ts';
 import type { DroppedFiles } from './segment-keeper.ts';
 import { SEGMENT_KINDS } from './segment-names.ts';
@@ -152,10 +152,16 @@ export class Warehouse {
     return this.#pool.use((connection) => runQuery(connection, sql, params));
   }
 
-  /** The files in which other processes find all rows: spans at most so old, raw events until they are sealed at the latest. */
-  async visibleSegments(max_age_ms: number): Promise<VisibleSegment[]> {
-    this.#copies ??= new UnsealedCopies(this.folder, this.#parts.catalog, await this.#parts.instance.connect());
+  /** The files in which other processes find all rows: spans at most so old, raw events until they are sealed at the latest. Null: what is sealed. */
+  async visibleFiles(max_age_ms: number | null): Promise<VisibleFiles> {
+    const { catalog, exports, instance } = this.#parts;
+    this.#copies ??= new UnsealedCopies({ folder: this.folder, catalog, exports, connection: await instance.connect(), log: this.#log });
     return this.#copies.visible(max_age_ms);
+  }
+
+  /** Folders of those files. */
+  get data_folders(): readonly string[] {
+    return this.#parts.data_folders;
   }
 
   /** For readers that stream or hold a transaction; the caller closes it. */

@@ -3,6 +3,8 @@ import { DemoProcess } from './demo-process.ts';
 import { dropToOwner, ensureDataFolder } from './privileges.ts';
 import { Server } from './server.ts';
 import { stopSignal } from './signals.ts';
+import type { SqlPoolOptions } from '../api/sql-worker/pool.ts';
+import { SQL_LIMITS } from '../queries/sql-limits.ts';
 import type { KeepLimits } from '../queries/export/scheduler.ts';
 import type { Batch } from '../ingest/batch.ts';
 
@@ -13,10 +15,25 @@ export interface ServeOptions {
   readonly keepFor?: bigint;
   readonly keepBytes?: number;
   readonly keepUnexported?: boolean;
+  readonly sqlMemory?: number;
+  readonly sqlTemp?: number;
+  readonly sqlAtOnce?: number;
+  readonly sqlTimeout?: number;
+  readonly sqlMaxRows?: number;
 }
 
 const keepOf = ({ keepFor, keepBytes, keepUnexported }: ServeOptions): KeepLimits => ({
   max_age_ns: keepFor, max_bytes: keepBytes === undefined ? undefined : BigInt(keepBytes), exported_only: keepUnexported,
+});
+
+const sqlOf = ({ sqlMemory, sqlTemp, sqlAtOnce, sqlTimeout, sqlMaxRows }: ServeOptions): Omit<SqlPoolOptions, 'log'> => ({
+  ...(sqlMemory === undefined ? {} : { memory_bytes: sqlMemory }),
+  ...(sqlTemp === undefined ? {} : { temp_bytes: sqlTemp }),
+  limits: {
+    at_once: sqlAtOnce ?? SQL_LIMITS.at_once,
+    timeout_ms: sqlTimeout === undefined ? SQL_LIMITS.timeout_ms : Math.round(sqlTimeout * 1000),
+    max_rows: sqlMaxRows ?? SQL_LIMITS.max_rows,
+  },
 });
 
 export interface UpOptions extends ServeOptions, CaptureOptions {
@@ -29,7 +46,7 @@ const log = (line: string): void => console.error(`tracehouse: ${line}`);
 export async function serve(options: ServeOptions): Promise<void> {
   ensureDataFolder(options.data);
   dropToOwner(options.data);
-  const server = await Server.open({ folder: options.data, listen: options.listen, memory_limit: options.memoryLimit, keep: keepOf(options), log });
+  const server = await Server.open({ folder: options.data, listen: options.listen, memory_limit: options.memoryLimit, keep: keepOf(options), sql: sqlOf(options), log });
   console.log(`ready ${server.url}`);
   await stopSignal();
   await server.close();
@@ -64,7 +81,7 @@ export async function startUp(options: UpOptions): Promise<Running> {
       folder: options.data,
       listen: options.listen,
       memory_limit: options.memoryLimit,
-      keep: keepOf(options),
+      keep: keepOf(options), sql: sqlOf(options),
       log,
       on_pressure: (full) => (full ? started.pause() : started.resume()),
     });

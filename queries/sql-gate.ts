@@ -8,16 +8,18 @@ import type { SqlSource } from '../ingest/sql-source.ts';
 import { TracehouseError } from '../schema/errors.ts';
 import { requireAllowed } from './sql-allowed.ts';
 import { Deadline } from './sql-deadline.ts';
+import { SQL_DEFAULTS, SQL_LIMITS } from './sql-limits.ts';
+import type { SqlLimits } from './sql-limits.ts';
 import { Places } from './sql-places.ts';
 
-export const SQL_DEFAULTS = { timeout_ms: 10_000, max_rows: 10_000 } as const;
-export const SQL_LIMITS = { timeout_ms: 60_000, max_rows: 5_000_000, at_once: 4 } as const;
 export interface UserSql {
   readonly sql: string;
   readonly params?: QueryParams;
   readonly timeout_ms?: number;
   readonly max_rows?: number;
   readonly signal?: AbortSignal;
+  /** SQL_LIMITS unless the operator says otherwise. */
+  readonly limits?: SqlLimits;
 }
 
 export interface SqlColumn {
@@ -68,9 +70,9 @@ function gateOf(source: SqlSource): GateState {
   return gate;
 }
 
-function limit(name: 'timeout_ms' | 'max_rows', asked: number | undefined): number {
-  if (asked === undefined) return SQL_DEFAULTS[name];
-  if (!Number.isInteger(asked) || asked < 1 || asked > SQL_LIMITS[name]) throw new TracehouseError('sql-limit', `${name} must be a whole number from 1 to ${SQL_LIMITS[name]}`);
+function limit(name: 'timeout_ms' | 'max_rows', asked: number | undefined, most: number): number {
+  if (asked === undefined) return Math.min(SQL_DEFAULTS[name], most);
+  if (!Number.isInteger(asked) || asked < 1 || asked > most) throw new TracehouseError('sql-limit', `${name} must be a whole number from 1 to ${most}`);
   return asked;
 }
 
@@ -88,8 +90,9 @@ function sqlError(error: unknown): TracehouseError {
 /** Errors: sql-syntax, sql-forbidden, sql-limit, sql-busy, sql-failed, sql-timeout, sql-cancelled, sql-memory; from the chunks too. */
 export async function streamUserSql(source: SqlSource, request: UserSql): Promise<UserSqlStream> {
   const started = performance.now();
-  const max_rows = limit('max_rows', request.max_rows);
-  const timeout_ms = limit('timeout_ms', request.timeout_ms);
+  const limits = request.limits ?? SQL_LIMITS;
+  const max_rows = limit('max_rows', request.max_rows, limits.max_rows);
+  const timeout_ms = limit('timeout_ms', request.timeout_ms, limits.timeout_ms);
   const gate = gateOf(source);
   await gate.places.take();
   const deadline = new Deadline(timeout_ms, request.signal);

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Warehouse } from '../ingest/warehouse.ts';
-import { SQL_LIMITS, runUserSql, streamUserSql } from '../queries/sql-gate.ts';
+import { runUserSql, streamUserSql } from '../queries/sql-gate.ts';
+import { SQL_LIMITS } from '../queries/sql-limits.ts';
 import { makeBatch } from './support/make-batch.ts';
 
 let folder: string;

@@ -1,6 +1,11 @@
 // One worker process, seen from ours: one job at a time; killed when its time is up or its caller has gone.
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import type { TableFiles } from '../../ingest/cold-files.ts';
+import type { VisibleFiles } from '../../ingest/visible-files.ts';
+import type { UserSql } from '../../queries/sql-gate.ts';
 import { TracehouseError } from '../../schema/errors.ts';
+import type { SqlFormatName } from '../formats/sql-formats.ts';
 import { FRAME, FrameReader } from './frames.ts';
 import type { Frame } from './frames.ts';
 import { startWorker } from './spawn.ts';
@@ -8,13 +13,22 @@ import type { WorkerProcess } from './spawn.ts';
 import type { WorkerJob, WorkerSettings } from './worker.ts';
 
 const STDERR_CHARS = 4000;
+const PAGE_BYTES = 4096;
+const MEND = { mend: 'narrow its time range or aggregate earlier' };
+
+export const memoryError = (): TracehouseError => new TracehouseError('sql-memory', 'the statement needs more memory than it may have', MEND);
 
 /** What a dead worker most likely died of. */
 function deathError(stderr: string): TracehouseError {
-  const memory = /out of memory|bad_alloc|cannot allocate|allocation failed/i.test(stderr);
-  return memory
-    ? new TracehouseError('sql-memory', 'the statement needs more memory than it may have', { mend: 'narrow its time range or aggregate earlier' })
-    : new TracehouseError('sql-died', 'the process that ran the statement ended: most likely it needed more memory than it may have', { mend: 'narrow its time range or aggregate earlier' });
+  return /out of memory|bad_alloc|cannot allocate|allocation failed/i.test(stderr)
+    ? memoryError()
+    : new TracehouseError('sql-died', 'the process that ran the statement ended: most likely it needed more memory or disk than it may have', MEND);
+}
+
+export interface ClientJob {
+  readonly files: VisibleFiles;
+  readonly statement?: Omit<UserSql, 'signal'>;
+  readonly format?: SqlFormatName;
 }
 
 export class WorkerClient {
@@ -23,6 +37,9 @@ export class WorkerClient {
   #stderr = '';
   #ended = false;
   #killed: TracehouseError | undefined;
+  #cold: readonly TableFiles[] | undefined;
+  /** Resident when it had done nothing yet. */
+  #first_bytes = 0;
 
   private constructor(child: WorkerProcess) {
     this.#process = child;
@@ -35,8 +52,12 @@ export class WorkerClient {
 
   static async start(settings: WorkerSettings): Promise<WorkerClient> {
     const client = new WorkerClient(startWorker(settings));
-    const first = await client.#next();
-    if (first.kind !== FRAME.ready) throw new TracehouseError('sql-died', `the process for statements did not start: ${client.#stderr}`);
+    const first = await client.#next().catch(() => undefined);
+    if (first?.kind !== FRAME.ready) {
+      await client.close();
+      throw new Error(`the process for SQL statements did not start: ${client.#stderr.trim()}`);
+    }
+    client.#first_bytes = client.#residentBytes();
     return client;
   }
 
@@ -48,23 +69,36 @@ export class WorkerClient {
     return this.#process.pid;
   }
 
+  #residentBytes(): number {
+    try {
+      return Number(readFileSync(`/proc/${this.pid}/statm`, 'utf8').split(' ')[1]) * PAGE_BYTES;
+    } catch {
+      return 0;
+    }
+  }
+
+  /** Memory that it has come to hold since its start. */
+  get grown_bytes(): number {
+    return this.#residentBytes() - this.#first_bytes;
+  }
+
   async #next(): Promise<Frame> {
     const { value, done } = await this.#frames.next();
     if (this.#killed !== undefined) throw this.#killed;
     if (done !== true) return value;
-    await Promise.race([once(this.#process, 'close').catch(() => undefined), new Promise((resolve) => setTimeout(resolve, 200))]);
+    if (!this.#ended) await once(this.#process, 'exit').catch(() => undefined);
     throw deathError(this.#stderr);
   }
 
   /** Frames up to the last one, which ends the job; errors of the statement are thrown. To be read to its end, or killed. */
-  async *run(job: WorkerJob): AsyncGenerator<Frame, void> {
-    this.#process.stdin.write(`${JSON.stringify(job)}\n`);
+  async *run({ files, ...job }: ClientJob): AsyncGenerator<Frame, void> {
+    const { cold, ...others } = files;
+    const sent: WorkerJob = { ...job, files: cold === this.#cold ? others : files };
+    this.#cold = cold;
+    this.#process.stdin.write(`${JSON.stringify(sent)}\n`);
     for (;;) {
       const frame = await this.#next();
-      if (frame.kind === FRAME.error) {
-        const { code, message, mend } = JSON.parse(frame.body.toString()) as { code: string; message: string; mend?: string };
-        throw new TracehouseError(code, message, mend === undefined ? {} : { mend });
-      }
+      if (frame.kind === FRAME.error) throw toldError(frame);
       yield frame;
       if (frame.kind === FRAME.end) return;
     }
@@ -83,6 +117,11 @@ export class WorkerClient {
     this.#process.kill('SIGKILL');
     await gone;
   }
+}
+
+function toldError({ body }: Frame): Error {
+  const { code, message, mend, internal } = JSON.parse(body.toString()) as { code: string; message: string; mend?: string; internal?: string };
+  return internal === undefined ? new TracehouseError(code, message, mend === undefined ? {} : { mend }) : new Error(`in the process for SQL: ${internal}`);
 }
 
 async function* readFrames({ stdout }: WorkerProcess): AsyncGenerator<Frame, void> {
