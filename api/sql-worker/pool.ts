@@ -154,6 +154,7 @@ export class SqlPool implements SqlRunner {
 
   /** Error: sql-busy. */
   async #begin(timeout_ms: number, signal: AbortSignal | undefined): Promise<Running> {
+    if (this.#closed) throw new TracehouseError('not-ready', 'the server is shutting down');
     await this.#places.take();
     let worker: WorkerClient;
     try {

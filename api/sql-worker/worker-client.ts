@@ -1,6 +1,7 @@
 // One worker process, seen from ours: one job at a time; killed when its time is up or its caller has gone.
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import type { TableFiles } from '../../ingest/cold-files.ts';
 import type { VisibleFiles } from '../../ingest/visible-files.ts';
 import type { UserSql } from '../../queries/sql-gate.ts';
@@ -16,7 +17,7 @@ const STDERR_CHARS = 4000;
 const PAGE_BYTES = 4096;
 const MEND = { mend: 'narrow its time range or aggregate earlier' };
 
-export const memoryError = (): TracehouseError => new TracehouseError('sql-memory', 'the statement needs more memory than it may have', MEND);
+export const memoryError = (): TracehouseError => new TracehouseError('sql-memory', 'the statement needs more memory or disk than it may have', MEND);
 
 /** What a dead worker most likely died of. */
 function deathError(stderr: string): TracehouseError {
@@ -41,8 +42,11 @@ export class WorkerClient {
   /** Resident when it had done nothing yet. */
   #first_bytes = 0;
 
-  private constructor(child: WorkerProcess) {
+  readonly #folder: string;
+
+  private constructor(child: WorkerProcess, folder: string) {
     this.#process = child;
+    this.#folder = folder;
     this.#frames = readFrames(child);
     child.stderr.setEncoding('utf8').on('data', (text: string) => (this.#stderr = (this.#stderr + text).slice(-STDERR_CHARS)));
     child.once('exit', () => (this.#ended = true));
@@ -51,7 +55,7 @@ export class WorkerClient {
   }
 
   static async start(settings: WorkerSettings): Promise<WorkerClient> {
-    const client = new WorkerClient(startWorker(settings));
+    const client = new WorkerClient(startWorker(settings), settings.folder);
     const first = await client.#next().catch(() => undefined);
     if (first?.kind !== FRAME.ready) {
       await client.close();
@@ -110,12 +114,14 @@ export class WorkerClient {
     this.#process.kill('SIGKILL');
   }
 
-  /** Settles when the process is gone. */
+  /** Settles when the process is gone, and what it had on disk. */
   async close(): Promise<void> {
-    if (this.#ended) return;
-    const gone = once(this.#process, 'exit').catch(() => undefined);
-    this.#process.kill('SIGKILL');
-    await gone;
+    if (!this.#ended) {
+      const gone = once(this.#process, 'exit').catch(() => undefined);
+      this.#process.kill('SIGKILL');
+      await gone;
+    }
+    await rm(this.#folder, { recursive: true, force: true });
   }
 }
 
