@@ -35,7 +35,6 @@ export interface ClientJob {
 export class WorkerClient {
   readonly #process: WorkerProcess;
   readonly #frames: AsyncGenerator<Frame, void>;
-  #stderr = '';
   #ended = false;
   #killed: TracehouseError | undefined;
   #cold: readonly TableFiles[] | undefined;
@@ -44,22 +43,30 @@ export class WorkerClient {
 
   readonly #folder: string;
 
-  private constructor(child: WorkerProcess, folder: string) {
-    this.#process = child;
-    this.#folder = folder;
-    this.#frames = readFrames(child);
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (this.#stderr = (this.#stderr + text).slice(-STDERR_CHARS)));
-    child.once('exit', () => (this.#ended = true));
-    child.once('error', () => (this.#ended = true));
-    child.stdin.on('error', () => undefined); // its end is seen where its answers are read
+  private constructor(settings: WorkerSettings) {
+    this.#process = startWorker(settings);
+    this.#folder = settings.folder;
+    const { child, input, output } = this.#process;
+    this.#frames = readFrames(this.#process);
+    const end = (): void => {
+      this.#ended = true;
+      input.destroy();
+    };
+    child.once('exit', end);
+    child.once('error', () => {
+      end();
+      output.destroy();
+    });
+    input.on('error', () => undefined); // its end is seen where its answers are read
   }
 
   static async start(settings: WorkerSettings): Promise<WorkerClient> {
-    const client = new WorkerClient(startWorker(settings), settings.folder);
+    const client = new WorkerClient(settings);
     const first = await client.#next().catch(() => undefined);
     if (first?.kind !== FRAME.ready) {
+      const why = client.#complaints().trim();
       await client.close();
-      throw new Error(`the process for SQL statements did not start: ${client.#stderr.trim()}`);
+      throw new Error(`the process for SQL statements did not start: ${why}`);
     }
     client.#first_bytes = client.#residentBytes();
     return client;
@@ -70,7 +77,15 @@ export class WorkerClient {
   }
 
   get pid(): number | undefined {
-    return this.#process.pid;
+    return this.#process.child.pid;
+  }
+
+  #complaints(): string {
+    try {
+      return readFileSync(this.#process.complaints, 'utf8').slice(-STDERR_CHARS);
+    } catch {
+      return '';
+    }
   }
 
   #residentBytes(): number {
@@ -90,8 +105,8 @@ export class WorkerClient {
     const { value, done } = await this.#frames.next();
     if (this.#killed !== undefined) throw this.#killed;
     if (done !== true) return value;
-    if (!this.#ended) await once(this.#process, 'exit').catch(() => undefined);
-    throw deathError(this.#stderr);
+    if (!this.#ended) await once(this.#process.child, 'exit').catch(() => undefined);
+    throw deathError(this.#complaints());
   }
 
   /** Frames up to the last one, which ends the job; errors of the statement are thrown. To be read to its end, or killed. */
@@ -99,7 +114,7 @@ export class WorkerClient {
     const { cold, ...others } = files;
     const sent: WorkerJob = { ...job, files: cold === this.#cold ? others : files };
     this.#cold = cold;
-    this.#process.stdin.write(`${JSON.stringify(sent)}\n`);
+    this.#process.input.write(`${JSON.stringify(sent)}\n`);
     for (;;) {
       const frame = await this.#next();
       if (frame.kind === FRAME.error) throw toldError(frame);
@@ -111,16 +126,17 @@ export class WorkerClient {
   /** At once, whatever it does; who waits for it gets `why`. */
   kill(why: TracehouseError): void {
     this.#killed ??= why;
-    this.#process.kill('SIGKILL');
+    this.#process.child.kill('SIGKILL');
   }
 
   /** Settles when the process is gone, and what it had on disk. */
   async close(): Promise<void> {
     if (!this.#ended) {
-      const gone = once(this.#process, 'exit').catch(() => undefined);
-      this.#process.kill('SIGKILL');
+      const gone = once(this.#process.child, 'exit').catch(() => undefined);
+      this.#process.child.kill('SIGKILL');
       await gone;
     }
+    this.#process.output.destroy();
     await rm(this.#folder, { recursive: true, force: true });
   }
 }
@@ -130,7 +146,7 @@ function toldError({ body }: Frame): Error {
   return internal === undefined ? new TracehouseError(code, message, mend === undefined ? {} : { mend }) : new Error(`in the process for SQL: ${internal}`);
 }
 
-async function* readFrames({ stdout }: WorkerProcess): AsyncGenerator<Frame, void> {
+async function* readFrames({ output }: WorkerProcess): AsyncGenerator<Frame, void> {
   const reader = new FrameReader();
-  for await (const bytes of stdout) yield* reader.read(bytes as Buffer);
+  for await (const bytes of output) yield* reader.read(bytes as Buffer);
 }
