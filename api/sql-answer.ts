@@ -66,5 +66,5 @@ export async function answerSql(source: SqlSource, statement: UserSql, format: S
 
 /** In this process: for the owner of the data folder, who can do no more by it than before. */
 export function runHere(source: SqlSource, limits: SqlLimits = SQL_LIMITS): SqlRunner {
-  return { limits, run: (statement, format) => answerSql(source, { ...statement, limits }, format), close: async () => undefined };
+  return { limits, run: (statement, format) => answerSql(source, { limits, ...statement }, format), close: async () => undefined };
 }

@@ -1,6 +1,7 @@
 // Warehouse, correlator and API around one data folder: what `up` and `serve` have in common.
 import { join } from 'node:path';
 import { buildApp } from '../api/app.ts';
+import type { SqlJobOptions } from '../api/sql-jobs.ts';
 import { SqlPool } from '../api/sql-worker/pool.ts';
 import type { SqlPoolOptions } from '../api/sql-worker/pool.ts';
 import { listenBoth, parseListen, type Listening } from '../api/listen.ts';
@@ -20,6 +21,7 @@ export interface ServerOptions {
   readonly keep?: KeepLimits;
   /** What statements of strangers may take. */
   readonly sql?: Omit<SqlPoolOptions, 'log'>;
+  readonly sql_jobs?: Partial<SqlJobOptions>;
   log(line: string): void;
   /** Too many batches wait: the collector should pause (true) or go on (false). */
   on_pressure?(full: boolean): void;
@@ -87,7 +89,7 @@ export class Server {
       const exporter = new ExportScheduler(warehouse, { log: options.log, cut_ns: () => correlator.cut_ns, ...(options.keep === undefined ? {} : { keep: options.keep }) });
       sql = new SqlPool(warehouse, { ...options.sql, log: options.log });
       const pool = sql;
-      const listening = await listenBoth(() => buildApp({ warehouse, sql: pool, correlator, exporter }, { log: options.log }), { address, socket_path: join(options.folder, 'tracehouse.sock') });
+      const listening = await listenBoth(() => buildApp({ warehouse, sql: pool, correlator, exporter }, { log: options.log, sql_jobs: options.sql_jobs ?? {} }), { address, socket_path: join(options.folder, 'tracehouse.sock') });
       exporter.start();
       return new Server({ warehouse, sql, correlator, exporter, queue, listening, storing, log: options.log });
     } catch (error) {

@@ -3,6 +3,7 @@ import { DemoProcess } from './demo-process.ts';
 import { dropToOwner, ensureDataFolder } from './privileges.ts';
 import { Server } from './server.ts';
 import { stopSignal } from './signals.ts';
+import type { SqlJobOptions } from '../api/sql-jobs.ts';
 import type { SqlPoolOptions } from '../api/sql-worker/pool.ts';
 import { SQL_LIMITS } from '../queries/sql-limits.ts';
 import type { KeepLimits } from '../queries/export/scheduler.ts';
@@ -20,6 +21,9 @@ export interface ServeOptions {
   readonly sqlAtOnce?: number;
   readonly sqlTimeout?: number;
   readonly sqlMaxRows?: number;
+  readonly sqlAsyncTimeout?: number;
+  readonly sqlAnswer?: number;
+  readonly sqlKeepAnswers?: bigint;
 }
 
 const keepOf = ({ keepFor, keepBytes, keepUnexported }: ServeOptions): KeepLimits => ({
@@ -36,6 +40,12 @@ const sqlOf = ({ sqlMemory, sqlTemp, sqlAtOnce, sqlTimeout, sqlMaxRows }: ServeO
   },
 });
 
+const sqlJobsOf = ({ sqlAsyncTimeout, sqlAnswer, sqlKeepAnswers }: ServeOptions): Partial<SqlJobOptions> => ({
+  ...(sqlAsyncTimeout === undefined ? {} : { timeout_ms: Math.round(sqlAsyncTimeout * 1000) }),
+  ...(sqlAnswer === undefined ? {} : { most_bytes: sqlAnswer }),
+  ...(sqlKeepAnswers === undefined ? {} : { keep_ms: Number(sqlKeepAnswers / 1_000_000n) }),
+});
+
 export interface UpOptions extends ServeOptions, CaptureOptions {
   readonly demo?: boolean;
 }
@@ -46,7 +56,7 @@ const log = (line: string): void => console.error(`tracehouse: ${line}`);
 export async function serve(options: ServeOptions): Promise<void> {
   ensureDataFolder(options.data);
   dropToOwner(options.data);
-  const server = await Server.open({ folder: options.data, listen: options.listen, memory_limit: options.memoryLimit, keep: keepOf(options), sql: sqlOf(options), log });
+  const server = await Server.open({ folder: options.data, listen: options.listen, memory_limit: options.memoryLimit, keep: keepOf(options), sql: sqlOf(options), sql_jobs: sqlJobsOf(options), log });
   console.log(`ready ${server.url}`);
   await stopSignal();
   await server.close();
@@ -81,7 +91,7 @@ export async function startUp(options: UpOptions): Promise<Running> {
       folder: options.data,
       listen: options.listen,
       memory_limit: options.memoryLimit,
-      keep: keepOf(options), sql: sqlOf(options),
+      keep: keepOf(options), sql: sqlOf(options), sql_jobs: sqlJobsOf(options),
       log,
       on_pressure: (full) => (full ? started.pause() : started.resume()),
     });

@@ -13,6 +13,8 @@ import type { SqlLimits } from './sql-limits.ts';
 import { Places } from './sql-places.ts';
 
 export interface UserSql {
+  /** Made up unless given. */
+  readonly query_id?: string;
   readonly sql: string;
   readonly params?: QueryParams;
   readonly timeout_ms?: number;
@@ -137,7 +139,7 @@ export async function streamUserSql(source: SqlSource, request: UserSql): Promis
       release();
     });
     return {
-      query_id: randomUUID(),
+      query_id: request.query_id ?? randomUUID(),
       columns: resultColumns(result),
       column_types: result.columnTypes(),
       chunks,

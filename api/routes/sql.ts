@@ -14,12 +14,12 @@ import { describeError, problems } from '../problem.ts';
 
 const EXAMPLE = "SELECT service_name, count(*) AS spans FROM spans GROUP BY 1 ORDER BY 2 DESC";
 
-const Format = Type.Optional(Type.Unsafe<SqlFormatName>({ type: 'string', enum: SQL_FORMAT_NAMES, description: 'of the answer; wins over Accept', examples: ['csv'] }));
+export const Format = Type.Optional(Type.Unsafe<SqlFormatName>({ type: 'string', enum: SQL_FORMAT_NAMES, description: 'of the answer; wins over Accept', examples: ['csv'] }));
 const timeoutMs = ({ timeout_ms }: SqlLimits) => Type.Optional(Type.Integer({ minimum: 1, maximum: timeout_ms, default: Math.min(SQL_DEFAULTS.timeout_ms, timeout_ms), description: 'after so long the statement is stopped: 408 sql-timeout', examples: [5000] }));
 const maxRows = ({ max_rows }: SqlLimits) => Type.Optional(Type.Integer({ minimum: 1, maximum: max_rows, default: Math.min(SQL_DEFAULTS.max_rows, max_rows), description: 'the answer ends after so many rows, and says that it is truncated', examples: [100] }));
 
 const Scalar = ['string', 'number', 'boolean', 'null'];
-const Params = Type.Unsafe<readonly unknown[] | Record<string, unknown>>({
+export const Params = Type.Unsafe<readonly unknown[] | Record<string, unknown>>({
   description: 'values of ? or $1 by position, or of $name by name. Integers beyond 2^53 as text, cast in the statement: $1::BIGINT',
   anyOf: [
     { type: 'array', items: { type: [...Scalar, 'array'] }, maxItems: 1000 },
@@ -37,22 +37,28 @@ const Answer = Type.Object({
   elapsed_ms: Type.Number({ description: 'from its arrival to its last row' }),
 });
 
+export const ANSWER_CONTENT = {
+  [SQL_FORMATS.json.media_type]: { schema: Answer },
+  [SQL_FORMATS.ndjson.media_type]: { schema: Type.String({ description: 'one JSON object a row and line' }) },
+  [SQL_FORMATS.csv.media_type]: { schema: Type.String({ description: 'RFC 4180 with a header line; an empty field is null, "" an empty text' }) },
+  [SQL_FORMATS.arrow.media_type]: { schema: Type.String({ format: 'binary', description: 'Arrow IPC stream' }) },
+  [SQL_FORMATS.parquet.media_type]: { schema: Type.String({ format: 'binary', description: 'Parquet file' }) },
+};
+
 const RESPONSES = {
   200: {
     description: 'the rows. A failure after the first byte breaks the connection off: an answer that ends in order is whole. Trailers tell row count and truncation in every format.',
     headers: { 'tracehouse-query-id': { type: 'string', description: 'of this execution' } },
-    content: {
-      [SQL_FORMATS.json.media_type]: { schema: Answer },
-      [SQL_FORMATS.ndjson.media_type]: { schema: Type.String({ description: 'one JSON object a row and line' }) },
-      [SQL_FORMATS.csv.media_type]: { schema: Type.String({ description: 'RFC 4180 with a header line; an empty field is null, "" an empty text' }) },
-      [SQL_FORMATS.arrow.media_type]: { schema: Type.String({ format: 'binary', description: 'Arrow IPC stream' }) },
-      [SQL_FORMATS.parquet.media_type]: { schema: Type.String({ format: 'binary', description: 'Parquet file' }) },
-    },
+    content: ANSWER_CONTENT,
   },
   ...problems(400, 403, 406, 408, 422, 429),
 };
 
-/** JSON numbers between 2^53 and 2^64 were rounded when they were read: better refused than wrong. */
+/** JSON numbers between 2^53 and 2^64 were rounded when they were read: better refused than wrong. Error: sql-params. */
+export function requireExact(params: UserSql['params']): void {
+  Object.values(params ?? {}).forEach(exact);
+}
+
 function exact(value: unknown): void {
   if (typeof value === 'number' && Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) < 2 ** 64) {
     throw new TracehouseError('sql-params', `the number ${value} is beyond 2^53 and was rounded by JSON`, { mend: 'send it as text and cast it: $1::BIGINT' });
@@ -66,7 +72,7 @@ export function sqlRoutes(app: App, { sql, log }: RouteContext): void {
   app.addHook('preClose', async () => closing.abort());
 
   async function answer(reply: FastifyReply, format: SqlFormatName, statement: UserSql): Promise<FastifyReply> {
-    Object.values(statement.params ?? {}).forEach(exact);
+    requireExact(statement.params);
     const gone = new AbortController();
     reply.raw.once('close', () => {
       if (!reply.raw.writableFinished) gone.abort();

@@ -49,7 +49,7 @@ async function run(reader: SealedReader, { files, statement, format = 'json' }: 
   cold = files.cold ?? cold;
   await reader.show({ ...files, cold });
   if (statement === undefined) return write(FRAME.end, '{}');
-  const answer = await answerSql(reader, { ...statement, limits }, format);
+  const answer = await answerSql(reader, { limits, ...statement }, format);
   await write(FRAME.head, JSON.stringify({ query_id: answer.query_id }));
   for await (const part of answer.parts) await write(FRAME.data, part);
   await write(FRAME.end, JSON.stringify(answer.progress()));
