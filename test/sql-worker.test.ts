@@ -13,6 +13,7 @@ import { SQL_ATTACKS, fillAttack } from './support/sql-attacks.ts';
 import { keptFolder } from './support/temporary-folder.ts';
 
 const LIMITS = { timeout_ms: 30_000, max_rows: 5_000_000, at_once: 3 };
+const [SCHED_OTHER, SCHED_IDLE] = ['0', '5'];
 const ENDLESS = 'SELECT count(*) FROM range(100000000) a, range(100000) b WHERE a.range + b.range = -1';
 
 const { folder, remove } = keptFolder();
@@ -152,6 +153,20 @@ describe('attacks', () => {
     ]) await expect(reader.query(sql), sql).rejects.toThrow(/Permission|Invalid Input|read-only|not been loaded|disabled|locked/i);
     (await reader.connect()).closeSync();
     reader.close();
+  });
+
+  test('it stands behind everything else for the processor, but not for ever', async () => {
+    await ask('SELECT 1');
+    const policy = (pid: number): string => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ')[38] ?? '';
+    const before = workers();
+    for (const pid of before) expect(policy(pid)).toBe(SCHED_IDLE);
+    // Stopped, it gets no processor, as on a machine that is never idle.
+    const running = ask('SELECT 2');
+    for (const pid of before) process.kill(pid, 'SIGSTOP');
+    await expect.poll(() => before.some((pid) => policy(pid) === SCHED_OTHER), { timeout: 8000 }).toBe(true);
+    for (const pid of before) process.kill(pid, 'SIGCONT');
+    expect(await running).toEqual([[2]]);
+    await expect.poll(() => workers().some((pid) => before.includes(pid) && policy(pid) === SCHED_OTHER)).toBe(false);
   });
 
   test('its process has no network, no capabilities and nothing of our environment', async () => {

@@ -31,6 +31,9 @@ const RENEW_MS = 700;
 /** Past its time a worker is given so long to say so itself. */
 const GRACE_MS = 1000;
 const WATCH_MS = 100;
+/** On a machine that is never idle a statement would never end: after so long with less than this share of a core it gets some. */
+const STARVED_MS = 2000;
+const STARVED_SHARE = 0.1;
 /** Idle workers let go of files that are no longer part of anything. */
 const REFRESH_MS = 5000;
 /** Kept for the next statement; more than one only for a while. */
@@ -123,8 +126,8 @@ export class SqlPool implements SqlRunner {
   }
 
   #giveBack(worker: WorkerClient, whole: boolean): void {
-    const small = worker.grown_bytes < SPARE_BYTES;
-    if (whole && small && !worker.ended && !this.#closed) this.#idle.push({ worker, since_ms: performance.now() });
+    const fresh = worker.grown_bytes < SPARE_BYTES && !worker.let_forward;
+    if (whole && fresh && !worker.ended && !this.#closed) this.#idle.push({ worker, since_ms: performance.now() });
     else this.#dismiss(worker);
     this.#keepWarm();
   }
@@ -171,8 +174,13 @@ export class SqlPool implements SqlRunner {
     const cancel = (): void => end(new TracehouseError('sql-cancelled', 'the caller went away'));
     const late = setTimeout(() => end(new TracehouseError('sql-timeout', `no answer within ${timeout_ms} ms`, { mend: 'narrow the time range, or ask with a longer timeout_ms' })), timeout_ms + GRACE_MS);
     const most_bytes = this.#options.memory_bytes + SPARE_BYTES;
+    let looked = { at_ms: performance.now(), cpu_ms: worker.cpu_ms };
     const watch = setInterval(() => {
       if (worker.grown_bytes > most_bytes) end(memoryError());
+      const now = { at_ms: performance.now(), cpu_ms: worker.cpu_ms };
+      if (worker.let_forward || now.at_ms - looked.at_ms < STARVED_MS) return;
+      if (now.cpu_ms - looked.cpu_ms < STARVED_MS * STARVED_SHARE) worker.letForward();
+      looked = now;
     }, WATCH_MS);
     const over = (whole: boolean): void => {
       if (is_over) return;

@@ -1,4 +1,5 @@
 // One worker process, seen from ours: one job at a time; killed when its time is up or its caller has gone.
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
@@ -15,6 +16,7 @@ import type { WorkerJob, WorkerSettings } from './worker.ts';
 
 const STDERR_CHARS = 4000;
 const PAGE_BYTES = 4096;
+const TICK_MS = 10;
 const MEND = { mend: 'narrow its time range or aggregate earlier' };
 
 export const memoryError = (): TracehouseError => new TracehouseError('sql-memory', 'the statement needs more memory or disk than it may have', MEND);
@@ -36,6 +38,7 @@ export class WorkerClient {
   readonly #process: WorkerProcess;
   readonly #frames: AsyncGenerator<Frame, void>;
   #ended = false;
+  let_forward = false;
   #killed: TracehouseError | undefined;
   #cold: readonly TableFiles[] | undefined;
   /** Resident when it had done nothing yet. */
@@ -121,6 +124,22 @@ export class WorkerClient {
       yield frame;
       if (frame.kind === FRAME.end) return;
     }
+  }
+
+  /** Processor time that it has used. */
+  get cpu_ms(): number {
+    try {
+      const fields = readFileSync(`/proc/${this.pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
+      return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+    } catch {
+      return 0;
+    }
+  }
+
+  /** It has stood behind everything else; from now on it gets a small share. It does not go back. */
+  letForward(): void {
+    this.let_forward = true;
+    spawn('chrt', ['--all-tasks', '--other', '--pid', '0', String(this.pid)], { stdio: 'ignore' }).once('error', () => undefined);
   }
 
   /** At once, whatever it does; who waits for it gets `why`. */
