@@ -25,7 +25,10 @@ const KEEP = ['keep_for', 'keep_bytes', 'keep_unexported'] as const;
 const withKeep = (command: Command): Command => KEEP.reduce((made, name) => made.addOption(option(name)), command);
 const withSource = (command: Command): Command => command.addOption(option('data')).addOption(option('url'));
 
-withKeep(withCapture(verb('up', 'collector, warehouse and API in one')))
+const SQL = ['sql_memory', 'sql_temp', 'sql_at_once', 'sql_timeout', 'sql_max_rows', 'sql_async_timeout', 'sql_answer', 'sql_keep_answers'] as const;
+const withSql = (command: Command): Command => SQL.reduce((made, name) => made.addOption(option(name)), command);
+
+withSql(withKeep(withCapture(verb('up', 'collector, warehouse and API in one'))))
   .addOption(option('data'))
   .addOption(option('listen'))
   .addOption(option('memory_limit'))
@@ -44,7 +47,7 @@ withCapture(verb('collect', 'collector only: batches go to a warehouse elsewhere
   .addOption(option('spool_limit'))
   .action(async (options) => (await import('./main/collect.ts')).collect(options));
 
-withKeep(verb('serve', 'warehouse and API, no collector'))
+withSql(withKeep(verb('serve', 'warehouse and API, no collector')))
   .addOption(option('data'))
   .addOption(option('listen'))
   .addOption(option('memory_limit'))

@@ -20,10 +20,12 @@ import { ingestRoute } from './routes/ingest.ts';
 import { metricsRoute } from './routes/metrics.ts';
 import { schemaRoute } from './routes/schema.ts';
 import { serviceRoutes } from './routes/services.ts';
+import { sqlJobRoutes } from './routes/sql-jobs.ts';
 import { sqlRoutes } from './routes/sql.ts';
 import { traceByIdRoute } from './routes/trace-by-id.ts';
 import { traceEvidenceRoute } from './routes/trace-evidence.ts';
 import { traceSearchRoute } from './routes/trace-search.ts';
+import { runHere } from './sql-answer.ts';
 import { Candidate, Span, Trace, TraceSummary } from './trace-json.ts';
 
 const REQUEST_ID = /^[\w.:-]{1,64}$/;
@@ -37,8 +39,10 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
   const context: RouteContext = {
     db,
     warehouse: dependencies.warehouse,
+    sql: dependencies.sql ?? runHere(dependencies.warehouse),
     correlator: dependencies.correlator,
     exporter: dependencies.exporter,
+    sql_jobs: options.sql_jobs ?? {},
     now_ns: options.now_ns ?? (() => BigInt(Date.now()) * 1_000_000n),
     log,
     ingest_limit_bytes: options.ingest_limit_bytes ?? INGEST_LIMIT,
@@ -84,6 +88,7 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
         serviceRoutes(v1, context);
         graphRoute(v1, context);
         sqlRoutes(v1, context);
+        sqlJobRoutes(v1, context);
         schemaRoute(v1, context);
         ingestRoute(v1, context);
         correlateRoute(v1, context);

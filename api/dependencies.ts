@@ -2,10 +2,14 @@ import type { Kysely } from 'kysely';
 import type { Warehouse } from '../ingest/warehouse.ts';
 import type { ExportScheduler } from '../queries/export/scheduler.ts';
 import type { Database } from './database.ts';
+import type { SqlJobOptions } from './sql-jobs.ts';
+import type { SqlRunner } from './sql-answer.ts';
 
 /** What the API is given; main composes it. */
 export interface ApiDependencies {
   readonly warehouse: Warehouse;
+  /** Where statements of strangers run; in this process, if it is not said. Whoever made it closes it. */
+  readonly sql?: SqlRunner;
   /** None where nobody correlates: a folder that is open for reading. */
   readonly correlator?: CorrelatorState;
   /** None where nothing is written either. */
@@ -21,6 +25,8 @@ export interface ApiOptions {
   /** Lines for the operator: unexpected errors, with their request id. */
   readonly log?: (line: string) => void;
   readonly now_ns?: () => bigint;
+  /** Limits of asynchronous statements. */
+  readonly sql_jobs?: Partial<SqlJobOptions>;
   /** Of an Arrow stream, after decompression. */
   readonly ingest_limit_bytes?: number;
 }
@@ -29,8 +35,10 @@ export interface ApiOptions {
 export interface RouteContext {
   readonly db: Kysely<Database>;
   readonly warehouse: Warehouse;
+  readonly sql: SqlRunner;
   readonly correlator: CorrelatorState | undefined;
   readonly exporter: ExportScheduler | undefined;
+  readonly sql_jobs: Partial<SqlJobOptions>;
   readonly now_ns: () => bigint;
   readonly log: (line: string) => void;
   readonly ingest_limit_bytes: number;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { packageRoot } from '../schema/package-root.ts';
 import { measureHookCost } from './hook-cost.ts';
 import { measureLive } from './live-load.ts';
+import { measureSqlIsolation } from './sql-isolation.ts';
 import { measureSaturation } from './saturation.ts';
 
 const quick = process.argv.includes('--quick');
@@ -23,6 +24,8 @@ for (const rate of [10_000, 50_000]) {
 }
 console.error('nginx at saturation');
 report('saturation', await measureSaturation(quick ? 5 : 15));
+console.error('ingest and lookups while users run the worst SQL');
+report('sql_isolation', await measureSqlIsolation(quick ? 10 : 30));
 console.error('what each optional hook costs');
 for (const cost of await measureHookCost(quick ? 3 : 5, quick ? 3 : 5)) report('hook_cost', cost);
 console.error(`written to ${file}`);

@@ -10,6 +10,7 @@ import type { ColdFile, ExportLedger } from './export-ledger.ts';
 import { readColumns, writtenColumns } from './parquet-columns.ts';
 import type { StoredColumn } from './parquet-columns.ts';
 import type { Segment } from './segment-catalog.ts';
+import { SEGMENT_KINDS } from './segment-names.ts';
 import type { SegmentKind } from './segment-names.ts';
 import { templateSchema } from './segment-tables.ts';
 import type { SegmentTables } from './segment-tables.ts';
@@ -24,62 +25,97 @@ export interface ColdOptions {
   readonly log: (line: string) => void;
 }
 
-export class ColdFiles {
+/** Views memory.kept.<table> of a kind, kept up to date with its segments. */
+export interface KeptViews {
+  /** Statements that bring the views of a kind up to date with its segments; none when nothing has changed. */
+  changedViews(kind: SegmentKind, segments: readonly Segment[]): string[];
+  /** A failed publication has changed no view. */
+  forget(): void;
+  /** Files that the views name besides the segments. Another list when it has changed. */
+  readonly files: readonly TableFiles[];
+}
+
+/** Parquet files with rows of a stored table. */
+export interface TableFiles {
+  readonly kind: SegmentKind;
+  readonly table: string;
+  readonly paths: readonly string[];
+}
+
+export type ColumnsOfTables = ReadonlyMap<string, StoredColumn[]>;
+
+/** Of all tables of segments; their templates are there. */
+export async function columnsOfTables(connection: DuckDBConnection): Promise<ColumnsOfTables> {
+  const found = new Map<string, StoredColumn[]>();
+  for (const kind of SEGMENT_KINDS) {
+    const { rows } = await runQuery(connection, "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = 'memory' AND schema_name = $1 ORDER BY column_index", [templateSchema(kind)]);
+    for (const [table, name, type] of rows as [string, string, string][]) found.set(table, [...(found.get(table) ?? []), { name, type }]);
+  }
+  return found;
+}
+
+/** Rows of exported files in the columns of their table; null: no files. */
+export function relationOfFiles({ kind, table, paths }: TableFiles, all_columns: ColumnsOfTables): string | null {
+  const columns = all_columns.get(table);
+  if (paths.length === 0 || columns === undefined) return null;
+  const shape = `SELECT ${writtenColumns(table, columns)} FROM memory.${templateSchema(kind)}.${sqlName(table)}`;
+  return `SELECT ${readColumns(columns)} FROM (${shape} UNION ALL BY NAME SELECT * FROM read_parquet([${paths.map(sqlText).join(', ')}], union_by_name = true, hive_partitioning = false))`;
+}
+
+export const keptView = (table: string, files: string | null): string => `FROM memory.stored.${sqlName(table)}${files === null ? '' : ` UNION ALL BY NAME ${files}`}`;
+
+export class ColdFiles implements KeptViews {
   readonly #options: ColdOptions;
-  readonly #columns = new Map<string, StoredColumn[]>();
+  readonly #columns: ColumnsOfTables;
+  readonly #files = new Map<string, TableFiles>();
   /** Text of each view as it is now. */
   readonly #views = new Map<string, string>();
   readonly #complained = new Set<string>();
   #live: Readonly<Record<SegmentKind, ReadonlySet<string>>> = { raw: new Set(), derived: new Set() };
 
-  private constructor(options: ColdOptions) {
+  files: readonly TableFiles[] = [];
+
+  private constructor(options: ColdOptions, columns: ColumnsOfTables) {
     this.#options = options;
+    this.#columns = columns;
   }
 
   static async open(connection: DuckDBConnection, options: ColdOptions): Promise<ColdFiles> {
-    const cold = new ColdFiles(options);
     // Names of an earlier start: DuckDB reaches those folders themselves by now.
     if (!options.read_only) rmSync(join(options.folder, 'cold'), { recursive: true, force: true });
     await connection.run('CREATE SCHEMA memory.kept');
-    for (const kind of ['raw', 'derived'] as const) {
-      const { rows } = await runQuery(connection, "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = 'memory' AND schema_name = $1 ORDER BY column_index", [templateSchema(kind)]);
-      for (const [table, name, type] of rows as [string, string, string][]) cold.#columns.set(table, [...(cold.#columns.get(table) ?? []), { name, type }]);
-    }
-    return cold;
+    return new ColdFiles(options, await columnsOfTables(connection));
   }
 
-  /** Statements that bring the views of a kind up to date with its segments; none when nothing has changed. */
   changedViews(kind: SegmentKind, segments: readonly Segment[]): string[] {
     // What is here is read here: a file whose segment has not gone yet, or has come back after a crash, would be read twice.
     const live = new Set(segments.flatMap(({ uid, lineage }) => [uid, ...(lineage?.carries ?? []), ...(lineage?.supersedes ?? [])]));
     this.#live = { ...this.#live, [kind]: live };
     const statements: string[] = [];
     for (const { name } of this.#options.tables.of(kind)) {
-      const files = this.#relation(kind, name, () => true);
-      const text = `FROM memory.stored.${sqlName(name)}${files === null ? '' : ` UNION ALL BY NAME ${files}`}`;
+      const files = this.#filesOf(kind, name, () => true);
+      const text = keptView(name, relationOfFiles(files, this.#columns));
       if (this.#views.get(name) === text) continue;
       this.#views.set(name, text);
+      this.#files.set(name, files);
+      this.files = [...this.#files.values()].filter(({ paths }) => paths.length > 0);
       statements.push(`CREATE OR REPLACE VIEW memory.kept.${sqlName(name)} AS ${text}`);
     }
     return statements;
   }
 
-  /** A failed publication has changed no view. */
   forget(): void {
     this.#views.clear();
   }
 
   /** Rows of files that may lie in [from_ns, to_ns]; null: none. */
   between(kind: SegmentKind, table: string, from_ns: bigint, to_ns: bigint): string | null {
-    return this.#relation(kind, table, ({ min_ns, max_ns }) => (min_ns === null || min_ns <= to_ns) && (max_ns === null || max_ns >= from_ns));
+    return relationOfFiles(this.#filesOf(kind, table, ({ min_ns, max_ns }) => (min_ns === null || min_ns <= to_ns) && (max_ns === null || max_ns >= from_ns)), this.#columns);
   }
 
-  #relation(kind: SegmentKind, table: string, fits: (file: ColdFile) => boolean): string | null {
-    const columns = this.#columns.get(table);
-    const paths = this.#options.exports.coldFiles(table).filter((file) => !this.#live[kind].has(file.segment_uid) && fits(file)).map((file) => this.#pathOf(file)).filter((path) => path !== null);
-    if (paths.length === 0 || columns === undefined) return null;
-    const shape = `SELECT ${writtenColumns(table, columns)} FROM memory.${templateSchema(kind)}.${sqlName(table)}`;
-    return `SELECT ${readColumns(columns)} FROM (${shape} UNION ALL BY NAME SELECT * FROM read_parquet([${paths.map(sqlText).join(', ')}], union_by_name = true, hive_partitioning = false))`;
+  #filesOf(kind: SegmentKind, table: string, fits: (file: ColdFile) => boolean): TableFiles {
+    const fitting = this.#options.exports.coldFiles(table).filter((file) => !this.#live[kind].has(file.segment_uid) && fits(file));
+    return { kind, table, paths: fitting.map((file) => this.#pathOf(file)).filter((path) => path !== null) };
   }
 
   /** Where DuckDB can read it; null, and a line in the log, when it cannot. */

@@ -66,8 +66,14 @@ const TABLES = `
     checksum VARCHAR, segment_uid VARCHAR, written_ns BIGINT, cold BOOLEAN DEFAULT false);
   CREATE TABLE IF NOT EXISTS ledger.dropped_segments (dropped_ns BIGINT, kind VARCHAR, uid VARCHAR, from_ns BIGINT, to_ns BIGINT, relation VARCHAR, rows BIGINT, segment_bytes BIGINT,
     reason VARCHAR, exported_by VARCHAR)`;
-const NAMES = ['exports', 'export_files', 'dropped_segments'] as const;
+/** Those of its tables that are public. */
+export const LEDGER_RELATIONS = ['exports', 'export_files', 'dropped_segments'] as const;
 const FILE_COLUMNS = 'export_id, relation, path, state, rows, bytes, min_ns, max_ns, checksum, segment_uid, written_ns';
+
+/** Empty ones in a schema of the memory catalog. */
+export async function createLedgerTables(connection: DuckDBConnection, schema: string): Promise<void> {
+  await connection.run(TABLES.replaceAll('ledger.', `${schema}.`));
+}
 
 /** In segment files, but no rows of anything. */
 const INTERNAL_TABLES = new Set(['replaced_segments', 'lineage', 'progress']);
@@ -82,6 +88,7 @@ export class ExportLedger implements ExportedSegments {
   /** Files on their way, and the segments that their rows are from. */
   readonly #staged = new Map<string, { readonly export_id: string; readonly uid: string }>();
   #cold: readonly ColdFile[] = [];
+  #version = 0;
 
   private constructor(connection: DuckDBConnection) {
     this.#connection = connection;
@@ -93,8 +100,8 @@ export class ExportLedger implements ExportedSegments {
     if (!read_only) await connection.run(TABLES);
     const found = await runQuery(connection, "SELECT table_name FROM duckdb_tables() WHERE database_name = 'ledger'");
     const there = new Set(found.rows.map(([name]) => name as string));
-    if (!there.has('exports')) await connection.run(TABLES.replaceAll('ledger.', 'memory.stored.'));
-    else for (const name of NAMES) await connection.run(`CREATE VIEW memory.stored.${name} AS SELECT * FROM ledger.${name}`);
+    if (!there.has('exports')) await createLedgerTables(connection, 'memory.stored');
+    else for (const name of LEDGER_RELATIONS) await connection.run(`CREATE VIEW memory.stored.${name} AS SELECT * FROM ledger.${name}`);
     if (!there.has('exports')) return ledger;
     for (const row of (await runQuery(connection, 'SELECT export_id, cron, relations, query, destination, max_age_ns, max_bytes, created_ns FROM ledger.exports WHERE deleted_ns IS NULL')).rows) {
       const [export_id, cron, relations, query, destination, max_age_ns, max_bytes, created_ns] = row as [string, string | null, string, string | null, string, bigint | null, bigint | null, bigint];
@@ -116,6 +123,11 @@ export class ExportLedger implements ExportedSegments {
   /** Of a stored table; some of their segments may still be there. */
   coldFiles(relation: string): ColdFile[] {
     return this.#cold.filter((file) => file.relation === relation);
+  }
+
+  /** Another number after each change, until the process ends. */
+  get version(): number {
+    return this.#version;
   }
 
   get plans(): readonly ExportPlan[] {
@@ -164,6 +176,7 @@ export class ExportLedger implements ExportedSegments {
       try {
         for (const [sql, params] of statements) await runQuery(this.#connection, sql, params);
         await this.#connection.run('COMMIT');
+        this.#version += 1;
       } catch (error) {
         await this.#connection.run('ROLLBACK').catch(() => undefined);
         throw error;

@@ -7,6 +7,9 @@ import type { Segment } from './segment-catalog.ts';
 import { templateSchema } from './segment-tables.ts';
 import type { SegmentTables } from './segment-tables.ts';
 
+/** Stored tables with rows that outlive their segments, in ledger.lasting_<name>. */
+export const LASTING_TABLES = ['processes'] as const;
+
 const TABLE = 'ledger.lasting_processes';
 const TEMPLATE = `memory.${templateSchema('raw')}.processes`;
 

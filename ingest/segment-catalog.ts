@@ -3,7 +3,7 @@
 import { rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DuckDBConnection } from '@duckdb/node-api';
-import type { ColdFiles } from './cold-files.ts';
+import type { KeptViews, TableFiles } from './cold-files.ts';
 import { sqlName, sqlText } from './duckdb-instance.ts';
 import { Mutex } from './mutex.ts';
 import type { Lineage } from './segment-replaced.ts';
@@ -44,13 +44,14 @@ export class SegmentCatalog {
   readonly #retire_after_ms: number;
   readonly #mutex = new Mutex();
   readonly #retiring = new Set<Promise<void>>();
-  readonly #cold: ColdFiles;
+  readonly #cold: KeptViews;
   readonly #lasting: ReadonlyMap<string, string>;
   #segments: readonly Segment[] = [];
+  #cold_files: readonly TableFiles[] = [];
   #held: Promise<unknown> = Promise.resolve();
   #closing = new AbortController();
 
-  constructor(connection: DuckDBConnection, tables: SegmentTables, options: { log: (line: string) => void; retire_after_ms: number; cold: ColdFiles; lasting: ReadonlyMap<string, string> }) {
+  constructor(connection: DuckDBConnection, tables: SegmentTables, options: { log: (line: string) => void; retire_after_ms: number; cold: KeptViews; lasting: ReadonlyMap<string, string> }) {
     this.#connection = connection;
     this.#tables = tables;
     this.#log = options.log;
@@ -61,6 +62,11 @@ export class SegmentCatalog {
 
   get segments(): readonly Segment[] {
     return this.#segments;
+  }
+
+  /** Exported files that the views name besides; another list when it has changed. */
+  get cold_files(): readonly TableFiles[] {
+    return this.#cold_files;
   }
 
   of(kind: SegmentKind): Segment[] {
@@ -130,6 +136,7 @@ export class SegmentCatalog {
         }
       }
       this.#segments = [...this.#segments.filter((segment) => segment.kind !== kind), ...next];
+      this.#cold_files = this.#cold.files;
     });
   }
 

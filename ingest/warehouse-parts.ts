@@ -45,6 +45,8 @@ export interface WarehouseOptions {
 
 export interface WarehouseParts {
   readonly folder: string;
+  /** Where the files lie that its relations consist of. */
+  readonly data_folders: readonly string[];
   readonly instance: DuckDBInstance;
   readonly catalog: SegmentCatalog;
   readonly ledger: LedgerStore;
@@ -132,11 +134,12 @@ async function assemble(folder: string, instance: DuckDBInstance, reachable: rea
   const batch_rows = new BatchRows();
   batch_rows.register(connections.writer);
   const keeper = new SegmentKeeper({ folder, catalog, tables, connection: connections.copier, now, exported: exports, ...(options.compaction === undefined ? {} : { limits: options.compaction }) });
-  return { folder, instance, catalog, ledger, exports, cold, tables, keeper, segment_writers: read_only ? null : (writers as Record<SegmentKind, SegmentWriter>), batch_rows, connections };
+  const data_folders = [...[...SEGMENT_KINDS, 'tmp', 'cold', 'exports'].map((name) => join(folder, name)), ...reachable];
+  return { folder, data_folders, instance, catalog, ledger, exports, cold, tables, keeper, segment_writers: read_only ? null : (writers as Record<SegmentKind, SegmentWriter>), batch_rows, connections };
 }
 
 /** Views over stored tables are over what was exported and dropped besides. */
-async function createPublicViews(connection: DuckDBConnection, folder: string, tables: SegmentTables): Promise<void> {
+export async function createPublicViews(connection: DuckDBConnection, folder: string, tables: SegmentTables): Promise<void> {
   const names = new Set(SEGMENT_KINDS.flatMap((kind) => tables.of(kind).map(({ name }) => name)));
   for (const { name, sql } of sqlFiles(folder)) {
     try {

@@ -17,6 +17,8 @@ import type { ExportLedger } from './export-ledger.ts';
 import { Mutex } from './mutex.ts';
 import { RunStates } from './run-states.ts';
 import type { RunState } from './run-states.ts';
+import { UnsealedCopies } from './unsealed-copies.ts';
+import type { VisibleFiles } from './visible-files.ts';
 import type { Segment } from './segment-catalog.ts';
 import type { DroppedFiles } from './segment-keeper.ts';
 import { SEGMENT_KINDS } from './segment-names.ts';
@@ -77,6 +79,7 @@ export class Warehouse {
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
   #keeping_up = true;
+  #copies: UnsealedCopies | undefined;
 
   private constructor(options: WarehouseOptions, parts: WarehouseParts) {
     this.folder = parts.folder;
@@ -147,6 +150,18 @@ export class Warehouse {
   /** Trusted SQL on a pooled connection. bigint and integer parameters are bound as BIGINT. */
   query(sql: string, params?: QueryParams): Promise<QueryResult> {
     return this.#pool.use((connection) => runQuery(connection, sql, params));
+  }
+
+  /** The files in which other processes find all rows: spans at most so old, raw events until they are sealed at the latest. Null: what is sealed. */
+  async visibleFiles(max_age_ms: number | null): Promise<VisibleFiles> {
+    const { catalog, exports, instance } = this.#parts;
+    this.#copies ??= new UnsealedCopies({ folder: this.folder, catalog, exports, connection: await instance.connect(), log: this.#log });
+    return this.#copies.visible(max_age_ms);
+  }
+
+  /** Folders of those files. */
+  get data_folders(): readonly string[] {
+    return this.#parts.data_folders;
   }
 
   /** For readers that stream or hold a transaction; the caller closes it. */
@@ -328,6 +343,7 @@ export class Warehouse {
       this.#log(`closed without sealing: ${storageError(error, this.folder).message}`);
     }
     this.#pool.closeSync();
+    this.#copies?.close();
     await closeParts(this.#parts);
   }
 }

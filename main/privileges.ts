@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { chownSync, existsSync, mkdirSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { TracehouseError } from '../schema/errors.ts';
@@ -37,6 +38,8 @@ export function dropToOwner(folder: string): number {
   if (uid !== 0) return uid;
   const owner = statSync(folder);
   if (owner.uid === 0) return 0;
+  // What runs SQL stands behind everything else, and may be let forward only as far as this.
+  spawnSync('prlimit', ['--pid', String(process.pid), '--nice=5:5'], { stdio: 'ignore' });
   process.setgroups?.([]);
   process.setgid?.(owner.gid);
   process.setuid?.(owner.uid);

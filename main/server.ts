@@ -1,6 +1,9 @@
 // Warehouse, correlator and API around one data folder: what `up` and `serve` have in common.
 import { join } from 'node:path';
 import { buildApp } from '../api/app.ts';
+import type { SqlJobOptions } from '../api/sql-jobs.ts';
+import { SqlPool } from '../api/sql-worker/pool.ts';
+import type { SqlPoolOptions } from '../api/sql-worker/pool.ts';
 import { listenBoth, parseListen, type Listening } from '../api/listen.ts';
 import type { Batch } from '../ingest/batch.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
@@ -16,6 +19,9 @@ export interface ServerOptions {
   readonly memory_limit: string;
   /** What the warehouse may hold; everything, for ever, unless it is said. */
   readonly keep?: KeepLimits;
+  /** What statements of strangers may take. */
+  readonly sql?: Omit<SqlPoolOptions, 'log'>;
+  readonly sql_jobs?: Partial<SqlJobOptions>;
   log(line: string): void;
   /** Too many batches wait: the collector should pause (true) or go on (false). */
   on_pressure?(full: boolean): void;
@@ -35,6 +41,7 @@ export class Server {
   readonly warehouse: Warehouse;
   readonly url: string;
   readonly #correlator: Correlator;
+  readonly #sql: SqlPool;
   readonly #exporter: ExportScheduler;
   readonly #queue: BatchQueue;
   readonly #listening: Listening;
@@ -43,9 +50,10 @@ export class Server {
   #stopping = false;
   #cycles: Promise<void>;
 
-  private constructor(parts: { warehouse: Warehouse; correlator: Correlator; exporter: ExportScheduler; queue: BatchQueue; listening: Listening; storing: { closing: boolean }; log: (line: string) => void }) {
+  private constructor(parts: { warehouse: Warehouse; sql: SqlPool; correlator: Correlator; exporter: ExportScheduler; queue: BatchQueue; listening: Listening; storing: { closing: boolean }; log: (line: string) => void }) {
     this.warehouse = parts.warehouse;
     this.#correlator = parts.correlator;
+    this.#sql = parts.sql;
     this.#exporter = parts.exporter;
     this.#queue = parts.queue;
     this.#listening = parts.listening;
@@ -58,6 +66,7 @@ export class Server {
   static async open(options: ServerOptions): Promise<Server> {
     const address = parseListen(options.listen);
     const warehouse = await Warehouse.open({ folder: options.folder, memory_limit: options.memory_limit, log: options.log });
+    let sql: SqlPool | undefined;
     try {
       const storing = { closing: false, failing: false };
       const queue = new BatchQueue({
@@ -78,10 +87,13 @@ export class Server {
       // What is not stored is lost; what is not correlated yet is only late.
       const correlator = new Correlator(warehouse, { log: options.log, between_steps: () => queue.calm(MOST_WAIT_MS) });
       const exporter = new ExportScheduler(warehouse, { log: options.log, cut_ns: () => correlator.cut_ns, ...(options.keep === undefined ? {} : { keep: options.keep }) });
-      const listening = await listenBoth(() => buildApp({ warehouse, correlator, exporter }, { log: options.log }), { address, socket_path: join(options.folder, 'tracehouse.sock') });
+      sql = new SqlPool(warehouse, { ...options.sql, log: options.log });
+      const pool = sql;
+      const listening = await listenBoth(() => buildApp({ warehouse, sql: pool, correlator, exporter }, { log: options.log, sql_jobs: options.sql_jobs ?? {} }), { address, socket_path: join(options.folder, 'tracehouse.sock') });
       exporter.start();
-      return new Server({ warehouse, correlator, exporter, queue, listening, storing, log: options.log });
+      return new Server({ warehouse, sql, correlator, exporter, queue, listening, storing, log: options.log });
     } catch (error) {
+      await sql?.close();
       await warehouse.close();
       throw error;
     }
@@ -99,6 +111,7 @@ export class Server {
   /** Flush, correlate, checkpoint. What cannot be stored by now is given up, with the reason as an error. */
   async close(): Promise<void> {
     await this.#listening.close();
+    await this.#sql.close();
     await this.#exporter.close();
     this.#storing.closing = true;
     const [drained] = await Promise.allSettled([this.#queue.drain()]);

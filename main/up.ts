@@ -3,6 +3,9 @@ import { DemoProcess } from './demo-process.ts';
 import { dropToOwner, ensureDataFolder } from './privileges.ts';
 import { Server } from './server.ts';
 import { stopSignal } from './signals.ts';
+import type { SqlJobOptions } from '../api/sql-jobs.ts';
+import type { SqlPoolOptions } from '../api/sql-worker/pool.ts';
+import { SQL_LIMITS } from '../queries/sql-limits.ts';
 import type { KeepLimits } from '../queries/export/scheduler.ts';
 import type { Batch } from '../ingest/batch.ts';
 
@@ -13,10 +16,34 @@ export interface ServeOptions {
   readonly keepFor?: bigint;
   readonly keepBytes?: number;
   readonly keepUnexported?: boolean;
+  readonly sqlMemory?: number;
+  readonly sqlTemp?: number;
+  readonly sqlAtOnce?: number;
+  readonly sqlTimeout?: number;
+  readonly sqlMaxRows?: number;
+  readonly sqlAsyncTimeout?: number;
+  readonly sqlAnswer?: number;
+  readonly sqlKeepAnswers?: bigint;
 }
 
 const keepOf = ({ keepFor, keepBytes, keepUnexported }: ServeOptions): KeepLimits => ({
   max_age_ns: keepFor, max_bytes: keepBytes === undefined ? undefined : BigInt(keepBytes), exported_only: keepUnexported,
+});
+
+const sqlOf = ({ sqlMemory, sqlTemp, sqlAtOnce, sqlTimeout, sqlMaxRows }: ServeOptions): Omit<SqlPoolOptions, 'log'> => ({
+  ...(sqlMemory === undefined ? {} : { memory_bytes: sqlMemory }),
+  ...(sqlTemp === undefined ? {} : { temp_bytes: sqlTemp }),
+  limits: {
+    at_once: sqlAtOnce ?? SQL_LIMITS.at_once,
+    timeout_ms: sqlTimeout === undefined ? SQL_LIMITS.timeout_ms : Math.round(sqlTimeout * 1000),
+    max_rows: sqlMaxRows ?? SQL_LIMITS.max_rows,
+  },
+});
+
+const sqlJobsOf = ({ sqlAsyncTimeout, sqlAnswer, sqlKeepAnswers }: ServeOptions): Partial<SqlJobOptions> => ({
+  ...(sqlAsyncTimeout === undefined ? {} : { timeout_ms: Math.round(sqlAsyncTimeout * 1000) }),
+  ...(sqlAnswer === undefined ? {} : { most_bytes: sqlAnswer }),
+  ...(sqlKeepAnswers === undefined ? {} : { keep_ms: Number(sqlKeepAnswers / 1_000_000n) }),
 });
 
 export interface UpOptions extends ServeOptions, CaptureOptions {
@@ -29,7 +56,7 @@ const log = (line: string): void => console.error(`tracehouse: ${line}`);
 export async function serve(options: ServeOptions): Promise<void> {
   ensureDataFolder(options.data);
   dropToOwner(options.data);
-  const server = await Server.open({ folder: options.data, listen: options.listen, memory_limit: options.memoryLimit, keep: keepOf(options), log });
+  const server = await Server.open({ folder: options.data, listen: options.listen, memory_limit: options.memoryLimit, keep: keepOf(options), sql: sqlOf(options), sql_jobs: sqlJobsOf(options), log });
   console.log(`ready ${server.url}`);
   await stopSignal();
   await server.close();
@@ -64,7 +91,7 @@ export async function startUp(options: UpOptions): Promise<Running> {
       folder: options.data,
       listen: options.listen,
       memory_limit: options.memoryLimit,
-      keep: keepOf(options),
+      keep: keepOf(options), sql: sqlOf(options), sql_jobs: sqlJobsOf(options),
       log,
       on_pressure: (full) => (full ? started.pause() : started.resume()),
     });

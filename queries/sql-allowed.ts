@@ -1,6 +1,6 @@
 // Which SQL a stranger may run: one SELECT-like statement over the public views. Decided on DuckDB's own parse tree,
 // before anything is bound, because binding alone already opens the files that a statement names.
-import type { Warehouse } from '../ingest/warehouse.ts';
+import type { SqlSource } from '../ingest/sql-source.ts';
 import { TracehouseError } from '../schema/errors.ts';
 
 export const LONGEST_SQL = 262_144;
@@ -89,8 +89,8 @@ interface ParseResult {
   readonly statements?: readonly unknown[];
 }
 
-async function parse(warehouse: Warehouse, sql: string): Promise<ParseResult> {
-  const { rows } = await warehouse.query('SELECT json_serialize_sql($1::VARCHAR)', [sql]);
+async function parse(source: SqlSource, sql: string): Promise<ParseResult> {
+  const { rows } = await source.query('SELECT json_serialize_sql($1::VARCHAR)', [sql]);
   return JSON.parse(rows[0]?.[0] as string) as ParseResult;
 }
 
@@ -103,11 +103,11 @@ function explained(sql: string): string[] {
 }
 
 /** Throws sql-syntax or sql-forbidden. */
-export async function requireAllowed(warehouse: Warehouse, views: ReadonlySet<string>, sql: string): Promise<void> {
+export async function requireAllowed(source: SqlSource, views: ReadonlySet<string>, sql: string): Promise<void> {
   if (sql.length > LONGEST_SQL) throw new TracehouseError('sql-syntax', `the statement is longer than ${LONGEST_SQL} characters`);
-  let parsed = await parse(warehouse, sql);
+  let parsed = await parse(source, sql);
   for (const inner of explained(sql)) {
-    const found = await parse(warehouse, inner);
+    const found = await parse(source, inner);
     if (!found.error) {
       parsed = found;
       break;

@@ -4,20 +4,24 @@ import { StatementType } from '@duckdb/node-api';
 import type { DuckDBConnection, DuckDBDataChunk, DuckDBPreparedStatement, DuckDBResult, DuckDBType } from '@duckdb/node-api';
 import { bindParams, hasParams, resultColumns } from '../ingest/duckdb-query.ts';
 import type { QueryParams } from '../ingest/duckdb-query.ts';
-import type { Warehouse } from '../ingest/warehouse.ts';
+import type { SqlSource } from '../ingest/sql-source.ts';
 import { TracehouseError } from '../schema/errors.ts';
 import { requireAllowed } from './sql-allowed.ts';
 import { Deadline } from './sql-deadline.ts';
+import { SQL_DEFAULTS, SQL_LIMITS } from './sql-limits.ts';
+import type { SqlLimits } from './sql-limits.ts';
 import { Places } from './sql-places.ts';
 
-export const SQL_DEFAULTS = { timeout_ms: 10_000, max_rows: 10_000 } as const;
-export const SQL_LIMITS = { timeout_ms: 60_000, max_rows: 5_000_000, at_once: 4 } as const;
 export interface UserSql {
+  /** Made up unless given. */
+  readonly query_id?: string;
   readonly sql: string;
   readonly params?: QueryParams;
   readonly timeout_ms?: number;
   readonly max_rows?: number;
   readonly signal?: AbortSignal;
+  /** SQL_LIMITS unless the operator says otherwise. */
+  readonly limits?: SqlLimits;
 }
 
 export interface SqlColumn {
@@ -52,25 +56,25 @@ interface GateState {
   readonly places: Places;
 }
 
-const gates = new WeakMap<Warehouse, GateState>();
+const gates = new WeakMap<SqlSource, GateState>();
 
-export async function publicViews(warehouse: Warehouse): Promise<ReadonlySet<string>> {
-  const { rows } = await warehouse.query("SELECT view_name FROM duckdb_views() WHERE database_name = 'memory' AND schema_name = 'main' AND NOT internal");
+export async function publicViews(source: SqlSource): Promise<ReadonlySet<string>> {
+  const { rows } = await source.query("SELECT view_name FROM duckdb_views() WHERE database_name = 'memory' AND schema_name = 'main' AND NOT internal");
   return new Set(rows.map(([name]) => (name as string).toLowerCase()));
 }
 
-function gateOf(warehouse: Warehouse): GateState {
-  let gate = gates.get(warehouse);
+function gateOf(source: SqlSource): GateState {
+  let gate = gates.get(source);
   if (gate === undefined) {
-    gate = { views: publicViews(warehouse), places: new Places(SQL_LIMITS.at_once) };
-    gates.set(warehouse, gate);
+    gate = { views: publicViews(source), places: new Places(SQL_LIMITS.at_once) };
+    gates.set(source, gate);
   }
   return gate;
 }
 
-function limit(name: 'timeout_ms' | 'max_rows', asked: number | undefined): number {
-  if (asked === undefined) return SQL_DEFAULTS[name];
-  if (!Number.isInteger(asked) || asked < 1 || asked > SQL_LIMITS[name]) throw new TracehouseError('sql-limit', `${name} must be a whole number from 1 to ${SQL_LIMITS[name]}`);
+function limit(name: 'timeout_ms' | 'max_rows', asked: number | undefined, most: number): number {
+  if (asked === undefined) return Math.min(SQL_DEFAULTS[name], most);
+  if (!Number.isInteger(asked) || asked < 1 || asked > most) throw new TracehouseError('sql-limit', `${name} must be a whole number from 1 to ${most}`);
   return asked;
 }
 
@@ -79,18 +83,20 @@ function sqlError(error: unknown): TracehouseError {
   const message = error instanceof Error ? error.message : String(error);
   if (/^(Parser|Syntax) Error/i.test(message)) return new TracehouseError('sql-syntax', message, { cause: error });
   if (/^(Permission|TransactionContext) Error|read-only/i.test(message)) return new TracehouseError('sql-forbidden', message, { cause: error });
-  if (/^Out of Memory Error/i.test(message)) {
-    return new TracehouseError('sql-memory', 'the statement needs more memory than it may have', { mend: 'narrow its time range or aggregate earlier', cause: error });
+  if (/^Out of Memory Error|^IO Error: (?:Could not write|.*(?:No space left|File too large))/i.test(message)) {
+    return new TracehouseError('sql-memory', 'the statement needs more memory or disk than it may have', { mend: 'narrow its time range or aggregate earlier', cause: error });
   }
-  return new TracehouseError('sql-failed', message, { cause: error });
+  // Where our files lie is nobody's business.
+  return new TracehouseError('sql-failed', /^IO Error/i.test(message) ? message.replaceAll(/(["'])\/.*?\1/g, '$1…$1') : message, { cause: error });
 }
 
 /** Errors: sql-syntax, sql-forbidden, sql-limit, sql-busy, sql-failed, sql-timeout, sql-cancelled, sql-memory; from the chunks too. */
-export async function streamUserSql(warehouse: Warehouse, request: UserSql): Promise<UserSqlStream> {
+export async function streamUserSql(source: SqlSource, request: UserSql): Promise<UserSqlStream> {
   const started = performance.now();
-  const max_rows = limit('max_rows', request.max_rows);
-  const timeout_ms = limit('timeout_ms', request.timeout_ms);
-  const gate = gateOf(warehouse);
+  const limits = request.limits ?? SQL_LIMITS;
+  const max_rows = limit('max_rows', request.max_rows, limits.max_rows);
+  const timeout_ms = limit('timeout_ms', request.timeout_ms, limits.timeout_ms);
+  const gate = gateOf(source);
   await gate.places.take();
   const deadline = new Deadline(timeout_ms, request.signal);
   let connection: DuckDBConnection | undefined;
@@ -115,8 +121,8 @@ export async function streamUserSql(warehouse: Warehouse, request: UserSql): Pro
   };
   deadline.on_over = release;
   try {
-    await step(requireAllowed(warehouse, await gate.views, request.sql));
-    connection = await warehouse.connect();
+    await step(requireAllowed(source, await gate.views, request.sql));
+    connection = await source.connect();
     deadline.guard(connection);
     await step(connection.run('BEGIN TRANSACTION READ ONLY'));
     const prepared = await step(prepareOne(connection, request.sql));
@@ -133,7 +139,7 @@ export async function streamUserSql(warehouse: Warehouse, request: UserSql): Pro
       release();
     });
     return {
-      query_id: randomUUID(),
+      query_id: request.query_id ?? randomUUID(),
       columns: resultColumns(result),
       column_types: result.columnTypes(),
       chunks,
@@ -201,8 +207,8 @@ async function* readChunks(
   }
 }
 
-export async function runUserSql(warehouse: Warehouse, request: UserSql): Promise<UserSqlResult> {
-  const stream = await streamUserSql(warehouse, request);
+export async function runUserSql(source: SqlSource, request: UserSql): Promise<UserSqlResult> {
+  const stream = await streamUserSql(source, request);
   const rows: unknown[][] = [];
   for await (const { chunk, row_count } of stream.chunks) {
     const part = chunk.getRows();

@@ -8,22 +8,26 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildApp } from '../api/app.ts';
 import { SQL_FORMATS } from '../api/formats/sql-formats.ts';
 import type { SqlFormatName } from '../api/formats/sql-formats.ts';
+import { SqlPool } from '../api/sql-worker/pool.ts';
 import type { Warehouse } from '../ingest/warehouse.ts';
 import { MOST_BIGINT, NOW_NS, ORDERS, shopWarehouse } from './support/shop-warehouse.ts';
 import { keptFolder } from './support/temporary-folder.ts';
 
 const { folder, remove } = keptFolder();
 let warehouse: Warehouse;
+let sql: SqlPool;
 let app: FastifyInstance;
 const logged: string[] = [];
 
 beforeAll(async () => {
   ({ warehouse } = await shopWarehouse(folder));
-  app = buildApp({ warehouse }, { now_ns: () => NOW_NS, log: (line) => logged.push(line) });
+  sql = new SqlPool(warehouse);
+  app = buildApp({ warehouse, sql }, { now_ns: () => NOW_NS, log: (line) => logged.push(line) });
 });
 
 afterAll(async () => {
   await app.close();
+  await sql.close();
   await warehouse.close();
   remove();
 });

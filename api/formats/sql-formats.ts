@@ -1,12 +1,12 @@
 // The formats of POST /api/v1/sql, and which of them a request asks for.
-import type { Warehouse } from '../../ingest/warehouse.ts';
+import type { SqlSource } from '../../ingest/sql-source.ts';
 import type { UserSqlStream } from '../../queries/sql-gate.ts';
 import { TracehouseError } from '../../schema/errors.ts';
 import { sqlArrow } from './sql-arrow.ts';
 import { sqlParquet } from './sql-parquet.ts';
 import { sqlCsv, sqlJson, sqlNdjson } from './sql-text.ts';
 
-type Encode = (stream: UserSqlStream, warehouse: Warehouse, signal: AbortSignal) => AsyncGenerator<string | Uint8Array>;
+type Encode = (stream: UserSqlStream, source: SqlSource, signal: AbortSignal) => AsyncGenerator<string | Uint8Array>;
 
 export interface SqlFormat {
   readonly media_type: string;
@@ -35,9 +35,9 @@ function matches(range: string, media_type: string): boolean {
 }
 
 /** ?format= wins over Accept; neither: json. Error: not-acceptable. */
-export function chooseFormat(format: SqlFormatName | undefined, accept: string | undefined): SqlFormat {
-  if (format !== undefined) return SQL_FORMATS[format];
-  if (accept === undefined || accept.trim() === '') return SQL_FORMATS.json;
+export function chooseFormat(format: SqlFormatName | undefined, accept: string | undefined): SqlFormatName {
+  if (format !== undefined) return format;
+  if (accept === undefined || accept.trim() === '') return 'json';
   const ranges = accept
     .split(',')
     .map((part) => {
@@ -48,7 +48,7 @@ export function chooseFormat(format: SqlFormatName | undefined, accept: string |
     .toSorted((a, b) => b.weight - a.weight);
   for (const { range } of ranges) {
     const name = SQL_FORMAT_NAMES.find((candidate) => matches(range, SQL_FORMATS[candidate].media_type));
-    if (name !== undefined) return SQL_FORMATS[name];
+    if (name !== undefined) return name;
   }
   throw new TracehouseError('not-acceptable', `none of ${accept} is a format of answers`, { mend: `ask for one of ${SQL_FORMAT_NAMES.map((name) => SQL_FORMATS[name].media_type).join(', ')}` });
 }

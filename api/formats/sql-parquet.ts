@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { DuckDBTypeId } from '@duckdb/node-api';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { sqlName, sqlText } from '../../ingest/duckdb-instance.ts';
-import type { Warehouse } from '../../ingest/warehouse.ts';
+import type { SqlSource } from '../../ingest/sql-source.ts';
 import type { UserSqlStream } from '../../queries/sql-gate.ts';
 import { TracehouseError } from '../../schema/errors.ts';
 
@@ -32,10 +32,10 @@ function parquetColumn(name: string, type_id: DuckDBTypeId | undefined): string 
 }
 
 /** Error: sql-type, for a value that Parquet has no place for. */
-export async function* sqlParquet(stream: UserSqlStream, warehouse: Warehouse, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-  const folder = join(warehouse.folder, 'tmp');
+export async function* sqlParquet(stream: UserSqlStream, source: SqlSource, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const folder = join(source.folder, 'tmp');
   const path = join(folder, `sql-${randomUUID()}.parquet`);
-  const connection = await warehouse.connect();
+  const connection = await source.connect();
   const stop = (): void => connection.interrupt();
   signal.addEventListener('abort', stop);
   try {

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { SQL_DEFAULTS, SQL_LIMITS } from '../../queries/sql-gate.ts';
+import { SQL_DEFAULTS } from '../../queries/sql-limits.ts';
 import type { App } from '../app-type.ts';
 import type { RouteContext } from '../dependencies.ts';
 import { EXAMPLE_QUERIES } from '../example-queries.ts';
@@ -20,7 +20,7 @@ const Answer = Type.Object({
   limits: Type.Object({ timeout_ms: Limit, max_rows: Limit, at_once: Type.Integer({ description: 'statements that run at the same time' }) }),
 }, { description: 'what SQL may ask, and for how much' });
 
-export function schemaRoute(app: App, { warehouse }: RouteContext): void {
+export function schemaRoute(app: App, { warehouse, sql: { limits } }: RouteContext): void {
   app.route({
     method: 'GET',
     url: '/schema',
@@ -36,9 +36,9 @@ export function schemaRoute(app: App, { warehouse }: RouteContext): void {
         relations: [...relations].map(([name, columns]) => ({ name, doc: describeRelation(name), columns })),
         examples: [...EXAMPLE_QUERIES],
         limits: {
-          timeout_ms: { default: SQL_DEFAULTS.timeout_ms, max: SQL_LIMITS.timeout_ms },
-          max_rows: { default: SQL_DEFAULTS.max_rows, max: SQL_LIMITS.max_rows },
-          at_once: SQL_LIMITS.at_once,
+          timeout_ms: { default: Math.min(SQL_DEFAULTS.timeout_ms, limits.timeout_ms), max: limits.timeout_ms },
+          max_rows: { default: Math.min(SQL_DEFAULTS.max_rows, limits.max_rows), max: limits.max_rows },
+          at_once: limits.at_once,
         },
       };
     },

@@ -1,0 +1,69 @@
+// How a worker is started: with as little power as this machine lets us take away.
+import { spawn, spawnSync } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { constants, openSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { join } from 'node:path';
+import { packageRoot } from '../../schema/package-root.ts';
+import type { WorkerSettings } from './worker.ts';
+
+export interface WorkerProcess {
+  readonly child: ChildProcess;
+  /** What it is told; what it answers. */
+  readonly input: Socket;
+  readonly output: Socket;
+  /** File with what it wrote to its standard error. */
+  readonly complaints: string;
+}
+
+/** Address space beyond what DuckDB may use: Node.js, its code and its reserved heap. */
+const NODE_KIB = 2 * 1024 * 1024;
+const MOST_FILES = 4096;
+/** The unit of ulimit -f in a POSIX shell. */
+const BLOCK_BYTES = 512;
+
+/** Behind all others for CPU and disk; no network, no capabilities, no way to get any. Of these, what is permitted here. */
+const CONFINEMENTS = [
+  ['chrt', '--idle', '0'],
+  ['ionice', '-c', '3'],
+  ['unshare', '--net', '--'],
+  ['setpriv', '--no-new-privs', '--bounding-set=-all', '--inh-caps=-all', '--ambient-caps=-all', '--'],
+] as const;
+
+let confinement: readonly string[] | undefined;
+
+/** Tried once: the words that go before a command. */
+export function findConfinement(): readonly string[] {
+  confinement ??= CONFINEMENTS.reduce<readonly string[]>((words, next) => {
+    const longer = [...words, ...next];
+    const [program = '', ...args] = [...longer, 'true'];
+    return spawnSync(program, args, { stdio: 'ignore' }).status === 0 ? longer : words;
+  }, []);
+  return confinement;
+}
+
+/**
+ * Named pipes: Node.js would give it sockets, and the sockets of our own processes must not show in traces. Ours are open
+ * before its are, and none of these four waits for the other side: a reader may come first, and a writer that also reads.
+ */
+function makePipes(folder: string): { input: Socket; output: Socket; redirects: string } {
+  const [told, said] = [join(folder, 'in'), join(folder, 'out')];
+  const made = spawnSync('mkfifo', ['-m', '600', told, said], { encoding: 'utf8' });
+  if (made.status !== 0) throw new Error(`mkfifo: ${made.stderr ?? String(made.error)}`);
+  const output = new Socket({ fd: openSync(said, constants.O_RDONLY | constants.O_NONBLOCK), readable: true, writable: false });
+  const input = new Socket({ fd: openSync(told, constants.O_RDWR | constants.O_NONBLOCK), readable: false, writable: true });
+  return { input, output, redirects: '< in > out 2> err' };
+}
+
+export function startWorker(settings: WorkerSettings): WorkerProcess {
+  // What runs is always the compiled one: Node.js 20 cannot run the other.
+  const program = join(packageRoot(), 'dist', 'api', 'sql-worker', 'worker.js');
+  const address_kib = NODE_KIB + Math.ceil((2 * settings.memory_bytes) / 1024);
+  const file_blocks = Math.ceil(settings.temp_bytes / BLOCK_BYTES);
+  const { input, output, redirects } = makePipes(settings.folder);
+  const limits = `ulimit -c 0; ulimit -n ${MOST_FILES}; ulimit -f ${file_blocks}; ulimit -v ${address_kib}; exec "$@" ${redirects}`;
+  const command = [...findConfinement(), process.execPath, '--max-old-space-size=256', program, JSON.stringify(settings)];
+  // Its environment says nothing of ours.
+  const child = spawn('/bin/sh', ['-c', limits, 'sh', ...command], { cwd: settings.folder, env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', UV_THREADPOOL_SIZE: '4' }, stdio: 'ignore' });
+  return { child, input, output, complaints: join(settings.folder, 'err') };
+}

@@ -1,0 +1,171 @@
+// One worker process, seen from ours: one job at a time; killed when its time is up or its caller has gone.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import type { TableFiles } from '../../ingest/cold-files.ts';
+import type { VisibleFiles } from '../../ingest/visible-files.ts';
+import type { UserSql } from '../../queries/sql-gate.ts';
+import { TracehouseError } from '../../schema/errors.ts';
+import type { SqlFormatName } from '../formats/sql-formats.ts';
+import { FRAME, FrameReader } from './frames.ts';
+import type { Frame } from './frames.ts';
+import { startWorker } from './spawn.ts';
+import type { WorkerProcess } from './spawn.ts';
+import type { WorkerJob, WorkerSettings } from './worker.ts';
+
+const STDERR_CHARS = 4000;
+const PAGE_BYTES = 4096;
+const TICK_MS = 10;
+const MEND = { mend: 'narrow its time range or aggregate earlier' };
+
+export const memoryError = (): TracehouseError => new TracehouseError('sql-memory', 'the statement needs more memory or disk than it may have', MEND);
+
+/** What a dead worker most likely died of. */
+function deathError(stderr: string): TracehouseError {
+  return /out of memory|bad_alloc|cannot allocate|allocation failed/i.test(stderr)
+    ? memoryError()
+    : new TracehouseError('sql-died', 'the process that ran the statement ended: most likely it needed more memory or disk than it may have', MEND);
+}
+
+export interface ClientJob {
+  readonly files: VisibleFiles;
+  readonly statement?: Omit<UserSql, 'signal'>;
+  readonly format?: SqlFormatName;
+}
+
+export class WorkerClient {
+  readonly #process: WorkerProcess;
+  readonly #frames: AsyncGenerator<Frame, void>;
+  #ended = false;
+  let_forward = false;
+  #killed: TracehouseError | undefined;
+  #cold: readonly TableFiles[] | undefined;
+  /** Resident when it had done nothing yet. */
+  #first_bytes = 0;
+
+  readonly #folder: string;
+
+  private constructor(settings: WorkerSettings) {
+    this.#process = startWorker(settings);
+    this.#folder = settings.folder;
+    const { child, input, output } = this.#process;
+    this.#frames = readFrames(this.#process);
+    const end = (): void => {
+      this.#ended = true;
+      input.destroy();
+    };
+    child.once('exit', end);
+    child.once('error', () => {
+      end();
+      output.destroy();
+    });
+    input.on('error', () => undefined); // its end is seen where its answers are read
+  }
+
+  static async start(settings: WorkerSettings): Promise<WorkerClient> {
+    const client = new WorkerClient(settings);
+    const first = await client.#next().catch(() => undefined);
+    if (first?.kind !== FRAME.ready) {
+      const why = client.#complaints().trim();
+      await client.close();
+      throw new Error(`the process for SQL statements did not start: ${why}`);
+    }
+    client.#first_bytes = client.#residentBytes();
+    return client;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  get pid(): number | undefined {
+    return this.#process.child.pid;
+  }
+
+  #complaints(): string {
+    try {
+      return readFileSync(this.#process.complaints, 'utf8').slice(-STDERR_CHARS);
+    } catch {
+      return '';
+    }
+  }
+
+  #residentBytes(): number {
+    try {
+      return Number(readFileSync(`/proc/${this.pid}/statm`, 'utf8').split(' ')[1]) * PAGE_BYTES;
+    } catch {
+      return 0;
+    }
+  }
+
+  /** Memory that it has come to hold since its start. */
+  get grown_bytes(): number {
+    return this.#residentBytes() - this.#first_bytes;
+  }
+
+  async #next(): Promise<Frame> {
+    const { value, done } = await this.#frames.next();
+    if (this.#killed !== undefined) throw this.#killed;
+    if (done !== true) return value;
+    if (!this.#ended) await once(this.#process.child, 'exit').catch(() => undefined);
+    throw deathError(this.#complaints());
+  }
+
+  /** Frames up to the last one, which ends the job; errors of the statement are thrown. To be read to its end, or killed. */
+  async *run({ files, ...job }: ClientJob): AsyncGenerator<Frame, void> {
+    const { cold, ...others } = files;
+    const sent: WorkerJob = { ...job, files: cold === this.#cold ? others : files };
+    this.#cold = cold;
+    this.#process.input.write(`${JSON.stringify(sent)}\n`);
+    for (;;) {
+      const frame = await this.#next();
+      if (frame.kind === FRAME.error) throw toldError(frame);
+      yield frame;
+      if (frame.kind === FRAME.end) return;
+    }
+  }
+
+  /** Processor time that it has used. */
+  get cpu_ms(): number {
+    try {
+      const fields = readFileSync(`/proc/${this.pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
+      return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+    } catch {
+      return 0;
+    }
+  }
+
+  /** It has stood behind everything else; from now on it gets a small share. It does not go back. */
+  letForward(): void {
+    this.let_forward = true;
+    spawn('chrt', ['--all-tasks', '--other', '--pid', '0', String(this.pid)], { stdio: 'ignore' }).once('error', () => undefined);
+  }
+
+  /** At once, whatever it does; who waits for it gets `why`. */
+  kill(why: TracehouseError): void {
+    this.#killed ??= why;
+    this.#process.child.kill('SIGKILL');
+  }
+
+  /** Settles when the process is gone, and what it had on disk. */
+  async close(): Promise<void> {
+    if (!this.#ended) {
+      const gone = once(this.#process.child, 'exit').catch(() => undefined);
+      this.#process.child.kill('SIGKILL');
+      await gone;
+    }
+    this.#process.output.destroy();
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+}
+
+function toldError({ body }: Frame): Error {
+  const { code, message, mend, internal } = JSON.parse(body.toString()) as { code: string; message: string; mend?: string; internal?: string };
+  return internal === undefined ? new TracehouseError(code, message, mend === undefined ? {} : { mend }) : new Error(`in the process for SQL: ${internal}`);
+}
+
+async function* readFrames({ output }: WorkerProcess): AsyncGenerator<Frame, void> {
+  const reader = new FrameReader();
+  for await (const bytes of output) yield* reader.read(bytes as Buffer);
+}

@@ -1,0 +1,69 @@
+// A process that runs strangers' SQL: one statement at a time, over files that it may only read. Told on standard input what
+// to run, a line of JSON each; answers in frames on standard output. It is killed when it takes too long or too much memory:
+// neither harms the process that stores events.
+import { writeFileSync } from 'node:fs';
+import { setPriority } from 'node:os';
+import { createInterface } from 'node:readline';
+import type { TableFiles } from '../../ingest/cold-files.ts';
+import { SealedReader } from '../../ingest/sealed-reader.ts';
+import type { ReaderOptions } from '../../ingest/sealed-reader.ts';
+import type { VisibleFiles } from '../../ingest/visible-files.ts';
+import type { UserSql } from '../../queries/sql-gate.ts';
+import type { SqlLimits } from '../../queries/sql-limits.ts';
+import type { SqlFormatName } from '../formats/sql-formats.ts';
+import { describeError } from '../problem.ts';
+import { answerSql } from '../sql-answer.ts';
+import { FRAME, encodeFrame } from './frames.ts';
+
+export interface WorkerJob {
+  /** Without `cold` where that is the same as before. */
+  readonly files: Omit<VisibleFiles, 'cold'> & { readonly cold?: readonly TableFiles[] };
+  /** None: only look at the files, and let go of others. */
+  readonly statement?: Omit<UserSql, 'signal'>;
+  readonly format?: SqlFormatName;
+}
+
+export interface WorkerSettings extends ReaderOptions {
+  readonly limits: SqlLimits;
+}
+
+const { limits, ...options } = JSON.parse(process.argv[2] ?? '') as WorkerSettings;
+
+function write(kind: number, body: string | Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => process.stdout.write(encodeFrame(kind, body), (error) => (error ? reject(error) : resolve())));
+}
+
+/** Ingest and lookups come first; and if memory runs out, this is what has to go. */
+function stepBack(): void {
+  try {
+    setPriority(15);
+    writeFileSync('/proc/self/oom_score_adj', '1000');
+  } catch {
+    // Not permitted everywhere; nothing depends on it.
+  }
+}
+
+let cold: readonly TableFiles[] = [];
+
+async function run(reader: SealedReader, { files, statement, format = 'json' }: WorkerJob): Promise<void> {
+  cold = files.cold ?? cold;
+  await reader.show({ ...files, cold });
+  if (statement === undefined) return write(FRAME.end, '{}');
+  const answer = await answerSql(reader, { limits, ...statement }, format);
+  await write(FRAME.head, JSON.stringify({ query_id: answer.query_id }));
+  for await (const part of answer.parts) await write(FRAME.data, part);
+  await write(FRAME.end, JSON.stringify(answer.progress()));
+}
+
+stepBack();
+const reader = await SealedReader.open(options);
+await write(FRAME.ready, '');
+for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
+  try {
+    await run(reader, JSON.parse(line) as WorkerJob);
+  } catch (error) {
+    const { code, detail, mend } = describeError(error);
+    await write(FRAME.error, JSON.stringify({ code, message: detail, mend, internal: code === 'internal' ? String((error as Error).stack) : undefined }));
+  }
+}
+process.exit(0);

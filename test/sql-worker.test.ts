@@ -1,0 +1,276 @@
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { buildApp } from '../api/app.ts';
+import { SqlPool } from '../api/sql-worker/pool.ts';
+import { SealedReader } from '../ingest/sealed-reader.ts';
+import type { Warehouse } from '../ingest/warehouse.ts';
+import { ExportScheduler } from '../queries/export/scheduler.ts';
+import type { UserSql } from '../queries/sql-gate.ts';
+import { makeBatch } from './support/make-batch.ts';
+import { NOW_NS, shopWarehouse } from './support/shop-warehouse.ts';
+import { SQL_ATTACKS, fillAttack } from './support/sql-attacks.ts';
+import { keptFolder } from './support/temporary-folder.ts';
+
+const LIMITS = { timeout_ms: 30_000, max_rows: 5_000_000, at_once: 3 };
+const [SCHED_OTHER, SCHED_IDLE] = ['0', '5'];
+const ENDLESS = 'SELECT count(*) FROM range(100000000) a, range(100000) b WHERE a.range + b.range = -1';
+
+const { folder, remove } = keptFolder();
+const data = join(folder, 'data');
+const logged: string[] = [];
+let warehouse: Warehouse;
+let pool: SqlPool;
+
+beforeAll(async () => {
+  mkdirSync(data);
+  process.env['TRACEHOUSE_CANARY'] = 'canary-7315';
+  ({ warehouse } = await shopWarehouse(data));
+  pool = new SqlPool(warehouse, { limits: LIMITS, memory_bytes: 256e6, temp_bytes: 50e6, log: (line) => logged.push(line) });
+});
+
+afterAll(async () => {
+  await pool.close();
+  await warehouse.close();
+  remove();
+});
+
+/** Pids of the processes that read this folder. */
+function workers(): number[] {
+  const said = (pid: string): string => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+    } catch {
+      return '';
+    }
+  };
+  return readdirSync('/proc').filter((name) => /^\d+$/.test(name) && said(name).includes('sql-worker/worker.js') && said(name).includes(data)).map(Number);
+}
+
+async function ask(sql: string, more: Partial<UserSql> = {}): Promise<unknown[][]> {
+  const { parts } = await pool.run({ sql, ...more }, 'json');
+  let text = '';
+  for await (const part of parts) text += Buffer.from(part).toString();
+  return (JSON.parse(text) as { rows: unknown[][] }).rows;
+}
+
+const event = (n: number): Record<string, bigint | number | string | boolean> => ({ ts_ns: NOW_NS + BigInt(n), mono_ns: 1, socket_id: 1, op: 'read', bytes: 1, stream_offset: n, other_offset: 0, layer: 'socket', flags: 0, payload_truncated: false });
+
+describe('sees what the warehouse has', () => {
+  async function fingerprints(query: (sql: string) => Promise<unknown[][]>): Promise<Map<string, string[]>> {
+    const found = new Map<string, string[]>();
+    const views = (await query('SHOW TABLES')).flat() as string[];
+    for (const view of views.toSorted()) found.set(view, ((await query(`SELECT count(*), bit_xor(hash(r)), sum(hash(r)) FROM "${view}" r`))[0] as unknown[]).map(String));
+    return found;
+  }
+  const theirs = () => fingerprints(ask);
+  const ours = () => fingerprints(async (sql) => (await warehouse.query(sql)).rows);
+
+  test('what is not sealed, what is, what is rewritten, and what lies in exported files', async () => {
+    const first = await theirs();
+    expect(first.get('spans')?.[0]).toBe('78');
+    expect(first).toEqual(await ours());
+
+    await warehouse.apply(makeBatch({ sequence: 2n }, { socket_events: [event(1), event(2)] }));
+    await expect.poll(() => theirs()).toEqual(await ours());
+    expect((await theirs()).get('socket_events')).not.toEqual(first.get('socket_events'));
+
+    await warehouse.seal();
+    expect(await theirs()).toEqual(await ours());
+    await warehouse.apply(makeBatch({ sequence: 3n }, { socket_events: [event(3)] }));
+    await warehouse.seal();
+    await warehouse.compact();
+    await expect.poll(() => theirs()).toEqual(await ours());
+
+    const exporter = new ExportScheduler(warehouse, { now_ms: () => Number(NOW_NS / 1_000_000n) });
+    const { export_id } = await exporter.add({ destination: join(folder, 'parquet') });
+    await exporter.run(export_id);
+    const kept = await ours();
+    await warehouse.drop((sealed) => sealed, () => 'age');
+    await expect.poll(async () => (await theirs()).get('dropped_segments')?.[0]).not.toBe('0');
+    const after = await theirs();
+    expect(after).toEqual(await ours());
+    for (const view of ['spans', 'socket_events', 'traces', 'processes']) expect(after.get(view), view).toEqual(kept.get(view));
+    expect(Number(after.get('export_files')?.[0])).toBeGreaterThan(0);
+    await exporter.close();
+  }, 30_000);
+
+  test('files that are gone by the time it is told of them are asked for again', async () => {
+    const stale = await warehouse.visibleFiles(null);
+    const sealed = { kind: 'raw' as const, id: 'gone', path: join(data, 'raw', 'gone.duckdb'), tables: ['socket_events'], from_ns: '0' };
+    const visible = warehouse.visibleFiles.bind(warehouse);
+    let told = 0;
+    warehouse.visibleFiles = async (age) => (++told === 1 ? { ...stale, segments: [...stale.segments, sealed] } : visible(age));
+    try {
+      expect(await ask('SELECT 1')).toEqual([[1]]);
+      expect(told).toBeGreaterThan(1);
+    } finally {
+      warehouse.visibleFiles = visible;
+    }
+  });
+});
+
+test('one process after another is not needed: the same one answers again', async () => {
+  await ask('SELECT 1');
+  const before = workers();
+  for (let n = 0; n < 5; n++) await ask('SELECT 1');
+  expect(workers()).toEqual(before);
+});
+
+describe('attacks', () => {
+  test('the whole list is refused, and leaves nothing', async () => {
+    const wrong: string[] = [];
+    for (const attack of SQL_ATTACKS) {
+      const sql = fillAttack(attack.replaceAll(/\bevents\b/g, 'socket_events'), warehouse);
+      const code = await ask(sql).then(() => 'answered', (error: { code?: string }) => error.code ?? String(error));
+      if (!/^sql-(forbidden|syntax)$/.test(code)) wrong.push(`${code}: ${sql}`);
+    }
+    expect(wrong).toEqual([]);
+    expect(readdirSync(data).filter((name) => name.startsWith('out'))).toEqual([]);
+  }, 30_000);
+
+  test('letters that only look like others, comments and quotes change nothing', async () => {
+    const tricks = [
+      'SELECT * FROM read\u200b_text(\'/etc/passwd\')', 'SELECT * FROM ｒead_text(\'/etc/passwd\')', 'SEL/**/ECT * FROM read_text(\'/etc/passwd\')', 'SELECT * FROM/**/read_text(\'/etc/passwd\')', 'SELECT * FROM "read_text"(\'/etc/passwd\')',
+      'SELECT * FROM READ_TEXT(\'/etc/passwd\')', 'SELECT * FROM main.read_text(\'/etc/passwd\')', "SELECT * FROM U&\"\\0072ead_text\"('/etc/passwd')", "SELECT 1 -- \u2028; COPY spans TO '/tmp/x'\nUNION ALL FROM read_text('/etc/passwd')", "SELECT '\\'; FROM read_text('/etc/passwd') --'; SELECT 2",
+      "SELECT * FROM '/etc/passwd\u0000.parquet'", "SELECT $$a$$; ATTACH 'x' AS y", '\ufeffATTACH \'x\' AS y', "SELECT getenv\u00a0('HOME')", "SELECT * FROM (FROM 'file:///etc/passwd')", "SELECT * FROM glob(chr(47) || '*')",
+    ];
+    for (const sql of tricks) await expect(ask(sql), sql).rejects.toMatchObject({ code: expect.stringMatching(/^sql-(forbidden|syntax|failed)$/) });
+  });
+
+  test('what got past the gate would still find no file, no setting and nothing to write to', async () => {
+    const own = join(folder, 'reader');
+    mkdirSync(own);
+    writeFileSync(join(folder, 'secret.csv'), 'a\n1\n');
+    await warehouse.apply(makeBatch({ sequence: 4n }, { socket_events: [event(4)] }));
+    await warehouse.seal();
+    const reader = await SealedReader.open({ data_folders: warehouse.data_folders, folder: own, memory_bytes: 256e6, temp_bytes: 50e6, threads: 1 });
+    await reader.show(await warehouse.visibleFiles(0));
+    const [alias] = (await reader.query("SELECT database_name FROM duckdb_databases() WHERE database_name LIKE 's\\_%' ESCAPE '\\'")).rows[0] as [string];
+    for (const sql of [
+      `FROM read_csv('${folder}/secret.csv')`, "FROM read_text('/etc/passwd')", `COPY (SELECT 1) TO '${folder}/out.csv'`, "ATTACH '/tmp/x.duckdb' AS x", "FROM 'https://example.org/x.parquet'", 'INSTALL httpfs', 'LOAD httpfs',
+      "SET memory_limit = '100GB'", 'SET GLOBAL enable_external_access = true', `SET GLOBAL allowed_directories = ['/']`, "SET temp_directory = '/tmp'", 'RESET lock_configuration', `DELETE FROM ${alias}.main.socket_events`, `CREATE TABLE ${alias}.main.x (i INT)`,
+    ]) await expect(reader.query(sql), sql).rejects.toThrow(/Permission|Invalid Input|read-only|not been loaded|disabled|locked/i);
+    (await reader.connect()).closeSync();
+    reader.close();
+  });
+
+  test('it stands behind everything else for the processor, but not for ever', async () => {
+    await ask('SELECT 1');
+    const policy = (pid: number): string => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ')[38] ?? '';
+    const before = workers();
+    for (const pid of before) expect(policy(pid)).toBe(SCHED_IDLE);
+    // Stopped, it gets no processor, as on a machine that is never idle.
+    const running = ask('SELECT 2');
+    for (const pid of before) process.kill(pid, 'SIGSTOP');
+    await expect.poll(() => before.some((pid) => policy(pid) === SCHED_OTHER), { timeout: 8000 }).toBe(true);
+    for (const pid of before) process.kill(pid, 'SIGCONT');
+    expect(await running).toEqual([[2]]);
+    await expect.poll(() => workers().some((pid) => before.includes(pid) && policy(pid) === SCHED_OTHER)).toBe(false);
+  });
+
+  test('its process has no network, no capabilities and nothing of our environment', async () => {
+    await ask('SELECT 1');
+    for (const pid of workers()) {
+      const of = (name: string): string => readFileSync(`/proc/${pid}/${name}`, 'utf8');
+      expect(of('environ')).not.toContain('canary-7315');
+      if (process.getuid?.() !== 0) continue;
+      expect(of('status')).toMatch(/^CapEff:\t0{16}$/m);
+      expect(of('status')).toMatch(/^NoNewPrivs:\t1$/m);
+      expect(of('net/dev').split('\n').slice(2).map((line) => line.split(':')[0]?.trim()).filter(Boolean)).toEqual(['lo']);
+    }
+  });
+});
+
+describe('a statement that wants too much is the only one to suffer', () => {
+  async function survives(): Promise<void> {
+    expect(await ask('SELECT count(*) FROM spans')).toEqual([['78']]);
+  }
+
+  test('time', async () => {
+    const started = performance.now();
+    await expect(ask(ENDLESS, { timeout_ms: 300 })).rejects.toMatchObject({ code: 'sql-timeout' });
+    await expect(ask('WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT count(*) FROM r', { timeout_ms: 300 })).rejects.toMatchObject({ code: 'sql-timeout' });
+    expect(performance.now() - started).toBeLessThan(10_000);
+    await survives();
+  });
+
+  test('time, where DuckDB cannot be interrupted', async () => {
+    const before = new Set(workers());
+    const one_call = "SELECT length(list_aggregate(list_sort(list_transform(range(3000000), x -> md5(x::VARCHAR))), 'string_agg', ''))";
+    const code = await ask(one_call, { timeout_ms: 50 }).then(() => 'answered', (error: { code: string }) => error.code);
+    expect(['sql-timeout', 'sql-memory']).toContain(code);
+    await survives();
+    expect(before.size).toBeGreaterThan(0);
+  });
+
+  test('memory', async () => {
+    for (const sql of ["SELECT string_agg(repeat('x', 1000000), '') FROM range(20000)", 'SELECT list(range) FROM range(1000000000)', 'SELECT list_sort(range(1000000000))', 'SELECT count(*) FROM (SELECT DISTINCT hash(range), md5(range::VARCHAR) FROM range(200000000))']) {
+      await expect(ask(sql, { timeout_ms: 20_000 }), sql).rejects.toMatchObject({ code: expect.stringMatching(/^sql-(memory|died)$/) });
+    }
+    await survives();
+  }, 60_000);
+
+  test('disk', async () => {
+    await expect(ask('SELECT md5(range::VARCHAR) FROM range(20000000) ORDER BY 1', { timeout_ms: 25_000 })).rejects.toMatchObject({ code: expect.stringMatching(/^sql-(memory|died)$/) });
+    await expect(pool.run({ sql: 'SELECT md5(range::VARCHAR), md5(range::VARCHAR || 1) FROM range(5000000)', max_rows: 5_000_000, timeout_ms: 25_000 }, 'parquet')).rejects.toMatchObject({ code: expect.stringMatching(/^sql-(memory|died)$/) });
+    await survives();
+    await expect.poll(() => readdirSync(join(data, 'tmp'), { recursive: true, encoding: 'utf8' }).filter((name) => /\.(tmp|block|parquet)$/.test(name))).toEqual([]);
+  }, 60_000);
+
+  test('a caller that goes away takes its process along, and the place is free again', async () => {
+    const before = new Set(workers());
+    const gone = new AbortController();
+    const running = ask(ENDLESS, { signal: gone.signal });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    gone.abort();
+    await expect(running).rejects.toMatchObject({ code: 'sql-cancelled' });
+    await expect.poll(() => workers().filter((pid) => before.has(pid)).length).toBeLessThan(Math.max(1, before.size));
+    await expect(ask('SELECT 1', { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'sql-cancelled' });
+    await survives();
+  });
+
+  test('an answer that is left half read gives its place back', async () => {
+    for (let n = 0; n < LIMITS.at_once + 1; n++) {
+      const { parts } = await pool.run({ sql: 'FROM range(3000000)', max_rows: 3_000_000 }, 'csv');
+      await parts.next();
+      await parts.return();
+    }
+    await survives();
+  });
+
+  test('only so many run at once', async () => {
+    const gone = new AbortController();
+    const running = Array.from({ length: LIMITS.at_once }, () => ask(ENDLESS, { signal: gone.signal }).catch((error: { code: string }) => error.code));
+    await expect.poll(() => workers().length).toBeGreaterThanOrEqual(LIMITS.at_once);
+    await expect(ask('SELECT 1')).rejects.toMatchObject({ code: 'sql-busy' });
+    gone.abort();
+    expect(await Promise.all(running)).toEqual(Array.from({ length: LIMITS.at_once }, () => 'sql-cancelled'));
+    await survives();
+  });
+
+  test('a process that is killed from outside is told as such, and replaced', async () => {
+    const running = ask(ENDLESS).catch((error: { code: string }) => error.code);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    for (const pid of workers()) process.kill(pid, 'SIGKILL');
+    expect(await running).toBe('sql-died');
+    await survives();
+  });
+});
+
+test('a server tells its own limits and keeps to them', async () => {
+  const app = buildApp({ warehouse, sql: pool }, { now_ns: () => NOW_NS });
+  expect((await app.inject('/api/v1/schema')).json()).toMatchObject({ limits: { timeout_ms: { max: LIMITS.timeout_ms }, at_once: LIMITS.at_once } });
+  const asked = await app.inject({ method: 'POST', url: '/api/v1/sql', payload: { sql: 'SELECT 1', timeout_ms: LIMITS.timeout_ms + 1 } });
+  expect([asked.statusCode, asked.json()]).toEqual([400, expect.objectContaining({ code: 'invalid-request', detail: expect.stringContaining('timeout_ms') })]);
+  await app.close();
+  expect(logged).toEqual([]);
+});
+
+test('with the server its processes go, and their files', async () => {
+  await ask('SELECT 1');
+  await pool.close();
+  expect(workers()).toEqual([]);
+  expect(readdirSync(join(data, 'tmp')).filter((name) => name.startsWith('sql-'))).toEqual([]);
+  await expect(ask('SELECT 1')).rejects.toMatchObject({ code: 'not-ready' });
+});
