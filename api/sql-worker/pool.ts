@@ -64,6 +64,7 @@ export class SqlPool implements SqlRunner {
   readonly #places: Places;
   readonly #folder: string;
   readonly #all = new Set<WorkerClient>();
+  readonly #coming = new Set<Promise<WorkerClient>>();
   readonly #timers: readonly NodeJS.Timeout[];
   #idle: Idle[] = [];
   #starting = 0;
@@ -94,7 +95,13 @@ export class SqlPool implements SqlRunner {
     return Math.min(this.#options.temp_bytes, share);
   }
 
-  async #start(): Promise<WorkerClient> {
+  #start(): Promise<WorkerClient> {
+    const coming = this.#startOne().finally(() => this.#coming.delete(coming));
+    this.#coming.add(coming);
+    return coming;
+  }
+
+  async #startOne(): Promise<WorkerClient> {
     const { memory_bytes, threads, limits } = this.#options;
     const folder = mkdtempSync(join(this.#folder, 'worker-'));
     const worker = await WorkerClient.start({ data_folders: this.#warehouse.data_folders, folder, memory_bytes, temp_bytes: this.#tempBytes(), threads, limits });
@@ -110,7 +117,7 @@ export class SqlPool implements SqlRunner {
     if (this.#closed || this.#idle.length + this.#starting >= WARM) return;
     this.#starting += 1;
     this.#start()
-      .then((worker) => this.#giveBack(worker, true), (error: Error) => this.#options.log(error.message))
+      .then((worker) => this.#giveBack(worker, true), (error: Error) => this.#closed || this.#options.log(error.message))
       .finally(() => {
         this.#starting -= 1;
       });
@@ -119,8 +126,8 @@ export class SqlPool implements SqlRunner {
   async #take(): Promise<WorkerClient> {
     if (this.#idle.length === 0) await this.#refreshing;
     for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
-      if (!idle.worker.ended) return idle.worker;
-      this.#all.delete(idle.worker);
+      if (idle.worker.is_there) return idle.worker;
+      this.#dismiss(idle.worker);
     }
     return this.#start();
   }
@@ -241,6 +248,7 @@ export class SqlPool implements SqlRunner {
   async close(): Promise<void> {
     this.#closed = true;
     this.#timers.forEach((timer) => clearInterval(timer));
+    await Promise.allSettled(this.#coming);
     await Promise.all([...this.#all].map((worker) => worker.close()));
     rmSync(this.#folder, { recursive: true, force: true });
   }

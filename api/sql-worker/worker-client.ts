@@ -126,14 +126,24 @@ export class WorkerClient {
     }
   }
 
+  /** Of /proc/PID/stat, from its third field, the state, on; empty when the process is gone. */
+  #stat(): string[] {
+    try {
+      return readFileSync(`/proc/${this.pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
+    } catch {
+      return [];
+    }
+  }
+
+  /** What ended it may have been quicker than the news of it. */
+  get is_there(): boolean {
+    return !this.#ended && /^[A-WY]$/.test(this.#stat()[0] ?? '');
+  }
+
   /** Processor time that it has used. */
   get cpu_ms(): number {
-    try {
-      const fields = readFileSync(`/proc/${this.pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
-      return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
-    } catch {
-      return 0;
-    }
+    const fields = this.#stat();
+    return (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) * TICK_MS;
   }
 
   /** It has stood behind everything else; from now on it gets a small share. It does not go back. */
