@@ -140,11 +140,12 @@ function build() {
     writeFileSync('dist/.built', '');
   }
   if (process.platform !== 'linux') return;
-  if (mtime('.output/tracehouse-loader') < newest('bpf', /\.(c|h)$|^Makefile$/)) {
-    console.log('setup: building the eBPF programs and their loader');
+  if (mtime('.output/.built') < newest('bpf', /\.(c|h)$|^Makefile$/)) {
+    console.log('setup: building the eBPF programs, their loader, and the confinement of SQL');
     mkdirSync('.output', { recursive: true });
     const done = run('make', ['-C', 'bpf']);
     if (!done.ok) fail(`the eBPF build failed:\n  ${lastLines(done.text, 30)}`);
+    writeFileSync('.output/.built', '');
   }
 }
 

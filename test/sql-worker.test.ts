@@ -1,12 +1,15 @@
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildApp } from '../api/app.ts';
 import { SqlPool } from '../api/sql-worker/pool.ts';
+import { confinementOf } from '../api/sql-worker/spawn.ts';
 import { SealedReader } from '../ingest/sealed-reader.ts';
 import type { Warehouse } from '../ingest/warehouse.ts';
 import { ExportScheduler } from '../queries/export/scheduler.ts';
 import type { UserSql } from '../queries/sql-gate.ts';
+import { packageRoot } from '../schema/package-root.ts';
 import { makeBatch } from './support/make-batch.ts';
 import { NOW_NS, shopWarehouse } from './support/shop-warehouse.ts';
 import { SQL_ATTACKS, fillAttack } from './support/sql-attacks.ts';
@@ -167,6 +170,28 @@ describe('attacks', () => {
     for (const pid of before) process.kill(pid, 'SIGCONT');
     expect(await running).toEqual([[2]]);
     await expect.poll(() => workers().some((pid) => before.includes(pid) && policy(pid) === SCHED_OTHER)).toBe(false);
+  });
+
+  test('what it could be made to do would find nothing else on this machine', ({ skip }) => {
+    const { status } = spawnSync(join(packageRoot(), '.output', 'tracehouse-confine'), ['--read', '/', '--', 'true']);
+    if (status === 125) {
+      console.log('skipped: this kernel has no Landlock');
+      skip();
+    }
+    const own = join(folder, 'confined');
+    mkdirSync(own);
+    const run = (program: string): string => {
+      const [command = '', ...args] = [...confinementOf({ data_folders: warehouse.data_folders, folder: own }), process.execPath, '-e', program];
+      const done = spawnSync(command, args, { encoding: 'utf8', cwd: own });
+      return done.stdout + done.stderr.split('\n').find((line) => line.includes('Error:'));
+    };
+    const segment = join(data, 'raw', readdirSync(join(data, 'raw')).find((name) => name.endsWith('.duckdb')) ?? '');
+    expect(run(`fs.readFileSync(${JSON.stringify(segment)}); fs.writeFileSync(${JSON.stringify(join(own, 'x'))}, ''); console.log('well')`)).toContain('well');
+    for (const program of [
+      "fs.readFileSync('/etc/passwd')", "fs.readdirSync('/root')", "fs.readFileSync('/proc/1/environ')", `fs.readFileSync(${JSON.stringify(join(data, 'ledger.duckdb'))})`,
+      `fs.writeFileSync(${JSON.stringify(segment)}, '')`, `fs.rmSync(${JSON.stringify(segment)})`, `fs.writeFileSync(${JSON.stringify(join(data, 'raw', 'new'))}, '')`, "fs.writeFileSync('/tmp/tracehouse-was-here', '')", "child_process.execFileSync('/usr/bin/touch', ['/tmp/tracehouse-was-here'])",
+    ]) expect(run(program), program).toMatch(/EACCES|EPERM|Permission denied|Command failed/);
+    expect(run("net.connect(80, '127.0.0.1').on('error', (error) => { throw error; })")).toMatch(/EACCES|ENETUNREACH|ECONNREFUSED/);
   });
 
   test('its process has no network, no capabilities and nothing of our environment', async () => {

@@ -3,7 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { constants, openSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { packageRoot } from '../../schema/package-root.ts';
 import type { WorkerSettings } from './worker.ts';
 
@@ -30,16 +30,34 @@ const CONFINEMENTS = [
   ['setpriv', '--no-new-privs', '--bounding-set=-all', '--inh-caps=-all', '--ambient-caps=-all', '--'],
 ] as const;
 
+const works = ([program = '', ...args]: readonly string[]): boolean => spawnSync(program, args, { stdio: 'ignore' }).status === 0;
+
 let confinement: readonly string[] | undefined;
 
 /** Tried once: the words that go before a command. */
-export function findConfinement(): readonly string[] {
-  confinement ??= CONFINEMENTS.reduce<readonly string[]>((words, next) => {
-    const longer = [...words, ...next];
-    const [program = '', ...args] = [...longer, 'true'];
-    return spawnSync(program, args, { stdio: 'ignore' }).status === 0 ? longer : words;
-  }, []);
+function findConfinement(): readonly string[] {
+  confinement ??= CONFINEMENTS.reduce<readonly string[]>((words, next) => (works([...words, ...next, 'true']) ? [...words, ...next] : words), []);
   return confinement;
+}
+
+const LANDLOCK = (): string => join(packageRoot(), '.output', 'tracehouse-confine');
+/** What Node.js and DuckDB read of a machine. The folder of the process itself, not those of others. */
+const MACHINE = ['/usr', '/lib', '/lib64', '/bin', '/etc/ld.so.cache', '/etc/ssl/openssl.cnf', '/etc/localtime', '/proc/self', '/proc/meminfo', '/proc/cpuinfo', '/proc/stat', '/proc/sys', '/sys/fs/cgroup', '/dev/urandom'];
+
+let has_landlock: boolean | undefined;
+
+/** The words that go before a worker's command. */
+export const confinementOf = (settings: Pick<WorkerSettings, 'data_folders' | 'folder'>): string[] => [...findConfinement(), ...landlockWords(settings)];
+
+/** It sees the machine's programs, its own, the data and its own folder, which alone it can change. None where the kernel cannot. */
+function landlockWords({ data_folders, folder }: Pick<WorkerSettings, 'data_folders' | 'folder'>): string[] {
+  has_landlock ??= works([LANDLOCK(), '--read', '/', '--', 'true']);
+  if (!has_landlock) return [];
+  // Installed as a package, what it depends on lies beside it.
+  const modules = /^.*?\/node_modules(?=\/)/.exec(packageRoot())?.[0] ?? join(packageRoot(), 'node_modules');
+  const own = ['dist', 'schema', 'queries', 'package.json'].map((name) => join(packageRoot(), name));
+  const read = [...MACHINE, dirname(process.execPath), modules, ...own, ...data_folders];
+  return [LANDLOCK(), ...read.flatMap((path) => ['--read', path]), ...[folder, '/proc/self', '/dev/null'].flatMap((path) => ['--write', path]), '--'];
 }
 
 /**
@@ -62,7 +80,7 @@ export function startWorker(settings: WorkerSettings): WorkerProcess {
   const file_blocks = Math.ceil(settings.temp_bytes / BLOCK_BYTES);
   const { input, output, redirects } = makePipes(settings.folder);
   const limits = `ulimit -c 0; ulimit -n ${MOST_FILES}; ulimit -f ${file_blocks}; ulimit -v ${address_kib}; exec "$@" ${redirects}`;
-  const command = [...findConfinement(), process.execPath, '--max-old-space-size=256', program, JSON.stringify(settings)];
+  const command = [...confinementOf(settings), process.execPath, '--max-old-space-size=256', program, JSON.stringify(settings)];
   // Its environment says nothing of ours.
   const child = spawn('/bin/sh', ['-c', limits, 'sh', ...command], { cwd: settings.folder, env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', UV_THREADPOOL_SIZE: '4' }, stdio: 'ignore' });
   return { child, input, output, complaints: join(settings.folder, 'err') };
