@@ -1,7 +1,8 @@
 -- Question: Where does connecting take long, and where the wait for the first byte of the answer?
--- Assumes: connecting is the time from the call to connect to the first byte sent (with DNS already done, and with the TLS handshake where
---   that cannot be told apart); the first byte is counted from the beginning of the request.
--- Can get wrong: a connection that is opened ahead of need seems slow to connect. An answer in one piece has its first byte at its end.
+-- Assumes: a call that opened its connection begins when connect was called, after DNS; connecting lasts until the first byte of the request.
+--   The first byte of the answer is counted from the call's beginning, so that a connect before it counts too.
+-- Can get wrong: a connection that is opened ahead of need seems slow to connect. An answer that comes in one piece has its first byte at its end: a
+--   slow server looks like a slow network. Where nothing is understood (TLS), the handshake is a call of its own.
 -- Parameters:
 --   $start TIMESTAMP = the beginning of what is stored: only what began at or after it, UTC
 --   $end TIMESTAMP = the end of what is stored: only what began before it, UTC
