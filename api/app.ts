@@ -18,6 +18,7 @@ import { graphRoute } from './routes/graph.ts';
 import { healthRoutes } from './routes/health.ts';
 import { ingestRoute } from './routes/ingest.ts';
 import { metricsRoute } from './routes/metrics.ts';
+import { queryRoutes } from './routes/queries.ts';
 import { schemaRoute } from './routes/schema.ts';
 import { serviceRoutes } from './routes/services.ts';
 import { sqlRoutes } from './routes/sql.ts';
@@ -84,6 +85,7 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
         serviceRoutes(v1, context);
         graphRoute(v1, context);
         sqlRoutes(v1, context);
+        queryRoutes(v1, context);
         schemaRoute(v1, context);
         ingestRoute(v1, context);
         correlateRoute(v1, context);

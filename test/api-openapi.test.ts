@@ -10,6 +10,7 @@ import { EXAMPLE_QUERIES } from '../api/example-queries.ts';
 import { encodeBatches } from '../ingest/arrow-format.ts';
 import type { Warehouse } from '../ingest/warehouse.ts';
 import { ExportScheduler } from '../queries/export/scheduler.ts';
+import { queryBook } from '../queries/query-book.ts';
 import { packageRoot } from '../schema/package-root.ts';
 import { NOW_NS, shopBatch, shopWarehouse } from './support/shop-warehouse.ts';
 import { keptFolder } from './support/temporary-folder.ts';
@@ -68,8 +69,8 @@ test('it is valid OpenAPI 3.1', async () => {
 test('every route is described: what the contract names so far, and what the command line needs', () => {
   const routes = operations().map(([method, path]) => `${method} ${path}`).toSorted();
   expect(routes).toEqual([
-    'delete /api/v1/exports/{export_id}', 'get /api/v1/exports', 'get /api/v1/graph', 'get /api/v1/operations', 'get /api/v1/schema', 'get /api/v1/services', 'get /api/v1/sql', 'get /api/v1/traces', 'get /api/v1/traces/{trace_id}', 'get /api/v1/traces/{trace_id}/evidence',
-    'get /healthz', 'get /metrics', 'get /readyz', 'post /api/v1/correlate', 'post /api/v1/exports', 'post /api/v1/exports/{export_id}/run', 'post /api/v1/ingest', 'post /api/v1/sql',
+    'delete /api/v1/exports/{export_id}', 'delete /api/v1/queries/{query}', 'get /api/v1/exports', 'get /api/v1/graph', 'get /api/v1/operations', 'get /api/v1/queries', 'get /api/v1/queries/{query}', 'get /api/v1/queries/{query}/run', 'get /api/v1/schema', 'get /api/v1/services', 'get /api/v1/sql', 'get /api/v1/traces', 'get /api/v1/traces/{trace_id}', 'get /api/v1/traces/{trace_id}/evidence',
+    'get /healthz', 'get /metrics', 'get /readyz', 'post /api/v1/correlate', 'post /api/v1/exports', 'post /api/v1/exports/{export_id}/run', 'post /api/v1/ingest', 'post /api/v1/queries', 'post /api/v1/sql',
   ]);
 });
 
@@ -90,6 +91,7 @@ test('every operation and every parameter says what it is for', () => {
   expect(new Set(operations().map(([, , operation]) => operation.operationId)).size).toBe(operations().length);
 });
 
+const aQuery = async (): Promise<string> => (await queryBook(warehouse).save({ name: 'to-be-deleted', sql: 'SELECT 1' }, NOW_NS)).name;
 const anExport = async (): Promise<string> => (await exporter.add({ destination: join(folder, 'parquet'), relations: ['spans'] })).export_id;
 
 /** Ids are those of a trace or an export that exists; everything else is as documented. */
@@ -97,7 +99,7 @@ async function requestOf(method: string, path: string, operation: Operation, onl
   const query: Record<string, string> = {};
   let url = path;
   for (const parameter of operation.parameters ?? []) {
-    const value = String(parameter.name === 'trace_id' ? trace_id : parameter.name === 'export_id' ? await anExport() : exampleOf(parameter));
+    const value = String(parameter.name === 'trace_id' ? trace_id : parameter.name === 'export_id' ? await anExport() : parameter.name === 'query' && method === 'delete' ? await aQuery() : exampleOf(parameter));
     if (parameter.in === 'path') url = url.replace(`{${parameter.name}}`, encodeURIComponent(value));
     else if (parameter.name !== 'cursor' && (parameter.required === true || only === undefined || only === parameter.name)) query[parameter.name] = value;
   }
@@ -117,12 +119,13 @@ describe('examples', () => {
         const sent = await requestOf(method, path, operation, only);
         const answer = await app.inject(sent);
         const where = `${method} ${path} ${JSON.stringify(sent.query)}: ${answer.body.slice(0, 300)}`;
-        expect(answer.statusCode, where).toBe(200);
+        const status = operation.responses['201'] === undefined ? '200' : '201';
+        expect(String(answer.statusCode), where).toBe(status);
         const type = String(answer.headers['content-type']).split(';')[0] as string;
-        const content = operation.responses['200']?.content ?? {};
+        const content = operation.responses[status]?.content ?? {};
         expect(Object.keys(content), where).toContain(type);
         if (type !== 'application/json' || sent.query['format'] !== undefined) continue;
-        const pointer = ['paths', path, method, 'responses', '200', 'content', type, 'schema'].map((part) => encodeURIComponent(part.replaceAll('~', '~0').replaceAll('/', '~1'))).join('/');
+        const pointer = ['paths', path, method, 'responses', status, 'content', type, 'schema'].map((part) => encodeURIComponent(part.replaceAll('~', '~0').replaceAll('/', '~1'))).join('/');
         const valid = ajv.validate({ $ref: `document#/${pointer}` }, answer.json());
         expect(ajv.errors, where).toBeNull();
         expect(valid).toBe(true);

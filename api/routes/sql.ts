@@ -13,13 +13,13 @@ import { describeError, problems } from '../problem.ts';
 
 const EXAMPLE = "SELECT service_name, count(*) AS spans FROM spans GROUP BY 1 ORDER BY 2 DESC";
 
-const Format = Type.Optional(Type.Unsafe<SqlFormatName>({ type: 'string', enum: SQL_FORMAT_NAMES, description: 'of the answer; wins over Accept', examples: ['csv'] }));
-const TimeoutMs = Type.Optional(Type.Integer({ minimum: 1, maximum: SQL_LIMITS.timeout_ms, default: SQL_DEFAULTS.timeout_ms, description: 'after so long the statement is stopped: 408 sql-timeout', examples: [5000] }));
-const MaxRows = Type.Optional(Type.Integer({ minimum: 1, maximum: SQL_LIMITS.max_rows, default: SQL_DEFAULTS.max_rows, description: 'the answer ends after so many rows, and says that it is truncated', examples: [100] }));
+export const Format = Type.Optional(Type.Unsafe<SqlFormatName>({ type: 'string', enum: SQL_FORMAT_NAMES, description: 'of the answer; wins over Accept', examples: ['csv'] }));
+export const TimeoutMs = Type.Optional(Type.Integer({ minimum: 1, maximum: SQL_LIMITS.timeout_ms, default: SQL_DEFAULTS.timeout_ms, description: 'after so long the statement is stopped: 408 sql-timeout', examples: [5000] }));
+export const MaxRows = Type.Optional(Type.Integer({ minimum: 1, maximum: SQL_LIMITS.max_rows, default: SQL_DEFAULTS.max_rows, description: 'the answer ends after so many rows, and says that it is truncated', examples: [100] }));
 
 const Scalar = ['string', 'number', 'boolean', 'null'];
-const Params = Type.Unsafe<readonly unknown[] | Record<string, unknown>>({
-  description: 'values of ? or $1 by position, or of $name by name. Integers beyond 2^53 as text, cast in the statement: $1::BIGINT',
+export const Params = Type.Unsafe<readonly unknown[] | Record<string, unknown>>({
+  description: 'values of ? or $1 by position, or of $name by name, where what is left out is null. Integers beyond 2^53 as text, cast in the statement: $1::BIGINT',
   anyOf: [
     { type: 'array', items: { type: [...Scalar, 'array'] }, maxItems: 1000 },
     { type: 'object', additionalProperties: { type: [...Scalar, 'array'] }, maxProperties: 1000 },
@@ -36,7 +36,7 @@ const Answer = Type.Object({
   elapsed_ms: Type.Number({ description: 'from its arrival to its last row' }),
 });
 
-const RESPONSES = {
+export const RESPONSES = {
   200: {
     description: 'the rows. A failure after the first byte breaks the connection off: an answer that ends in order is whole. Trailers tell row count and truncation in every format.',
     headers: { 'tracehouse-query-id': { type: 'string', description: 'of this execution' } },
@@ -74,7 +74,8 @@ async function withFirstChunk(stream: UserSqlStream): Promise<UserSqlStream> {
   return { ...stream, chunks: chunks() };
 }
 
-export function sqlRoutes(app: App, { warehouse, log }: RouteContext): void {
+/** Sends the rows of one statement as the answer of a request. */
+export function sqlAnswers(app: App, { warehouse, log }: RouteContext) {
   const closing = new AbortController();
   app.addHook('preClose', async () => closing.abort());
 
@@ -113,6 +114,11 @@ export function sqlRoutes(app: App, { warehouse, log }: RouteContext): void {
     reply.trailer('tracehouse-truncated', async () => String(stream.progress().truncated));
     return reply.send(Readable.from(body(), { objectMode: false }));
   }
+  return answer;
+}
+
+export function sqlRoutes(app: App, context: RouteContext): void {
+  const answer = sqlAnswers(app, context);
 
   app.route({
     method: 'POST',
@@ -166,7 +172,7 @@ export function sqlRoutes(app: App, { warehouse, log }: RouteContext): void {
   });
 }
 
-function paramsFromText(text: string): NonNullable<UserSql['params']> {
+export function paramsFromText(text: string): NonNullable<UserSql['params']> {
   let value: unknown;
   try {
     value = JSON.parse(text);

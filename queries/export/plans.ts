@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import type { ExportPlan } from '../../ingest/export-ledger.ts';
 import type { Warehouse } from '../../ingest/warehouse.ts';
 import { TracehouseError } from '../../schema/errors.ts';
+import { queryBook } from '../query-book.ts';
 import { checkCron } from './cron.ts';
 import { isFolder, openDestination } from './destination.ts';
 import { EXPORT_RELATIONS } from './relations.ts';
@@ -13,15 +14,19 @@ export interface ExportRequest {
   readonly cron?: string | null;
   /** All of them unless there is a query. */
   readonly relations?: readonly string[];
+  /** A statement, or name or id of a query that has one: what it says now, whatever becomes of the name. */
   readonly query?: string | null;
   readonly destination: string;
   readonly max_age_ns?: bigint | null;
   readonly max_bytes?: bigint | null;
 }
 
-/** Errors: export-relations, export-query, export-cron, export-destination. */
+const namedQuery = (warehouse: Warehouse, text: string): string => (/^[a-z0-9-]+$/.test(text.trim()) ? queryBook(warehouse).find(text.trim()).sql : text);
+
+/** Errors: export-relations, export-query, export-cron, export-destination, query-not-found. */
 export async function planExport(warehouse: Warehouse, request: ExportRequest, now_ns: bigint): Promise<ExportPlan> {
-  const { cron = null, query = null, max_age_ns = null, max_bytes = null } = request;
+  const { cron = null, max_age_ns = null, max_bytes = null } = request;
+  const query = request.query === undefined || request.query === null ? null : namedQuery(warehouse, request.query);
   const relations = [...new Set(request.relations ?? (query === null ? Object.keys(EXPORT_RELATIONS) : []))].toSorted();
   const unknown = relations.find((name) => EXPORT_RELATIONS[name] === undefined);
   if (unknown !== undefined) throw new TracehouseError('export-relations', `there is no relation ${unknown} to export`, { mend: `there are ${Object.keys(EXPORT_RELATIONS).join(', ')}` });
