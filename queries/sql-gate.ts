@@ -167,9 +167,12 @@ function complete(names: readonly string[], params: QueryParams | undefined): Qu
 
 function bind(prepared: DuckDBPreparedStatement, asked: QueryParams | undefined): void {
   const names = parameterNames(prepared);
+  const takes = names.length === 0 ? 'it takes none' : `it takes ${names.map((name) => `$${name}`).join(', ')}`;
+  const unknown = Array.isArray(asked) ? undefined : Object.keys(asked ?? {}).find((name) => !names.includes(name));
+  if (unknown !== undefined) throw new TracehouseError('sql-params', `the statement has no parameter $${unknown}: ${takes}`);
   const params = complete(names, asked);
   const given = params === undefined ? 0 : Object.keys(params).length;
-  if (given !== prepared.parameterCount) throw new TracehouseError('sql-params', `the statement has ${prepared.parameterCount} parameters${names.length === 0 ? '' : ` (${names.map((name) => `$${name}`).join(', ')})`}, ${Object.keys(asked ?? {}).length} were given`);
+  if (given !== prepared.parameterCount) throw new TracehouseError('sql-params', `the statement has ${prepared.parameterCount} parameters, ${given} were given: ${takes}`);
   if (!hasParams(params)) return;
   const { values, types } = bindParams(params);
   try {
