@@ -2,7 +2,8 @@
 -- Assumes: a process's connections to one server are a pool, as large as the most calls that it ever had under way there. A call waited when it began on a
 --   connection at once after another request's call on it had ended, all others were busy, and its own request had been there before that.
 -- Can get wrong: the request may have had other work until then, so that waited_at_most_ms is an upper bound. A client that hands its only
---   connection on from request to request is a pool of one. Calls whose cause is not known are left out.
+--   connection on from request to request is a pool of one. A pool without a limit meets its own peak now and then: a few calls of many that took the
+--   last connection say nothing. Calls whose cause is not known are left out.
 -- Parameters:
 --   $start TIMESTAMP = the beginning of what is stored: only what began at or after it, UTC
 --   $end TIMESTAMP = the end of what is stored: only what began before it, UTC
@@ -28,14 +29,14 @@ WITH calls AS (
   FROM calls
   WINDOW turn AS (PARTITION BY socket_id ORDER BY start_ns, end_ns)
 ), judged AS (
-  SELECT c.trace_id, c.service_name, c.server, z.pool_size, c.start_ns - greatest(r.start_ns, CASE WHEN c.own_before_ns <= c.start_ns THEN c.own_before_ns ELSE r.start_ns END) AS waited_ns,
+  SELECT c.trace_id, c.service_name, c.server, z.pool_size, z.all_busy, c.start_ns - greatest(r.start_ns, CASE WHEN c.own_before_ns <= c.start_ns THEN c.own_before_ns ELSE r.start_ns END) AS waited_ns,
     z.all_busy AND c.freed_by <> c.parent_span_id AND c.start_ns - c.freed_ns BETWEEN 0 AND coalesce($at_once_ms::DOUBLE, 1) * 1e6
       AND greatest(r.start_ns, CASE WHEN c.own_before_ns <= c.start_ns THEN c.own_before_ns ELSE r.start_ns END) < c.freed_ns AS waited
   FROM successive AS c
   JOIN sized AS z ON z.process_id = c.process_id AND z.server = c.server AND z.span_id = c.span_id
   LEFT JOIN spans AS r ON r.span_id = c.parent_span_id
 )
-SELECT service_name AS caller, server, max(pool_size) AS pool_size, count(*) AS calls, count(*) FILTER (waited) AS calls_that_waited,
+SELECT service_name AS caller, server, max(pool_size) AS pool_size, count(*) AS calls, count(*) FILTER (all_busy) AS calls_that_took_the_last, count(*) FILTER (waited) AS calls_that_waited,
   round(quantile_cont(waited_ns, 0.5) FILTER (waited) / 1e6, 3) AS median_waited_at_most_ms, round(max(waited_ns) FILTER (waited) / 1e6, 3) AS waited_at_most_ms,
   arg_max(trace_id, waited_ns) FILTER (waited) AS example_trace_id
 FROM judged
