@@ -65,12 +65,18 @@ withSource(verb('replay', 'recorded events into a warehouse, through the same pa
   .action(async (files: string[], options) => (await import('./main/replay.ts')).replay(files, options));
 
 withSource(verb('sql', 'ad-hoc SQL, read-only'))
-  .argument('<statement>', 'one SELECT-like statement; - reads it from standard input')
+  .argument('[statement]', 'one SELECT-like statement; - reads it from standard input')
+  .addOption(option('query'))
+  .addOption(option('param'))
   .addOption(option('format'))
   .addOption(option('json'))
   .addOption(option('max_rows'))
   .addOption(option('timeout'))
-  .action(async (statement: string, options) => (await import('./main/sql.ts')).sql(statement, options));
+  .action(async (statement: string | undefined, options) => (await import('./main/sql.ts')).sql(statement, options));
+
+withSource(verb('queries', 'list the queries of the cookbook and the saved ones'))
+  .addOption(option('json'))
+  .action(async (options) => (await import('./main/sql.ts')).queries(options));
 
 withSource(verb('traces', 'list traces'))
   .addOption(option('service'))

@@ -18,6 +18,7 @@ import { graphRoute } from './routes/graph.ts';
 import { healthRoutes } from './routes/health.ts';
 import { ingestRoute } from './routes/ingest.ts';
 import { metricsRoute } from './routes/metrics.ts';
+import { queryRoutes } from './routes/queries.ts';
 import { schemaRoute } from './routes/schema.ts';
 import { serviceRoutes } from './routes/services.ts';
 import { sqlJobRoutes } from './routes/sql-jobs.ts';
@@ -89,6 +90,7 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
         graphRoute(v1, context);
         sqlRoutes(v1, context);
         sqlJobRoutes(v1, context);
+        queryRoutes(v1, context);
         schemaRoute(v1, context);
         ingestRoute(v1, context);
         correlateRoute(v1, context);

@@ -29,12 +29,12 @@ const STATUS_OF_CODE: Readonly<Record<string, number>> = {
   'not-acceptable': 406,
   'sql-timeout': 408, 'sql-cancelled': 408,
   'export-not-found': 404, 'query-not-found': 404,
-  'correlate-busy': 409, 'query-running': 409, 'export-busy': 409, 'segments-changed': 409,
+  'query-built-in': 409, 'correlate-busy': 409, 'query-running': 409, 'export-busy': 409, 'segments-changed': 409,
   'body-too-large': 413,
   'unsupported-media-type': 415, 'unsupported-encoding': 415,
-  'sql-failed': 422, 'sql-memory': 422, 'sql-died': 422, 'sql-type': 422, 'batch-invalid': 422, 'batch-version': 422, 'schema-version': 422, 'export-relations': 422, 'export-query': 422, 'export-cron': 422, 'export-destination': 422, 'export-failed': 422,
+  'sql-failed': 422, 'sql-memory': 422, 'sql-died': 422, 'sql-type': 422, 'batch-invalid': 422, 'batch-version': 422, 'schema-version': 422, 'export-relations': 422, 'export-query': 422, 'export-cron': 422, 'export-destination': 422, 'export-failed': 422, 'query-name': 422, 'query-limit': 422,
   'sql-busy': 429, 'ingest-busy': 429,
-  'not-ready': 503, 'files-gone': 503, 'warehouse-closed': 503, 'warehouse-locked': 503, 'warehouse-read-only': 503,
+  'not-ready': 503, 'files-gone': 503, 'warehouse-closed': 503, 'warehouse-locked': 503, 'warehouse-read-only': 503, 'saved-queries-damaged': 503,
   'disk-full': 507,
 };
 

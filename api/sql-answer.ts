@@ -1,6 +1,6 @@
 // A stranger's statement and its answer in one of the formats, wherever it runs: here, or in a process of its own.
 import type { SqlSource } from '../ingest/sql-source.ts';
-import { streamUserSql } from '../queries/sql-gate.ts';
+import { checkUserSql, streamUserSql } from '../queries/sql-gate.ts';
 import type { UserSql, UserSqlStream } from '../queries/sql-gate.ts';
 import { SQL_LIMITS } from '../queries/sql-limits.ts';
 import type { SqlLimits } from '../queries/sql-limits.ts';
@@ -25,6 +25,8 @@ export interface SqlRunner {
   readonly limits: SqlLimits;
   /** Settles when the first rows are there, so that what fails early has a status of its own. Errors: those of streamUserSql, sql-died. */
   run(statement: UserSql, format: SqlFormatName): Promise<SqlAnswer>;
+  /** The names of its parameters, if it may be run at all. Errors: those of checkUserSql. */
+  check(sql: string): Promise<string[]>;
   close(): Promise<void>;
 }
 
@@ -66,5 +68,5 @@ export async function answerSql(source: SqlSource, statement: UserSql, format: S
 
 /** In this process: for the owner of the data folder, who can do no more by it than before. */
 export function runHere(source: SqlSource, limits: SqlLimits = SQL_LIMITS): SqlRunner {
-  return { limits, run: (statement, format) => answerSql(source, { limits, ...statement }, format), close: async () => undefined };
+  return { limits, run: (statement, format) => answerSql(source, { limits, ...statement }, format), check: (sql) => checkUserSql(source, sql), close: async () => undefined };
 }

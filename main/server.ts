@@ -1,6 +1,7 @@
 // Warehouse, correlator and API around one data folder: what `up` and `serve` have in common.
 import { join } from 'node:path';
 import { buildApp } from '../api/app.ts';
+import { exportQueries } from '../api/sql-export.ts';
 import type { SqlJobOptions } from '../api/sql-jobs.ts';
 import { SqlPool } from '../api/sql-worker/pool.ts';
 import type { SqlPoolOptions } from '../api/sql-worker/pool.ts';
@@ -86,9 +87,9 @@ export class Server {
       });
       // What is not stored is lost; what is not correlated yet is only late.
       const correlator = new Correlator(warehouse, { log: options.log, between_steps: () => queue.calm(MOST_WAIT_MS) });
-      const exporter = new ExportScheduler(warehouse, { log: options.log, cut_ns: () => correlator.cut_ns, ...(options.keep === undefined ? {} : { keep: options.keep }) });
       sql = new SqlPool(warehouse, { ...options.sql, log: options.log });
       const pool = sql;
+      const exporter = new ExportScheduler(warehouse, { queries: exportQueries(pool), log: options.log, cut_ns: () => correlator.cut_ns, ...(options.keep === undefined ? {} : { keep: options.keep }) });
       const listening = await listenBoth(() => buildApp({ warehouse, sql: pool, correlator, exporter }, { log: options.log, sql_jobs: options.sql_jobs ?? {} }), { address, socket_path: join(options.folder, 'tracehouse.sock') });
       exporter.start();
       return new Server({ warehouse, sql, correlator, exporter, queue, listening, storing, log: options.log });
@@ -111,8 +112,8 @@ export class Server {
   /** Flush, correlate, checkpoint. What cannot be stored by now is given up, with the reason as an error. */
   async close(): Promise<void> {
     await this.#listening.close();
-    await this.#sql.close();
     await this.#exporter.close();
+    await this.#sql.close();
     this.#storing.closing = true;
     const [drained] = await Promise.allSettled([this.#queue.drain()]);
     this.#stopping = true;

@@ -62,6 +62,12 @@ function scope(text: string, previous: unknown): string[] {
   return [...(Array.isArray(previous) ? (previous as string[]) : []), text];
 }
 
+function param(text: string, previous: unknown): Record<string, string> {
+  const [, name, value] = /^(\w+)=([\s\S]*)$/.exec(text) ?? [];
+  if (name === undefined || value === undefined) throw new InvalidArgumentError(`'${text}' gives no parameter a value: write service=shop.`);
+  return { ...(previous as Record<string, string> | undefined), [name]: value };
+}
+
 export const SETTINGS = {
   data: { flags: '--data <dir>', fallback: './data', help: 'data folder' },
   listen: { flags: '--listen <host:port>', fallback: '127.0.0.1:7070', help: 'address of the API; loopback only' },
@@ -97,6 +103,8 @@ export const SETTINGS = {
   keep_unexported: { flags: '--keep-unexported', fallback: false, help: 'drop nothing that no export has written' },
   out: { flags: '--out <file>', help: 'Arrow IPC file to write' },
   seconds: { flags: '--seconds <n>', help: 'stop after that long', parse: number(0.1, 1e9) },
+  query: { flags: '--query <name>', help: 'run this query of the cookbook or of the saved ones; its name or id' },
+  param: { flags: '--param <name=value>', help: 'value of a parameter, $name in the statement; repeat for more', parse: param },
   format: { flags: '--format <format>', fallback: 'table', choices: ['table', 'json', 'ndjson', 'csv', 'arrow', 'parquet'], help: 'output format' },
   json: { flags: '--json', fallback: false, help: 'print JSON' },
   demo: { flags: '--demo', fallback: false, help: 'start the demo services and trace them alone' },

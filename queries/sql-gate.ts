@@ -162,15 +162,48 @@ async function prepareOne(connection: DuckDBConnection, sql: string): Promise<Du
   return prepared;
 }
 
-function bind(prepared: DuckDBPreparedStatement, params: QueryParams | undefined): void {
+const parameterNames = (prepared: DuckDBPreparedStatement): string[] => Array.from({ length: prepared.parameterCount }, (_, at) => prepared.parameterName(at + 1));
+
+/** Named parameters that are not given are null. */
+function complete(names: readonly string[], params: QueryParams | undefined): QueryParams | undefined {
+  const is_named = names.some((name) => !/^\d+$/.test(name));
+  if (!is_named || Array.isArray(params)) return params;
+  return { ...Object.fromEntries(names.map((name) => [name, null])), ...params };
+}
+
+function bind(prepared: DuckDBPreparedStatement, asked: QueryParams | undefined): void {
+  const names = parameterNames(prepared);
+  const takes = names.length === 0 ? 'it takes none' : `it takes ${names.map((name) => `$${name}`).join(', ')}`;
+  const unknown = Array.isArray(asked) ? undefined : Object.keys(asked ?? {}).find((name) => !names.includes(name));
+  if (unknown !== undefined) throw new TracehouseError('sql-params', `the statement has no parameter $${unknown}: ${takes}`);
+  const params = complete(names, asked);
   const given = params === undefined ? 0 : Object.keys(params).length;
-  if (given !== prepared.parameterCount) throw new TracehouseError('sql-params', `the statement has ${prepared.parameterCount} parameters, ${given} were given`);
+  if (given !== prepared.parameterCount) throw new TracehouseError('sql-params', `the statement has ${prepared.parameterCount} parameters, ${given} were given: ${takes}`);
   if (!hasParams(params)) return;
   const { values, types } = bindParams(params);
   try {
     prepared.bind(values, types);
   } catch (error) {
     throw new TracehouseError('sql-params', error instanceof Error ? error.message : String(error), { cause: error });
+  }
+}
+
+/** What the statement takes, if it may be run at all: no row is read. Errors: sql-syntax, sql-forbidden, sql-failed, sql-busy, sql-memory. */
+export async function checkUserSql(source: SqlSource, sql: string): Promise<string[]> {
+  const gate = gateOf(source);
+  await gate.places.take();
+  let connection: DuckDBConnection | undefined;
+  try {
+    await requireAllowed(source, await gate.views, sql);
+    connection = await source.connect();
+    await connection.run('BEGIN TRANSACTION READ ONLY');
+    return parameterNames(await prepareOne(connection, sql));
+  } catch (error) {
+    throw sqlError(error);
+  } finally {
+    await connection?.run('ROLLBACK').catch(() => undefined);
+    connection?.closeSync();
+    gate.places.leave();
   }
 }
 

@@ -10,6 +10,7 @@ import { EXAMPLE_QUERIES } from '../api/example-queries.ts';
 import { encodeBatches } from '../ingest/arrow-format.ts';
 import type { Warehouse } from '../ingest/warehouse.ts';
 import { ExportScheduler } from '../queries/export/scheduler.ts';
+import { queryBook } from '../queries/query-book.ts';
 import { packageRoot } from '../schema/package-root.ts';
 import { NOW_NS, shopBatch, shopWarehouse } from './support/shop-warehouse.ts';
 import { keptFolder } from './support/temporary-folder.ts';
@@ -68,8 +69,9 @@ test('it is valid OpenAPI 3.1', async () => {
 test('every route is described: what the contract names so far, and what the command line needs', () => {
   const routes = operations().map(([method, path]) => `${method} ${path}`).toSorted();
   expect(routes).toEqual([
-    'delete /api/v1/exports/{export_id}', 'get /api/v1/exports', 'get /api/v1/graph', 'get /api/v1/operations', 'get /api/v1/schema', 'get /api/v1/services', 'get /api/v1/sql', 'get /api/v1/traces', 'get /api/v1/traces/{trace_id}', 'get /api/v1/traces/{trace_id}/evidence',
-    'get /healthz', 'get /metrics', 'get /readyz', 'post /api/v1/correlate', 'post /api/v1/exports', 'post /api/v1/exports/{export_id}/run', 'post /api/v1/ingest', 'delete /api/v1/sql/{query_id}', 'get /api/v1/sql/{query_id}', 'get /api/v1/sql/{query_id}/result', 'post /api/v1/sql/async', 'post /api/v1/sql',
+    'delete /api/v1/exports/{export_id}', 'delete /api/v1/queries/{query}', 'get /api/v1/exports', 'get /api/v1/graph', 'get /api/v1/operations', 'get /api/v1/queries', 'get /api/v1/queries/{query}', 'get /api/v1/queries/{query}/run', 'get /api/v1/schema', 'get /api/v1/services', 'get /api/v1/sql', 'get /api/v1/traces', 'get /api/v1/traces/{trace_id}', 'get /api/v1/traces/{trace_id}/evidence',
+    'get /healthz', 'get /metrics', 'get /readyz', 'post /api/v1/correlate', 'post /api/v1/exports', 'post /api/v1/exports/{export_id}/run', 'post /api/v1/ingest', 'post /api/v1/queries', 'post /api/v1/sql',
+    'delete /api/v1/sql/{query_id}', 'get /api/v1/sql/{query_id}', 'get /api/v1/sql/{query_id}/result', 'post /api/v1/sql/async',
   ].toSorted());
 });
 
@@ -90,6 +92,7 @@ test('every operation and every parameter says what it is for', () => {
   expect(new Set(operations().map(([, , operation]) => operation.operationId)).size).toBe(operations().length);
 });
 
+const aSavedQuery = async (): Promise<string> => (await queryBook(warehouse).save({ name: 'to-be-deleted', sql: 'SELECT 1' }, NOW_NS, async () => [])).name;
 const anExport = async (): Promise<string> => (await exporter.add({ destination: join(folder, 'parquet'), relations: ['spans'] })).export_id;
 
 async function aQuery(): Promise<string> {
@@ -104,7 +107,8 @@ async function requestOf(method: string, path: string, operation: Operation, onl
   const query: Record<string, string> = {};
   let url = path;
   for (const parameter of operation.parameters ?? []) {
-    const value = String((await GIVEN[parameter.name]?.()) ?? exampleOf(parameter));
+    const made = parameter.name === 'query' && method === 'delete' ? aSavedQuery : GIVEN[parameter.name];
+    const value = String((await made?.()) ?? exampleOf(parameter));
     if (parameter.in === 'path') url = url.replace(`{${parameter.name}}`, encodeURIComponent(value));
     else if (parameter.name !== 'cursor' && (parameter.required === true || only === undefined || only === parameter.name)) query[parameter.name] = value;
   }

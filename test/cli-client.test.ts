@@ -4,8 +4,8 @@ import { PassThrough } from 'node:stream';
 import { tableFromIPC } from 'apache-arrow';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildApp } from '../api/app.ts';
-import { getTrace, listTraces, requestText, streamSql } from '../api/cli/http-client.ts';
-import type { Address, SqlOutput } from '../api/cli/http-client.ts';
+import { getTrace, listQueries, listTraces, requestText, streamSql } from '../api/cli/http-client.ts';
+import type { Address, SqlOutput, SqlRun } from '../api/cli/http-client.ts';
 import { listenBoth } from '../api/listen.ts';
 import type { Listening } from '../api/listen.ts';
 import type { Warehouse } from '../ingest/warehouse.ts';
@@ -30,7 +30,7 @@ afterAll(async () => {
   remove();
 });
 
-async function written(address: Address, sql: string, format: SqlOutput, more: object = {}): Promise<{ bytes: Buffer; notes: string[] }> {
+async function written(address: Address, sql: SqlRun['sql'], format: SqlOutput, more: object = {}): Promise<{ bytes: Buffer; notes: string[] }> {
   const out = new PassThrough();
   const pieces: Buffer[] = [];
   out.on('data', (piece: Buffer) => pieces.push(piece));
@@ -69,6 +69,19 @@ describe('over TCP and over the socket file alike', () => {
       expect((await written(address, sql, 'parquet')).bytes.subarray(0, 4).toString()).toBe('PAR1');
     }
   });
+});
+
+test('a query by its name: the same rows as its statement', async () => {
+  for (const address of addresses) {
+    const slowest = (await listQueries(address)).find(({ name }) => name === 'slowest-operations');
+    expect(slowest).toMatchObject({ source: 'cookbook', id: expect.stringMatching(/^[0-9a-f]{16}$/) });
+    const { bytes, notes } = await written(address, { query: 'slowest-operations' }, 'csv', { params: { service: 'stock' }, max_rows: 5, timeout_ms: 5000 });
+    expect(bytes.toString()).toMatch(/^service,operation,requests,.*\r\nstock,GET \/stock\/\{id\},25,/);
+    expect(notes).toEqual([]);
+    expect(JSON.parse((await written(address, { query: slowest?.id ?? '' }, 'json', { max_rows: 1 })).bytes.toString())).toMatchObject({ row_count: 1, truncated: true });
+    await expect(written(address, { query: '../traces?' }, 'json')).rejects.toMatchObject({ code: 'invalid-request' });
+    await expect(written(address, { query: 'nothing' }, 'json')).rejects.toMatchObject({ code: 'query-not-found', mend: expect.any(String) });
+  }
 });
 
 test('what was cut off is noted apart from the answer', async () => {

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeAll, afterAll, expect, test } from 'vitest';
+import { beforeAll, afterAll, expect, onTestFinished, test } from 'vitest';
+import { exportQueries } from '../api/sql-export.ts';
+import { SqlPool } from '../api/sql-worker/pool.ts';
 import type { Warehouse } from '../ingest/warehouse.ts';
 import { readColumns, portable } from '../ingest/parquet-columns.ts';
 import { EXPORT_RELATIONS } from '../queries/export/relations.ts';
@@ -94,14 +96,20 @@ test('rows that are computed again replace those in files', async () => {
   expect(await rowsOf(`SELECT count(*), bool_and(path LIKE '/orders/%') FROM read_parquet('${out}/spans/**/*.parquet')`)).toEqual([[25n, true]]);
 });
 
-test('a saved query is asked for each stretch of time once', async () => {
-  const to = join(folder, 'query');
-  const { export_id: id } = await scheduler.add({ destination: to, query: 'SELECT trace_id, start_time, duration_ns::UBIGINT AS took, {a: 1} AS more FROM spans WHERE end_ns > $from_ns AND end_ns <= $to_ns -- all' });
-  await scheduler.run(id);
-  await scheduler.run(id);
+test.each(['here', 'in a process of its own'])('a saved query is asked for each stretch of time once: %s', async (where) => {
+  let asked = scheduler;
+  if (where !== 'here') {
+    const pool = new SqlPool(warehouse);
+    onTestFinished(() => pool.close());
+    asked = new ExportScheduler(warehouse, { now_ms: () => Number(NOW_NS / 1_000_000n), queries: exportQueries(pool) });
+  }
+  const to = join(folder, where);
+  const { export_id: id } = await asked.add({ destination: to, query: 'SELECT trace_id, start_time, duration_ns::UBIGINT AS took, {a: 1} AS more FROM spans WHERE end_ns > $from_ns AND end_ns <= $to_ns -- all' });
+  await asked.run(id);
+  await asked.run(id);
   expect(await rowsOf(`SELECT count(*), count(DISTINCT trace_id), any_value(typeof(took)), any_value(typeof(start_time)), any_value(more) FROM read_parquet('${to}/**/*.parquet')`)).toEqual([[25n, 25n, 'BIGINT', 'TIMESTAMP WITH TIME ZONE', '{"a":1}']]);
-  await expect(scheduler.add({ destination: to, query: 'SELECT 1' })).rejects.toMatchObject({ code: 'export-query' });
-  await expect(scheduler.add({ destination: to, query: "SELECT * FROM read_csv('/etc/passwd') WHERE $from_ns < $to_ns" })).rejects.toMatchObject({ code: 'sql-forbidden' });
+  await expect(asked.add({ destination: to, query: 'SELECT 1' })).rejects.toMatchObject({ code: 'export-query' });
+  await expect(asked.add({ destination: to, query: "SELECT * FROM read_csv('/etc/passwd') WHERE $from_ns < $to_ns" })).rejects.toMatchObject({ code: 'sql-forbidden' });
   rmSync(to, { recursive: true });
 });
 

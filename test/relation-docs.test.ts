@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { EXAMPLE_QUERIES } from '../api/example-queries.ts';
+import { cookbookQueries } from '../queries/cookbook.ts';
 import { publicColumns } from '../api/lookups/relation-columns.ts';
 import type { PublicColumn } from '../api/lookups/relation-columns.ts';
 import { describeColumn, describeRelation } from '../api/relation-docs.ts';
@@ -49,7 +49,7 @@ function markdown(): string {
       });
     return [`## ${relation}`, '', describeRelation(relation), '', '| column | type | |', '|---|---|---|', ...rows].join('\n');
   });
-  const examples = EXAMPLE_QUERIES.map(({ title, sql }) => `### ${title}\n\n\`\`\`sql\n${sql}\n\`\`\``);
+  const examples = cookbookQueries().map(({ name, question }) => `- [${question}](cookbook.md#${name})`);
   return [
     '# Relations',
     '',
@@ -59,7 +59,7 @@ function markdown(): string {
     '',
     '# Questions to start from',
     '',
-    examples.join('\n\n'),
+    examples.join('\n'),
     '',
   ].join('\n');
 }

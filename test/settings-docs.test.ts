@@ -27,3 +27,10 @@ test('sizes and times are read as people write them', () => {
   expect(parseTime('2026-01-31T12:00:00Z')).toBe(1_769_860_800_000_000_000n);
   expect(() => parseTime('yesterday-ish')).toThrow('no time');
 });
+
+test('--param gathers names and values', () => {
+  const parse = SETTINGS.param.parse;
+  expect(parse('where=a=b', parse('service=shop', undefined))).toEqual({ service: 'shop', where: 'a=b' });
+  expect(parse('service=', undefined)).toEqual({ service: '' });
+  expect(() => parse('service', undefined)).toThrow('gives no parameter a value');
+});

@@ -118,10 +118,29 @@ export function getTrace(address: Address, trace_id: string): Promise<Trace> {
   return requestJson<Trace>(address, `/api/v1/traces/${trace_id}?max_spans=100000`);
 }
 
+export interface ListedQuery {
+  readonly id: string;
+  readonly name: string;
+  readonly source: string;
+  readonly description: string | null;
+}
+
+/** Follows the pages to the last. */
+export async function listQueries(address: Address): Promise<ListedQuery[]> {
+  const queries: ListedQuery[] = [];
+  for (let cursor: string | null = ''; cursor !== null;) {
+    const page: { queries: ListedQuery[]; next_cursor: string | null } = await requestJson(address, `/api/v1/queries?limit=1000${cursor === '' ? '' : `&cursor=${cursor}`}`);
+    queries.push(...page.queries);
+    cursor = page.next_cursor;
+  }
+  return queries;
+}
+
 export type SqlOutput = 'table' | 'json' | 'ndjson' | 'csv' | 'arrow' | 'parquet';
 
 export interface SqlRun {
-  readonly sql: string;
+  /** A statement, or name or id of a query that the server knows. */
+  readonly sql: string | { readonly query: string };
   readonly format: SqlOutput;
   readonly max_rows?: number;
   readonly timeout_ms?: number;
@@ -131,18 +150,23 @@ export interface SqlRun {
   readonly on_note?: (line: string) => void;
 }
 
+function sqlRequest({ sql, format, max_rows, timeout_ms, params }: SqlRun): HttpRequest {
+  const limits = { ...(max_rows === undefined ? {} : { max_rows }), ...(timeout_ms === undefined ? {} : { timeout_ms }) };
+  const text_format = format === 'table' ? 'json' : format;
+  if (typeof sql !== 'string') {
+    const search = new URLSearchParams({ format: text_format, ...Object.fromEntries(Object.entries(limits).map(([name, value]) => [name, String(value)])), ...(params === undefined ? {} : { params: JSON.stringify(params) }) });
+    return { path: `/api/v1/queries/${encodeURIComponent(sql.query)}/run?${search}` };
+  }
+  return { method: 'POST', path: `/api/v1/sql?format=${text_format}`, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ sql, ...limits, ...(params === undefined ? {} : { params }) }) };
+}
+
 /** Writes the answer to `out` as it comes, and does not end it. Errors: those of the API, answer-broken, binary-output. */
 export async function streamSql(address: Address, run: SqlRun): Promise<void> {
-  const { sql, format, max_rows, timeout_ms, params, out, on_note } = run;
+  const { format, out, on_note } = run;
   if (out.isTTY === true && (format === 'arrow' || format === 'parquet')) {
     throw new TracehouseError('binary-output', `${format} is not for a terminal`, { mend: `send it to a file: > rows.${format}`, exit_code: 2 });
   }
-  const response = await openRequest(address, {
-    method: 'POST',
-    path: `/api/v1/sql?format=${format === 'table' ? 'json' : format}`,
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ sql, ...(max_rows === undefined ? {} : { max_rows }), ...(timeout_ms === undefined ? {} : { timeout_ms }), ...(params === undefined ? {} : { params }) }),
-  });
+  const response = await openRequest(address, sqlRequest(run));
   if (response.statusCode !== 200) throw problemError({ status: response.statusCode ?? 0, body: await readText(address, response) });
   if (format === 'table') {
     const answer = JSON.parse(await readText(address, response)) as SqlAnswer;

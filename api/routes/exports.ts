@@ -52,13 +52,13 @@ export function exportRoutes(app: App, { exporter }: RouteContext): void {
           destination: Type.String({ minLength: 1, description: 'a folder of the server, or s3://bucket/prefix', examples: ['/var/lib/tracehouse/parquet'] }),
           cron: Type.Optional(Type.String({ description: 'minute, hour, day, month, weekday; UTC', examples: ['5 * * * *'] })),
           relations: Type.Optional(Type.Array(Type.String({ enum: Object.keys(EXPORT_RELATIONS) }), { description: 'all of them unless there is a query', examples: [['spans', 'span_links']] })),
-          query: Type.Optional(Type.String({ description: 'instead of relations: a statement about the time after $from_ns up to $to_ns, which each run fills in' })),
+          query: Type.Optional(Type.String({ description: 'instead of relations: a statement about the time after $from_ns up to $to_ns, which each run fills in; or name or id of a saved query that is one, whose text is taken over as it is now' })),
           max_age_ns: NanosecondsText('what it has exported leaves the warehouse when it is older', '604800000000000'),
           max_bytes: NanosecondsText('what it has exported leaves the warehouse, oldest first, while that is bigger', '50000000000'),
         },
         { additionalProperties: false },
       ),
-      response: { 200: Export, ...problems(400, 422, 503) },
+      response: { 200: Export, ...problems(400, 404, 422, 503) },
     },
     handler: async ({ body }) => {
       const { max_age_ns, max_bytes, ...rest } = body;

@@ -15,12 +15,12 @@ import { describeError, problems } from '../problem.ts';
 const EXAMPLE = "SELECT service_name, count(*) AS spans FROM spans GROUP BY 1 ORDER BY 2 DESC";
 
 export const Format = Type.Optional(Type.Unsafe<SqlFormatName>({ type: 'string', enum: SQL_FORMAT_NAMES, description: 'of the answer; wins over Accept', examples: ['csv'] }));
-const timeoutMs = ({ timeout_ms }: SqlLimits) => Type.Optional(Type.Integer({ minimum: 1, maximum: timeout_ms, default: Math.min(SQL_DEFAULTS.timeout_ms, timeout_ms), description: 'after so long the statement is stopped: 408 sql-timeout', examples: [5000] }));
-const maxRows = ({ max_rows }: SqlLimits) => Type.Optional(Type.Integer({ minimum: 1, maximum: max_rows, default: Math.min(SQL_DEFAULTS.max_rows, max_rows), description: 'the answer ends after so many rows, and says that it is truncated', examples: [100] }));
+export const timeoutMs = ({ timeout_ms }: SqlLimits) => Type.Optional(Type.Integer({ minimum: 1, maximum: timeout_ms, default: Math.min(SQL_DEFAULTS.timeout_ms, timeout_ms), description: 'after so long the statement is stopped: 408 sql-timeout', examples: [5000] }));
+export const maxRows = ({ max_rows }: SqlLimits) => Type.Optional(Type.Integer({ minimum: 1, maximum: max_rows, default: Math.min(SQL_DEFAULTS.max_rows, max_rows), description: 'the answer ends after so many rows, and says that it is truncated', examples: [100] }));
 
 const Scalar = ['string', 'number', 'boolean', 'null'];
 export const Params = Type.Unsafe<readonly unknown[] | Record<string, unknown>>({
-  description: 'values of ? or $1 by position, or of $name by name. Integers beyond 2^53 as text, cast in the statement: $1::BIGINT',
+  description: 'values of ? or $1 by position, or of $name by name, where what is left out is null. Integers beyond 2^53 as text, cast in the statement: $1::BIGINT',
   anyOf: [
     { type: 'array', items: { type: [...Scalar, 'array'] }, maxItems: 1000 },
     { type: 'object', additionalProperties: { type: [...Scalar, 'array'] }, maxProperties: 1000 },
@@ -45,7 +45,7 @@ export const ANSWER_CONTENT = {
   [SQL_FORMATS.parquet.media_type]: { schema: Type.String({ format: 'binary', description: 'Parquet file' }) },
 };
 
-const RESPONSES = {
+export const RESPONSES = {
   200: {
     description: 'the rows. A failure after the first byte breaks the connection off: an answer that ends in order is whole. Trailers tell row count and truncation in every format.',
     headers: { 'tracehouse-query-id': { type: 'string', description: 'of this execution' } },
@@ -66,8 +66,8 @@ function exact(value: unknown): void {
   if (Array.isArray(value)) value.forEach(exact);
 }
 
-export function sqlRoutes(app: App, { sql, log }: RouteContext): void {
-  const { limits } = sql;
+/** Sends the rows of one statement as the answer of a request. */
+export function sqlAnswers(app: App, { sql, log }: RouteContext) {
   const closing = new AbortController();
   app.addHook('preClose', async () => closing.abort());
 
@@ -92,6 +92,12 @@ export function sqlRoutes(app: App, { sql, log }: RouteContext): void {
     reply.trailer('tracehouse-truncated', async () => String(progress().truncated));
     return reply.send(Readable.from(body(), { objectMode: false }));
   }
+  return answer;
+}
+
+export function sqlRoutes(app: App, context: RouteContext): void {
+  const answer = sqlAnswers(app, context);
+  const { limits } = context.sql;
 
   app.route({
     method: 'POST',
@@ -145,7 +151,7 @@ export function sqlRoutes(app: App, { sql, log }: RouteContext): void {
   });
 }
 
-function paramsFromText(text: string): NonNullable<UserSql['params']> {
+export function paramsFromText(text: string): NonNullable<UserSql['params']> {
   let value: unknown;
   try {
     value = JSON.parse(text);

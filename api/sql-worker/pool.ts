@@ -12,6 +12,7 @@ import type { SqlAnswer, SqlProgress, SqlRunner } from '../sql-answer.ts';
 import { FRAME } from './frames.ts';
 import type { Frame } from './frames.ts';
 import { WorkerClient, memoryError } from './worker-client.ts';
+import type { ClientJob } from './worker-client.ts';
 
 export interface SqlPoolOptions {
   readonly limits?: SqlLimits;
@@ -203,10 +204,10 @@ export class SqlPool implements SqlRunner {
     return { worker, over };
   }
 
-  /** The frames after the first, which says that rows are there. */
-  async #ask(worker: WorkerClient, statement: Omit<UserSql, 'signal'>, format: SqlFormatName): Promise<{ head: Frame; frames: AsyncGenerator<Frame, void> }> {
+  /** The first frame, which says that rows are there, and those after it. */
+  async #ask(worker: WorkerClient, job: Omit<ClientJob, 'files'>): Promise<{ head: Frame; frames: AsyncGenerator<Frame, void> }> {
     for (let attempt = 1; ; attempt++) {
-      const frames = worker.run({ files: await this.#warehouse.visibleFiles(COPY_AGE_MS), statement, format });
+      const frames = worker.run({ files: await this.#warehouse.visibleFiles(COPY_AGE_MS), ...job });
       try {
         const head = await frames.next();
         if (head.done === true) throw new Error('the process for SQL said nothing');
@@ -222,7 +223,7 @@ export class SqlPool implements SqlRunner {
     this.#asked_ms = performance.now();
     const { worker, over } = await this.#begin(timeout_ms, signal);
     try {
-      const { head, frames } = await this.#ask(worker, statement, format);
+      const { head, frames } = await this.#ask(worker, { statement, format });
       const { query_id } = JSON.parse(head.body.toString()) as { query_id: string };
       let progress: SqlProgress = { row_count: 0, truncated: false };
       async function* parts(): AsyncGenerator<Uint8Array, void> {
@@ -242,6 +243,20 @@ export class SqlPool implements SqlRunner {
       // One that told its error is as good as before.
       over(error instanceof TracehouseError && !worker.ended);
       throw error;
+    }
+  }
+
+  async check(sql: string): Promise<string[]> {
+    const { worker, over } = await this.#begin(Math.min(SQL_DEFAULTS.timeout_ms, this.limits.timeout_ms), undefined);
+    let error: unknown;
+    try {
+      const { head } = await this.#ask(worker, { check: sql });
+      return JSON.parse(head.body.toString()) as string[];
+    } catch (caught) {
+      error = caught;
+      throw caught;
+    } finally {
+      over(error === undefined || (error instanceof TracehouseError && !worker.ended));
     }
   }
 

@@ -30,6 +30,7 @@ function deathError(stderr: string): TracehouseError {
 
 export interface ClientJob {
   readonly files: VisibleFiles;
+  readonly check?: string;
   readonly statement?: Omit<UserSql, 'signal'>;
   readonly format?: SqlFormatName;
 }

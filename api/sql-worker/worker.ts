@@ -8,6 +8,7 @@ import type { TableFiles } from '../../ingest/cold-files.ts';
 import { SealedReader } from '../../ingest/sealed-reader.ts';
 import type { ReaderOptions } from '../../ingest/sealed-reader.ts';
 import type { VisibleFiles } from '../../ingest/visible-files.ts';
+import { checkUserSql } from '../../queries/sql-gate.ts';
 import type { UserSql } from '../../queries/sql-gate.ts';
 import type { SqlLimits } from '../../queries/sql-limits.ts';
 import type { SqlFormatName } from '../formats/sql-formats.ts';
@@ -18,7 +19,9 @@ import { FRAME, encodeFrame } from './frames.ts';
 export interface WorkerJob {
   /** Without `cold` where that is the same as before. */
   readonly files: Omit<VisibleFiles, 'cold'> & { readonly cold?: readonly TableFiles[] };
-  /** None: only look at the files, and let go of others. */
+  /** Only say what parameters it takes. */
+  readonly check?: string;
+  /** Without it and `check`: only look at the files, and let go of others. */
   readonly statement?: Omit<UserSql, 'signal'>;
   readonly format?: SqlFormatName;
 }
@@ -45,9 +48,10 @@ function stepBack(): void {
 
 let cold: readonly TableFiles[] = [];
 
-async function run(reader: SealedReader, { files, statement, format = 'json' }: WorkerJob): Promise<void> {
+async function run(reader: SealedReader, { files, check, statement, format = 'json' }: WorkerJob): Promise<void> {
   cold = files.cold ?? cold;
   await reader.show({ ...files, cold });
+  if (check !== undefined) return write(FRAME.end, JSON.stringify(await checkUserSql(reader, check)));
   if (statement === undefined) return write(FRAME.end, '{}');
   const answer = await answerSql(reader, { limits, ...statement }, format);
   await write(FRAME.head, JSON.stringify({ query_id: answer.query_id }));

@@ -4,30 +4,36 @@ import { resolve } from 'node:path';
 import type { ExportPlan } from '../../ingest/export-ledger.ts';
 import type { Warehouse } from '../../ingest/warehouse.ts';
 import { TracehouseError } from '../../schema/errors.ts';
+import { queryBook } from '../query-book.ts';
 import { checkCron } from './cron.ts';
 import { isFolder, openDestination } from './destination.ts';
 import { EXPORT_RELATIONS } from './relations.ts';
+import type { QueryRunner } from './query-runner.ts';
 import { checkQuery } from './write-query.ts';
 
 export interface ExportRequest {
   readonly cron?: string | null;
   /** All of them unless there is a query. */
   readonly relations?: readonly string[];
+  /** A statement, or name or id of a query that has one: what it says now, whatever becomes of the name. */
   readonly query?: string | null;
   readonly destination: string;
   readonly max_age_ns?: bigint | null;
   readonly max_bytes?: bigint | null;
 }
 
-/** Errors: export-relations, export-query, export-cron, export-destination. */
-export async function planExport(warehouse: Warehouse, request: ExportRequest, now_ns: bigint): Promise<ExportPlan> {
-  const { cron = null, query = null, max_age_ns = null, max_bytes = null } = request;
+const namedQuery = (warehouse: Warehouse, text: string): string => (/^[a-z0-9-]+$/.test(text.trim()) ? queryBook(warehouse).find(text.trim()).sql : text);
+
+/** Errors: export-relations, export-query, export-cron, export-destination, query-not-found. */
+export async function planExport(warehouse: Warehouse, runner: QueryRunner, request: ExportRequest, now_ns: bigint): Promise<ExportPlan> {
+  const { cron = null, max_age_ns = null, max_bytes = null } = request;
+  const query = request.query === undefined || request.query === null ? null : namedQuery(warehouse, request.query);
   const relations = [...new Set(request.relations ?? (query === null ? Object.keys(EXPORT_RELATIONS) : []))].toSorted();
   const unknown = relations.find((name) => EXPORT_RELATIONS[name] === undefined);
   if (unknown !== undefined) throw new TracehouseError('export-relations', `there is no relation ${unknown} to export`, { mend: `there are ${Object.keys(EXPORT_RELATIONS).join(', ')}` });
   if ((relations.length === 0) === (query === null)) throw new TracehouseError('export-relations', 'an export has relations or a query', { mend: 'name one of them, or neither for all relations' });
   if (query !== null && (max_age_ns !== null || max_bytes !== null)) throw new TracehouseError('export-query', 'what a query answers stands for no rows that may go', { mend: 'give retention to an export of relations' });
-  if (query !== null) await checkQuery(warehouse, query);
+  if (query !== null) await checkQuery(runner, query);
   if (cron !== null) checkCron(cron);
   if (request.destination.trim() === '') throw new TracehouseError('export-destination', 'the destination is empty', { mend: 'name a folder, or s3://bucket/prefix' });
   const destination = isFolder(request.destination) ? resolve(request.destination) : request.destination.replace(/([^/:])\/+$/, '$1');

@@ -11,6 +11,8 @@ import type { Warehouse } from '../../ingest/warehouse.ts';
 import { TracehouseError } from '../../schema/errors.ts';
 import { openDestination } from './destination.ts';
 import type { Destination } from './destination.ts';
+import { queryHere } from './query-runner.ts';
+import type { QueryRunner } from './query-runner.ts';
 import { relationsOf } from './relations.ts';
 import { writeQuery } from './write-query.ts';
 import { writeSegment } from './write-parquet.ts';
@@ -22,6 +24,8 @@ export interface ExportReport {
 }
 
 export interface RunOptions {
+  /** In this process unless given. */
+  readonly queries?: QueryRunner;
   readonly now_ms?: () => number;
   /** Segments that end before it are left for a later run. */
   readonly since_ns?: bigint;
@@ -122,7 +126,7 @@ class ExportRun {
     const from_ns = await exports.queryTo(this.#plan.export_id);
     const to_ns = segments.reduce((latest, { kind, state, to_ns }) => (kind === 'derived' && state === 'sealed' && to_ns > latest ? to_ns : latest), from_ns);
     if (to_ns <= from_ns) return;
-    const files = await writeQuery(this.#warehouse, this.#staging, query, { from_ns, to_ns });
+    const files = await writeQuery(this.#options.queries ?? queryHere(this.#warehouse), this.#staging, query, { from_ns, to_ns });
     await exports.commitQuery(this.#plan.export_id, to_ns, files.map((file) => ({ ...file, export_id: this.#plan.export_id, state: 'staged', segment_uid: null, written_ns: this.#now_ns() })));
     await this.#publish();
   }

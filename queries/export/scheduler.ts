@@ -5,6 +5,8 @@ import { TracehouseError } from '../../schema/errors.ts';
 import { nextRun, schedule } from './cron.ts';
 import { planExport, samePlan } from './plans.ts';
 import type { ExportRequest } from './plans.ts';
+import { queryHere } from './query-runner.ts';
+import type { QueryRunner } from './query-runner.ts';
 import { applyRetention, exportedBy, exportedByAll } from './retention.ts';
 import type { Dropped } from './retention.ts';
 import { runExport } from './run-export.ts';
@@ -18,6 +20,8 @@ export interface KeepLimits {
 }
 
 export interface SchedulerOptions {
+  /** Where the queries of exports run; in this process unless given. */
+  readonly queries?: QueryRunner;
   readonly log?: (line: string) => void;
   readonly now_ms?: () => number;
   /** Of the warehouse as a whole. */
@@ -37,6 +41,7 @@ export class ExportScheduler {
   readonly #warehouse: Warehouse;
   readonly #options: SchedulerOptions;
   readonly #log: (line: string) => void;
+  readonly #queries: QueryRunner;
   readonly #jobs = new Map<string, { stop(): void }>();
   readonly #running = new Set<Promise<unknown>>();
   #timer: NodeJS.Timeout | undefined;
@@ -48,6 +53,7 @@ export class ExportScheduler {
     this.#warehouse = warehouse;
     this.#options = options;
     this.#log = options.log ?? ((): void => undefined);
+    this.#queries = options.queries ?? queryHere(warehouse);
   }
 
   /** Without it exports only run when asked to. */
@@ -79,7 +85,7 @@ export class ExportScheduler {
 
   /** Errors: export-relations, export-query, export-cron, export-destination. */
   async add(request: ExportRequest): Promise<ExportPlan> {
-    const plan = await planExport(this.#warehouse, request, this.#now_ns());
+    const plan = await planExport(this.#warehouse, this.#queries, request, this.#now_ns());
     const before = samePlan(this.#warehouse.exports.plans, plan);
     if (before !== undefined) return before;
     await this.#warehouse.exports.add(plan);
@@ -114,7 +120,7 @@ export class ExportScheduler {
   }
 
   async #run(plan: ExportPlan, since_ns?: bigint): Promise<RunReport> {
-    const report = await runExport(this.#warehouse, plan, { stopping: () => this.#closing, ...(this.#options.now_ms === undefined ? {} : { now_ms: this.#options.now_ms }), ...(since_ns === undefined ? {} : { since_ns }) });
+    const report = await runExport(this.#warehouse, plan, { queries: this.#queries, stopping: () => this.#closing, ...(this.#options.now_ms === undefined ? {} : { now_ms: this.#options.now_ms }), ...(since_ns === undefined ? {} : { since_ns }) });
     const limits = { max_age_ns: plan.max_age_ns, max_bytes: plan.max_bytes };
     if (limits.max_age_ns === null && limits.max_bytes === null) return { ...report, dropped: NOTHING };
     return { ...report, dropped: await applyRetention(this.#warehouse, { ...limits, may_go: exportedBy(this.#warehouse.exports, plan), ...this.#instants() }) };

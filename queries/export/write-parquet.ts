@@ -54,6 +54,11 @@ export async function writeSegment(connection: DuckDBConnection, folder: string,
 export async function copyTo(connection: DuckDBConnection, select: string, path: string): Promise<{ bytes: bigint; checksum: string }> {
   await mkdir(dirname(path), { recursive: true });
   await connection.run(`COPY (${select}) TO ${sqlText(path)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${ROW_GROUP})`);
+  return finishFile(path);
+}
+
+/** Synced and summed up. */
+export async function finishFile(path: string): Promise<{ bytes: bigint; checksum: string }> {
   await syncPath(path);
   const hash = createHash('sha256');
   for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
