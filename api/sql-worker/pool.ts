@@ -44,7 +44,8 @@ const IDLE_MS = 60_000;
 const SPARE_BYTES = 256e6;
 /** All statements together leave the disk at least this share of what is free. */
 const DISK_SHARE = 0.5;
-/** Files go while a worker is told of them only when it was told late. */
+/** What is not the statement's fault: files went while a worker was told of them, or it had ended before it was. */
+const AGAIN = new Set(['files-gone', 'sql-gone']);
 const TRIES = 3;
 
 interface Idle {
@@ -54,7 +55,7 @@ interface Idle {
 
 /** A job on a worker: until it is over it has a place, a deadline and a watch on its memory. */
 interface Running {
-  readonly worker: WorkerClient;
+  worker: WorkerClient;
   over(whole: boolean): void;
 }
 
@@ -127,7 +128,7 @@ export class SqlPool implements SqlRunner {
   async #take(): Promise<WorkerClient> {
     if (this.#idle.length === 0) await this.#refreshing;
     for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
-      if (idle.worker.is_there) return idle.worker;
+      if (!idle.worker.ended) return idle.worker;
       this.#dismiss(idle.worker);
     }
     return this.#start();
@@ -167,16 +168,13 @@ export class SqlPool implements SqlRunner {
   async #begin(timeout_ms: number, signal: AbortSignal | undefined): Promise<Running> {
     if (this.#closed) throw new TracehouseError('not-ready', 'the server is shutting down');
     await this.#places.take();
-    let worker: WorkerClient;
-    try {
-      worker = await this.#take();
-    } catch (error) {
+    const worker = await this.#take().catch((error: unknown) => {
       this.#places.leave();
       throw error;
-    }
+    });
     let is_over = false;
     const end = (why: TracehouseError): void => {
-      worker.kill(why);
+      running.worker.kill(why);
       over(false);
     };
     const cancel = (): void => end(new TracehouseError('sql-cancelled', 'the caller went away'));
@@ -184,6 +182,7 @@ export class SqlPool implements SqlRunner {
     const most_bytes = this.#options.memory_bytes + SPARE_BYTES;
     let looked = { at_ms: performance.now(), cpu_ms: worker.cpu_ms };
     const watch = setInterval(() => {
+      const { worker } = running;
       if (worker.grown_bytes > most_bytes) end(memoryError());
       const now = { at_ms: performance.now(), cpu_ms: worker.cpu_ms };
       if (worker.let_forward || now.at_ms - looked.at_ms < STARVED_MS) return;
@@ -196,24 +195,29 @@ export class SqlPool implements SqlRunner {
       clearTimeout(late);
       clearInterval(watch);
       signal?.removeEventListener('abort', cancel);
-      this.#giveBack(worker, whole);
+      this.#giveBack(running.worker, whole);
       this.#places.leave();
     };
+    const running: Running = { worker, over };
     signal?.addEventListener('abort', cancel, { once: true });
     if (signal?.aborted === true) cancel();
-    return { worker, over };
+    return running;
   }
 
   /** The first frame, which says that rows are there, and those after it. */
-  async #ask(worker: WorkerClient, job: Omit<ClientJob, 'files'>): Promise<{ head: Frame; frames: AsyncGenerator<Frame, void> }> {
+  async #ask(running: Running, job: Omit<ClientJob, 'files'>): Promise<{ head: Frame; frames: AsyncGenerator<Frame, void> }> {
     for (let attempt = 1; ; attempt++) {
-      const frames = worker.run({ files: await this.#warehouse.visibleFiles(COPY_AGE_MS), ...job });
+      const frames = running.worker.run({ files: await this.#warehouse.visibleFiles(COPY_AGE_MS), ...job });
       try {
         const head = await frames.next();
         if (head.done === true) throw new Error('the process for SQL said nothing');
         return { head: head.value, frames };
       } catch (error) {
-        if (!(error instanceof TracehouseError && error.code === 'files-gone') || attempt === TRIES) throw error;
+        const code = error instanceof TracehouseError ? error.code : '';
+        if (!AGAIN.has(code) || attempt === TRIES) throw error;
+        if (code !== 'sql-gone') continue;
+        this.#dismiss(running.worker);
+        running.worker = await this.#take();
       }
     }
   }
@@ -221,9 +225,10 @@ export class SqlPool implements SqlRunner {
   async run({ signal, ...statement }: UserSql, format: SqlFormatName): Promise<SqlAnswer> {
     const { timeout_ms = Math.min(SQL_DEFAULTS.timeout_ms, this.limits.timeout_ms) } = statement;
     this.#asked_ms = performance.now();
-    const { worker, over } = await this.#begin(timeout_ms, signal);
+    const running = await this.#begin(timeout_ms, signal);
+    const { over } = running;
     try {
-      const { head, frames } = await this.#ask(worker, { statement, format });
+      const { head, frames } = await this.#ask(running, { statement, format });
       const { query_id } = JSON.parse(head.body.toString()) as { query_id: string };
       let progress: SqlProgress = { row_count: 0, truncated: false };
       async function* parts(): AsyncGenerator<Uint8Array, void> {
@@ -241,22 +246,22 @@ export class SqlPool implements SqlRunner {
       return { query_id, parts: parts(), progress: () => progress };
     } catch (error) {
       // One that told its error is as good as before.
-      over(error instanceof TracehouseError && !worker.ended);
+      over(error instanceof TracehouseError && !running.worker.ended);
       throw error;
     }
   }
 
   async check(sql: string): Promise<string[]> {
-    const { worker, over } = await this.#begin(Math.min(SQL_DEFAULTS.timeout_ms, this.limits.timeout_ms), undefined);
+    const running = await this.#begin(Math.min(SQL_DEFAULTS.timeout_ms, this.limits.timeout_ms), undefined);
     let error: unknown;
     try {
-      const { head } = await this.#ask(worker, { check: sql });
+      const { head } = await this.#ask(running, { check: sql });
       return JSON.parse(head.body.toString()) as string[];
     } catch (caught) {
       error = caught;
       throw caught;
     } finally {
-      over(error === undefined || (error instanceof TracehouseError && !worker.ended));
+      running.over(error === undefined || (error instanceof TracehouseError && !running.worker.ended));
     }
   }
 

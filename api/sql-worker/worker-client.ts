@@ -113,14 +113,17 @@ export class WorkerClient {
     throw deathError(this.#complaints());
   }
 
-  /** Frames up to the last one, which ends the job; errors of the statement are thrown. To be read to its end, or killed. */
+  /** Frames up to the last one, which ends the job; errors of the statement are thrown. To be read to its end, or killed. Error: sql-gone, when it ended before the job. */
   async *run({ files, ...job }: ClientJob): AsyncGenerator<Frame, void> {
     const { cold, ...others } = files;
     const sent: WorkerJob = { ...job, files: cold === this.#cold ? others : files };
     this.#cold = cold;
     this.#process.input.write(`${JSON.stringify(sent)}\n`);
-    for (;;) {
-      const frame = await this.#next();
+    for (let begun = false; ; begun = true) {
+      const frame = await this.#next().catch((error: unknown) => {
+        throw begun || this.#killed !== undefined ? error : new TracehouseError('sql-gone', 'the process for SQL has ended');
+      });
+      if (!begun) continue; // it says so itself
       if (frame.kind === FRAME.error) throw toldError(frame);
       yield frame;
       if (frame.kind === FRAME.end) return;
@@ -134,11 +137,6 @@ export class WorkerClient {
     } catch {
       return [];
     }
-  }
-
-  /** What ended it may have been quicker than the news of it. */
-  get is_there(): boolean {
-    return !this.#ended && /^[A-WY]$/.test(this.#stat()[0] ?? '');
   }
 
   /** Processor time that it has used. */

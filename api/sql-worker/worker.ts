@@ -63,6 +63,7 @@ stepBack();
 const reader = await SealedReader.open(options);
 await write(FRAME.ready, '');
 for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
+  await write(FRAME.begun, '');
   try {
     await run(reader, JSON.parse(line) as WorkerJob);
   } catch (error) {
