@@ -1,4 +1,5 @@
 import { Collector, type CaptureOptions } from './collector.ts';
+import { readAccess, type AccessSettings } from './access.ts';
 import { DemoProcess } from './demo-process.ts';
 import { dropToOwner, ensureDataFolder } from './privileges.ts';
 import { Server } from './server.ts';
@@ -9,7 +10,7 @@ import { SQL_LIMITS } from '../queries/sql-limits.ts';
 import type { KeepLimits } from '../queries/export/scheduler.ts';
 import type { Batch } from '../ingest/batch.ts';
 
-export interface ServeOptions {
+export interface ServeOptions extends AccessSettings {
   readonly data: string;
   readonly listen: string;
   readonly memoryLimit: string;
@@ -54,9 +55,10 @@ const log = (line: string): void => console.error(`tracehouse: ${line}`);
 
 /** `serve`: warehouse and API; batches come over POST /api/v1/ingest. */
 export async function serve(options: ServeOptions): Promise<void> {
+  const access = readAccess(options);
   ensureDataFolder(options.data);
   dropToOwner(options.data);
-  const server = await Server.open({ folder: options.data, listen: options.listen, memory_limit: options.memoryLimit, keep: keepOf(options), sql: sqlOf(options), sql_jobs: sqlJobsOf(options), log });
+  const server = await Server.open({ folder: options.data, listen: options.listen, memory_limit: options.memoryLimit, access, keep: keepOf(options), sql: sqlOf(options), sql_jobs: sqlJobsOf(options), log });
   console.log(`ready ${server.url}`);
   await stopSignal();
   await server.close();
@@ -71,6 +73,7 @@ export interface Running {
 
 /** Starts everything that `up` is, in the order that root allows: what needs it first, then it is given up. */
 export async function startUp(options: UpOptions): Promise<Running> {
+  const access = readAccess(options);
   ensureDataFolder(options.data);
   const demo = options.demo === true ? await DemoProcess.start(log) : undefined;
   let server: Server | undefined;
@@ -91,6 +94,7 @@ export async function startUp(options: UpOptions): Promise<Running> {
       folder: options.data,
       listen: options.listen,
       memory_limit: options.memoryLimit,
+      access,
       keep: keepOf(options), sql: sqlOf(options), sql_jobs: sqlJobsOf(options),
       log,
       on_pressure: (full) => (full ? started.pause() : started.resume()),
