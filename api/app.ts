@@ -8,6 +8,7 @@ import { packageRoot } from '../schema/package-root.ts';
 import type { App } from './app-type.ts';
 import { openDatabase } from './database.ts';
 import type { ApiDependencies, ApiOptions, RouteContext } from './dependencies.ts';
+import { jaegerRoutes } from './jaeger/routes.ts';
 import { guardLoopback } from './loopback-guard.ts';
 import { Problem, describeError, sendProblem } from './problem.ts';
 import { createMetrics, measureRequests } from './metrics.ts';
@@ -75,6 +76,7 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
     healthRoutes(typed, context);
     metricsRoute(typed, metrics);
     serveDocuments(root);
+    jaegerRoutes(root, context);
     await root.register(
       async (scope) => {
         const v1: App = scope.withTypeProvider();

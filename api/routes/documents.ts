@@ -9,6 +9,7 @@ const TAGS = [
   { name: 'sql', description: 'Any question, in SQL' },
   { name: 'ingest', description: 'Events from collectors elsewhere' },
   { name: 'exports', description: 'Parquet files, by schedule or when asked for' },
+  { name: 'jaeger', description: "Jaeger's query APIs, v1 and v3, for Jaeger UI and Grafana; parameters and errors are Jaeger's" },
   { name: 'operation', description: 'Health and metrics' },
 ];
 
