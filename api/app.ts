@@ -12,6 +12,7 @@ import { jaegerRoutes } from './jaeger/routes.ts';
 import { guardLoopback } from './loopback-guard.ts';
 import { Problem, describeError, sendProblem } from './problem.ts';
 import { createMetrics, measureRequests } from './metrics.ts';
+import { measureOtlp } from './otlp/metrics.ts';
 import { correlateRoute } from './routes/correlate.ts';
 import { describeRoutes, serveDocuments } from './routes/documents.ts';
 import { exportRoutes } from './routes/exports.ts';
@@ -67,6 +68,7 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
   app.addHook('onClose', async () => db.destroy());
 
   const metrics = createMetrics(context);
+  if (dependencies.otlp !== undefined) measureOtlp(metrics, dependencies.otlp);
   guardLoopback(app);
   measureRequests(app, metrics);
   describeRoutes(app, version);

@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely';
 import type { Warehouse } from '../ingest/warehouse.ts';
 import type { ExportScheduler } from '../queries/export/scheduler.ts';
 import type { Database } from './database.ts';
+import type { OtlpExporter } from './otlp/exporter.ts';
 
 /** What the API is given; main composes it. */
 export interface ApiDependencies {
@@ -10,6 +11,8 @@ export interface ApiDependencies {
   readonly correlator?: CorrelatorState;
   /** None where nothing is written either. */
   readonly exporter?: ExportScheduler;
+  /** None where nothing is sent. */
+  readonly otlp?: Pick<OtlpExporter, 'counts' | 'lag_ns'>;
 }
 
 export interface CorrelatorState {

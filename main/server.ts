@@ -1,6 +1,8 @@
 // Warehouse, correlator and API around one data folder: what `up` and `serve` have in common.
 import { join } from 'node:path';
 import { buildApp } from '../api/app.ts';
+import { OtlpExporter } from '../api/otlp/exporter.ts';
+import type { OtlpTarget } from '../api/otlp/target.ts';
 import { listenBoth, parseListen, type Listening } from '../api/listen.ts';
 import type { Batch } from '../ingest/batch.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
@@ -16,6 +18,8 @@ export interface ServerOptions {
   readonly memory_limit: string;
   /** What the warehouse may hold; everything, for ever, unless it is said. */
   readonly keep?: KeepLimits;
+  /** Where finished traces are sent, if anywhere. */
+  readonly otlp?: OtlpTarget | undefined;
   log(line: string): void;
   /** Too many batches wait: the collector should pause (true) or go on (false). */
   on_pressure?(full: boolean): void;
@@ -36,6 +40,7 @@ export class Server {
   readonly url: string;
   readonly #correlator: Correlator;
   readonly #exporter: ExportScheduler;
+  readonly #otlp: OtlpExporter | undefined;
   readonly #queue: BatchQueue;
   readonly #listening: Listening;
   readonly #storing: { closing: boolean };
@@ -43,10 +48,11 @@ export class Server {
   #stopping = false;
   #cycles: Promise<void>;
 
-  private constructor(parts: { warehouse: Warehouse; correlator: Correlator; exporter: ExportScheduler; queue: BatchQueue; listening: Listening; storing: { closing: boolean }; log: (line: string) => void }) {
+  private constructor(parts: { warehouse: Warehouse; correlator: Correlator; exporter: ExportScheduler; otlp: OtlpExporter | undefined; queue: BatchQueue; listening: Listening; storing: { closing: boolean }; log: (line: string) => void }) {
     this.warehouse = parts.warehouse;
     this.#correlator = parts.correlator;
     this.#exporter = parts.exporter;
+    this.#otlp = parts.otlp;
     this.#queue = parts.queue;
     this.#listening = parts.listening;
     this.#storing = parts.storing;
@@ -78,9 +84,11 @@ export class Server {
       // What is not stored is lost; what is not correlated yet is only late.
       const correlator = new Correlator(warehouse, { log: options.log, between_steps: () => queue.calm(MOST_WAIT_MS) });
       const exporter = new ExportScheduler(warehouse, { log: options.log, cut_ns: () => correlator.cut_ns, ...(options.keep === undefined ? {} : { keep: options.keep }) });
-      const listening = await listenBoth(() => buildApp({ warehouse, correlator, exporter }, { log: options.log }), { address, socket_path: join(options.folder, 'tracehouse.sock') });
+      const otlp = options.otlp === undefined ? undefined : new OtlpExporter(warehouse, { target: options.otlp, log: options.log, cut_ns: () => correlator.cut_ns });
+      const listening = await listenBoth(() => buildApp({ warehouse, correlator, exporter, ...(otlp === undefined ? {} : { otlp }) }, { log: options.log }), { address, socket_path: join(options.folder, 'tracehouse.sock') });
       exporter.start();
-      return new Server({ warehouse, correlator, exporter, queue, listening, storing, log: options.log });
+      otlp?.start();
+      return new Server({ warehouse, correlator, exporter, otlp, queue, listening, storing, log: options.log });
     } catch (error) {
       await warehouse.close();
       throw error;
@@ -99,7 +107,7 @@ export class Server {
   /** Flush, correlate, checkpoint. What cannot be stored by now is given up, with the reason as an error. */
   async close(): Promise<void> {
     await this.#listening.close();
-    await this.#exporter.close();
+    await Promise.all([this.#exporter.close(), this.#otlp?.close()]);
     this.#storing.closing = true;
     const [drained] = await Promise.allSettled([this.#queue.drain()]);
     this.#stopping = true;

@@ -22,7 +22,7 @@ function otlpSpan(span: SpanRow) {
   return {
     traceId: span.trace_id,
     spanId: span.span_id,
-    ...(span.parent_span_id === null ? {} : { parentSpanId: span.parent_span_id }),
+    ...(span.parent_span_id === null ? {} : { parentSpanId: span.parent_span_id as string | undefined }),
     name: span.span_name ?? 'unknown',
     kind: SPAN_KIND[span.kind] ?? 0,
     startTimeUnixNano: String(span.start_ns),
@@ -41,3 +41,5 @@ export function otlpTraces(spans: readonly SpanRow[]) {
     })),
   };
 }
+
+export type OtlpTraces = ReturnType<typeof otlpTraces>;
