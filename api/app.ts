@@ -26,6 +26,7 @@ import { sqlRoutes } from './routes/sql.ts';
 import { traceByIdRoute } from './routes/trace-by-id.ts';
 import { traceEvidenceRoute } from './routes/trace-evidence.ts';
 import { traceSearchRoute } from './routes/trace-search.ts';
+import { tempoRoutes } from './tempo/routes.ts';
 import { Candidate, Span, Trace, TraceSummary } from './trace-json.ts';
 
 const REQUEST_ID = /^[\w.:-]{1,64}$/;
@@ -79,6 +80,7 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
     metricsRoute(typed, metrics);
     serveDocuments(root);
     jaegerRoutes(root, context);
+    tempoRoutes(root, context, version);
     await root.register(
       async (scope) => {
         const v1: App = scope.withTypeProvider();

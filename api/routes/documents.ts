@@ -10,6 +10,7 @@ const TAGS = [
   { name: 'ingest', description: 'Events from collectors elsewhere' },
   { name: 'exports', description: 'Parquet files, by schedule or when asked for' },
   { name: 'jaeger', description: "Jaeger's query APIs, v1 and v3, for Jaeger UI and Grafana; parameters and errors are Jaeger's" },
+  { name: 'tempo', description: "As much of Tempo's API as Grafana's Tempo datasource needs; parameters and errors are Tempo's" },
   { name: 'operation', description: 'Health and metrics' },
 ];
 
