@@ -26,6 +26,7 @@ import { sqlRoutes } from './routes/sql.ts';
 import { traceByIdRoute } from './routes/trace-by-id.ts';
 import { traceEvidenceRoute } from './routes/trace-evidence.ts';
 import { traceSearchRoute } from './routes/trace-search.ts';
+import { measureSpans } from './span-metrics/span-metrics.ts';
 import { tempoRoutes } from './tempo/routes.ts';
 import { Candidate, Span, Trace, TraceSummary } from './trace-json.ts';
 
@@ -69,6 +70,7 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
   app.addHook('onClose', async () => db.destroy());
 
   const metrics = createMetrics(context);
+  measureSpans(app, metrics, context, options.span_metrics);
   if (dependencies.otlp !== undefined) measureOtlp(metrics, dependencies.otlp);
   guardLoopback(app);
   measureRequests(app, metrics);

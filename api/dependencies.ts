@@ -3,6 +3,7 @@ import type { Warehouse } from '../ingest/warehouse.ts';
 import type { ExportScheduler } from '../queries/export/scheduler.ts';
 import type { Database } from './database.ts';
 import type { OtlpExporter } from './otlp/exporter.ts';
+import type { SpanMetricsOptions } from './span-metrics/span-metrics.ts';
 
 /** What the API is given; main composes it. */
 export interface ApiDependencies {
@@ -26,6 +27,7 @@ export interface ApiOptions {
   readonly now_ns?: () => bigint;
   /** Of an Arrow stream, after decompression. */
   readonly ingest_limit_bytes?: number;
+  readonly span_metrics?: SpanMetricsOptions;
 }
 
 /** What a route works with. */
