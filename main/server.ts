@@ -29,6 +29,8 @@ export interface ServerOptions {
 const CYCLE_MS = 400;
 /** Correlation steps aside for batches for so long at a time. */
 const MOST_WAIT_MS = 100;
+/** At the end, for traces that the collector has not been told of; the next start goes on with the rest. */
+const MOST_LAST_SENDING_MS = 5000;
 
 function lost(error: unknown, batches: number): TracehouseError {
   const mend = error instanceof TracehouseError ? error.mend : undefined;
@@ -107,12 +109,13 @@ export class Server {
   /** Flush, correlate, checkpoint. What cannot be stored by now is given up, with the reason as an error. */
   async close(): Promise<void> {
     await this.#listening.close();
-    await Promise.all([this.#exporter.close(), this.#otlp?.close()]);
+    await this.#exporter.close();
     this.#storing.closing = true;
     const [drained] = await Promise.allSettled([this.#queue.drain()]);
     this.#stopping = true;
     await this.#cycles;
     const [finished] = await Promise.allSettled([this.#correlator.finish()]);
+    await this.#otlp?.finish(MOST_LAST_SENDING_MS);
     await this.warehouse.close();
     if (drained.status === 'rejected') throw lost(drained.reason, this.#queue.length);
     if (finished.status === 'rejected') throw finished.reason;

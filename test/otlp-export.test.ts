@@ -145,6 +145,36 @@ describe('what is sent', () => {
     expect([...requests_of.values()].every((requests) => requests.size === 1)).toBe(true);
   });
 
+  test('when nothing more is correlated, the last ones too; should they go on later, the rest by itself', async () => {
+    const { received, exporterNow, all, warehouse } = await shop();
+    // In the midst of the last order: its call has ended, the order has not.
+    const cut = { ns: ((await warehouse.query("SELECT max(end_ns) FROM spans WHERE kind = 'client'")).rows[0]?.[0] ?? 0n) as bigint };
+    const clock = { ms: 0 };
+    const exporter = exporterNow({ cut_ns: () => cut.ns, now_ms: () => clock.ms, quiet_ns: 5_000_000_000n });
+    await sendAll(exporter);
+    const before = received.flatMap(({ ids }) => ids).length;
+    expect(before).toBeLessThan(all.length - 3);
+    clock.ms = 4999;
+    expect(await exporter.sendNext()).toBe(false);
+    clock.ms = 5001;
+    await sendAll(exporter);
+    expect(received.flatMap(({ ids }) => ids)).toHaveLength(all.length - 1);
+    await exporter.close();
+    // The next process, and the order ends.
+    cut.ns += 60_000_000_000n;
+    await sendAll(exporterNow({ cut_ns: () => cut.ns, quiet_ns: 5_000_000_000n }));
+    expect(received.at(-1)?.ids).toHaveLength(1);
+    expect(sentIds(received)).toEqual(all);
+  });
+
+  test('at the end, what is left', async () => {
+    const { received, exporterNow, all, correlator } = await shop();
+    const exporter = exporterNow({ cut_ns: () => correlator.cut_ns, quiet_ns: 5_000_000_000n });
+    exporter.start();
+    await exporter.finish(10_000);
+    expect(sentIds(received)).toEqual(all);
+  });
+
   test('a collector that is new is told what is correlated from now on', async () => {
     const { received, exporterNow, warehouse } = await shop();
     const exporter = new OtlpExporter(warehouse, { target: { url: 'http://127.0.0.1:9/v1/traces', protocol: 'json', compression: 'none', headers: {} }, cut_ns: () => NOW_NS + 60_000_000_000n });
@@ -194,7 +224,7 @@ describe('no duplicates', () => {
     const file = join(folder, 'otlp', readdirSync(join(folder, 'otlp'))[0] as string);
     const end = JSON.parse(readFileSync(file, 'utf8')) as { done_ns: string };
     // As it was on disk while the third batch was under way.
-    writeFileSync(file, JSON.stringify({ url, done_ns: '0', window: { to_ns: end.done_ns, batches_done: 2 } }));
+    writeFileSync(file, JSON.stringify({ url, done_ns: '0', flushed_ns: '0', window: { to_ns: end.done_ns, batches_done: 2, flush: false } }));
     await sendAll(exporterNow());
     expect(received.map(({ body }) => body.toString('hex'))).toEqual(whole.slice(2).map(({ body }) => body.toString('hex')));
     expect(sentIds([...whole.slice(0, 2), ...received])).toEqual(all);

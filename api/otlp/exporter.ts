@@ -6,7 +6,7 @@ import { openDatabase } from '../database.ts';
 import type { Database } from '../database.ts';
 import { finishedSpans, windowEnd } from './finished-spans.ts';
 import { PositionFile } from './position-file.ts';
-import type { Position } from './position-file.ts';
+import type { Position, WindowState } from './position-file.ts';
 import { sendBatch } from './send-batch.ts';
 import type { OtlpTarget } from './target.ts';
 
@@ -22,6 +22,7 @@ export interface OtlpExporterOptions {
   readonly batch_spans?: number;
   readonly timeout_ms?: number;
   readonly wait?: (ms: number, signal: AbortSignal) => Promise<void>;
+  readonly now_ms?: () => number;
 }
 
 export interface OtlpCounts {
@@ -54,6 +55,10 @@ export class OtlpExporter {
   /** What is under way is given up. */
   readonly #give_up = new AbortController();
   #position: Position | undefined;
+  /** Since when correlation has stood there. */
+  #cut = { ns: -1n, since_ms: 0 };
+  /** Nothing more will be correlated. */
+  #final = false;
   #failing = false;
   #running: Promise<void> | undefined;
 
@@ -79,7 +84,9 @@ export class OtlpExporter {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       try {
-        if (!(await this.sendNext())) await this.#wait(PAUSE_MS);
+        if (await this.sendNext()) continue;
+        if (this.#final) return;
+        await this.#wait(PAUSE_MS);
       } catch (error) {
         if (signal.aborted) return;
         this.#log(`otlp: ${(error as Error).message}; trying again`);
@@ -98,44 +105,56 @@ export class OtlpExporter {
     if (known !== undefined) return known;
     const { since_ns } = this.#options;
     const stored = since_ns === undefined ? (await this.#warehouse.query('SELECT coalesce(max(cut_ns), 0) FROM memory.stored.progress')).rows[0]?.[0] : since_ns;
-    const position = { done_ns: (stored ?? 0n) as bigint, window: null };
+    const position = { done_ns: (stored ?? 0n) as bigint, flushed_ns: 0n, window: null };
     this.#file.write(position);
     return position;
+  }
+
+  /** No collector runs, or none will any more: traces that are stored are all there is. */
+  #standsStill(cut_ns: bigint, quiet_ns: bigint): boolean {
+    const now_ms = (this.#options.now_ms ?? Date.now)();
+    if (cut_ns !== this.#cut.ns) this.#cut = { ns: cut_ns, since_ms: now_ms };
+    return this.#final || now_ms - this.#cut.since_ms > Number(quiet_ns / 1_000_000n);
   }
 
   /** One window. False: nothing was due. Rejects when closed meanwhile. */
   async sendNext(): Promise<boolean> {
     const position = (this.#position ??= await this.#begin());
     const quiet_ns = this.#options.quiet_ns ?? QUIET_NS;
-    const up_to_ns = this.#options.cut_ns() - quiet_ns;
+    const cut_ns = this.#options.cut_ns();
+    const up_to_ns = this.#standsStill(cut_ns, quiet_ns) ? cut_ns : cut_ns - quiet_ns;
     if (position.window === null && up_to_ns <= position.done_ns) return false;
-    const to_ns = position.window?.to_ns ?? (await windowEnd(this.#db, position.done_ns, up_to_ns, WINDOW_SPANS));
-    await this.#sendWindow({ done_ns: position.done_ns, window: { to_ns, batches_done: position.window?.batches_done ?? 0 } }, quiet_ns);
+    await this.#sendWindow(position, position.window ?? (await this.#plan(position, up_to_ns, cut_ns, quiet_ns)), quiet_ns);
     return true;
   }
 
-  async #sendWindow(start: Position & { window: NonNullable<Position['window']> }, quiet_ns: bigint): Promise<void> {
-    const { done_ns, window: { to_ns } } = start;
+  async #plan({ done_ns }: Position, up_to_ns: bigint, cut_ns: bigint, quiet_ns: bigint): Promise<WindowState> {
+    const to_ns = await windowEnd(this.#db, done_ns, up_to_ns, WINDOW_SPANS);
+    return { to_ns, batches_done: 0, flush: to_ns + quiet_ns > cut_ns };
+  }
+
+  async #sendWindow({ done_ns, flushed_ns }: Position, { to_ns, batches_done, flush }: WindowState, quiet_ns: bigint): Promise<void> {
     const take = this.#options.batch_spans ?? BATCH_SPANS;
-    let planned = start.window.batches_done > 0;
-    for (let batch = start.window.batches_done; ; batch++) {
-      const spans = await finishedSpans(this.#db, { from_ns: done_ns, to_ns }, quiet_ns, { skip: batch * take, take });
+    const at = (done: number): Position => ({ done_ns, flushed_ns, window: { to_ns, batches_done: done, flush } });
+    let planned = batches_done > 0;
+    for (let batch = batches_done; ; batch++) {
+      const spans = await finishedSpans(this.#db, { from_ns: done_ns, to_ns }, { quiet_ns, cuts_ns: flush ? [flushed_ns, to_ns] : [flushed_ns] }, { skip: batch * take, take });
       if (spans.length > 0) {
         // Said before it is sent: should this process die now, the next one sends the same bytes again.
-        if (!planned) this.#note({ done_ns, window: { to_ns, batches_done: batch } });
+        if (!planned) this.#note(at(batch));
         planned = true;
         await this.#send(spans);
-        this.#note({ done_ns, window: { to_ns, batches_done: batch + 1 } });
+        this.#note(at(batch + 1));
       }
       if (spans.length < take) break;
       this.#stop.signal.throwIfAborted();
     }
-    this.#note({ done_ns: to_ns, window: null });
+    this.#note({ done_ns: to_ns, flushed_ns: flush ? to_ns : flushed_ns, window: null });
   }
 
   #note(position: Position): void {
     // An empty window moves the position without a write for each: it would be found empty again.
-    if (position.window !== null || this.#position?.window !== null) this.#file.write(position);
+    if (position.window !== null || this.#position?.window !== null || position.flushed_ns !== this.#position.flushed_ns) this.#file.write(position);
     this.#position = position;
   }
 
@@ -162,6 +181,15 @@ export class OtlpExporter {
     this.counts.sent += spans.length;
     this.counts.rejected += result.rejected;
     if (result.rejected > 0) this.#log(`otlp: the collector rejected ${result.rejected} of ${spans.length} spans: ${result.message}`);
+  }
+
+  /** After the last correlation: sends what is left, as far as it gets in that time, and closes. */
+  async finish(most_ms: number): Promise<void> {
+    this.#final = true;
+    const timer = setTimeout(() => this.#stop.abort(), most_ms);
+    await this.#running;
+    clearTimeout(timer);
+    await this.close();
   }
 
   /** What has no answer by then is sent again at the next start. */

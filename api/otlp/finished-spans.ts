@@ -21,8 +21,15 @@ export async function windowEnd(db: Kysely<Database>, from_ns: bigint, up_to_ns:
   return row === undefined || row.end_ns === null || Number(row.count) < most_spans ? up_to_ns : row.end_ns;
 }
 
+export interface Grouping {
+  readonly quiet_ns: bigint;
+  /** Instants up to which everything was sent without waiting for quiet: no group reaches across. */
+  readonly cuts_ns: readonly bigint[];
+}
+
 /** All spans that end within quiet_ns after the window have to be stored by then. In an order that is always the same. */
-export async function finishedSpans(db: Kysely<Database>, { from_ns, to_ns }: SendWindow, quiet_ns: bigint, page: { skip: number; take: number }): Promise<SpanRow[]> {
+export async function finishedSpans(db: Kysely<Database>, { from_ns, to_ns }: SendWindow, { quiet_ns, cuts_ns }: Grouping, page: { skip: number; take: number }): Promise<SpanRow[]> {
+  const crosses = sql.join([sql`before_ns + ${quiet_ns} < end_ns`, ...cuts_ns.map((cut_ns) => sql`(before_ns <= ${cut_ns} AND end_ns > ${cut_ns})`)], sql` OR `);
   const touched = await sql<{ low: string | null; high: string | null }>`SELECT min(trace_id) AS low, max(trace_id) AS high FROM spans WHERE end_ns > ${from_ns} AND end_ns <= ${to_ns}`.execute(db);
   const { low = null, high = null } = touched.rows[0] ?? {};
   if (low === null || high === null) return [];
@@ -32,10 +39,10 @@ export async function finishedSpans(db: Kysely<Database>, { from_ns, to_ns }: Se
       SELECT ${columns} FROM spans
       WHERE trace_id >= ${low} AND trace_id <= ${high} AND end_ns <= ${to_ns + quiet_ns}
         AND trace_id IN (SELECT trace_id FROM spans WHERE end_ns > ${from_ns} AND end_ns <= ${to_ns})
-    ), breaks AS (
-      SELECT *, coalesce(end_ns - lag(end_ns) OVER (PARTITION BY trace_id ORDER BY end_ns) > ${quiet_ns}, FALSE) AS is_break FROM candidates
+    ), following AS (
+      SELECT *, lag(end_ns) OVER (PARTITION BY trace_id ORDER BY end_ns) AS before_ns FROM candidates
     ), grouped AS (
-      SELECT *, count(*) FILTER (is_break) OVER (PARTITION BY trace_id ORDER BY end_ns) AS group_no FROM breaks
+      SELECT *, count(*) FILTER (before_ns IS NOT NULL AND (${crosses})) OVER (PARTITION BY trace_id ORDER BY end_ns) AS group_no FROM following
     ), finished AS (
       SELECT *, max(end_ns) OVER (PARTITION BY trace_id, group_no) AS group_end_ns FROM grouped
     )

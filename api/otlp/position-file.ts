@@ -8,7 +8,16 @@ export interface Position {
   /** Everything that was finished by then is settled. */
   readonly done_ns: bigint;
   /** The window that is being sent, said before its first batch: after a crash the same one is sent. */
-  readonly window: { readonly to_ns: bigint; readonly batches_done: number } | null;
+  readonly window: WindowState | null;
+  /** Up to here it was not waited for traces to be quiet: nothing more was to be expected. */
+  readonly flushed_ns: bigint;
+}
+
+export interface WindowState {
+  readonly to_ns: bigint;
+  readonly batches_done: number;
+  /** It ends in a flush. */
+  readonly flush: boolean;
 }
 
 export class PositionFile {
@@ -31,17 +40,17 @@ export class PositionFile {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw error;
     }
-    const { done_ns, window } = JSON.parse(text) as { done_ns: string; window: { to_ns: string; batches_done: number } | null };
-    return { done_ns: BigInt(done_ns), window: window === null ? null : { to_ns: BigInt(window.to_ns), batches_done: window.batches_done } };
+    const { done_ns, flushed_ns, window } = JSON.parse(text) as { done_ns: string; flushed_ns: string; window: (Omit<WindowState, 'to_ns'> & { to_ns: string }) | null };
+    return { done_ns: BigInt(done_ns), flushed_ns: BigInt(flushed_ns), window: window === null ? null : { ...window, to_ns: BigInt(window.to_ns) } };
   }
 
   /** On disk when it returns. */
-  write({ done_ns, window }: Position): void {
+  write({ done_ns, flushed_ns, window }: Position): void {
     mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
     const next = `${this.#path}.next`;
     const file = openSync(next, 'w', 0o600);
     try {
-      writeSync(file, JSON.stringify({ url: this.#url, done_ns: String(done_ns), window: window === null ? null : { to_ns: String(window.to_ns), batches_done: window.batches_done } }));
+      writeSync(file, JSON.stringify({ url: this.#url, done_ns: String(done_ns), flushed_ns: String(flushed_ns), window: window === null ? null : { ...window, to_ns: String(window.to_ns) } }));
       fsyncSync(file);
     } finally {
       closeSync(file);
