@@ -38,6 +38,8 @@ export interface OtlpCounts {
 const QUIET_NS = 5_000_000_000n;
 const BATCH_SPANS = 1000;
 const WINDOW_SPANS = 5000;
+/** Read at once: mostly a whole window. */
+const PAGE_BATCHES = 10;
 const TIMEOUT_MS = 10_000;
 const PAUSE_MS = 1000;
 /** At the end: for the answer to what has been sent. */
@@ -137,17 +139,18 @@ export class OtlpExporter {
     const take = this.#options.batch_spans ?? BATCH_SPANS;
     const at = (done: number): Position => ({ done_ns, flushed_ns, window: { to_ns, batches_done: done, flush } });
     let planned = batches_done > 0;
-    for (let batch = batches_done; ; batch++) {
-      const spans = await finishedSpans(this.#db, { from_ns: done_ns, to_ns }, { quiet_ns, cuts_ns: flush ? [flushed_ns, to_ns] : [flushed_ns] }, { skip: batch * take, take });
-      if (spans.length > 0) {
+    let batch = batches_done;
+    for (;;) {
+      const page = await finishedSpans(this.#db, { from_ns: done_ns, to_ns }, { quiet_ns, cuts_ns: flush ? [flushed_ns, to_ns] : [flushed_ns] }, { skip: batch * take, take: take * PAGE_BATCHES });
+      for (let first = 0; first < page.length; first += take, batch++) {
+        this.#stop.signal.throwIfAborted();
         // Said before it is sent: should this process die now, the next one sends the same bytes again.
         if (!planned) this.#note(at(batch));
         planned = true;
-        await this.#send(spans);
+        await this.#send(page.slice(first, first + take));
         this.#note(at(batch + 1));
       }
-      if (spans.length < take) break;
-      this.#stop.signal.throwIfAborted();
+      if (page.length < take * PAGE_BATCHES) break;
     }
     this.#note({ done_ns: to_ns, flushed_ns: flush ? to_ns : flushed_ns, window: null });
   }
