@@ -100,7 +100,7 @@ describe('what is sent', () => {
     expect(sentIds(received)).toEqual(all);
     expect(received.length).toBe(Math.ceil(all.length / 20));
     expect(received[0]?.headers).toMatchObject({ 'content-type': 'application/x-protobuf', 'content-encoding': 'gzip', ':path': '/v1/traces' });
-    expect(exporter.counts).toEqual({ sent: all.length, rejected: 0, dropped: 0, requests: received.length, retries: 0 });
+    expect(exporter.counts).toEqual({ sent: all.length, rejected: 0, dropped: 0, late: 0, requests: received.length, retries: 0 });
     expect(exporter.lag_ns).toBe(1_000_000_000n);
 
     const failed = await traceOf(`/orders/${FAILED}`);
@@ -262,6 +262,24 @@ describe('what is lost is counted', () => {
     expect(body).toMatch(/^tracehouse_otlp_spans_total\{result="rejected"\} 5$/m);
     expect(body).toMatch(/^tracehouse_otlp_lag_seconds 1$/m);
   });
+});
+
+test('what is stored after its time had been sent is counted', async () => {
+  const { exporterNow, warehouse, log } = await shop();
+  const clock = { ms: 0 };
+  const exporter = exporterNow({ now_ms: () => clock.ms });
+  await sendAll(exporter);
+  await warehouse.withDerived(async (alias, connection) => void (await connection.run(`INSERT INTO ${alias}.spans SELECT * REPLACE (span_id + 1 AS span_id) FROM memory.stored.spans LIMIT 3`)));
+  clock.ms = 59_000;
+  await exporter.sendNext();
+  expect(exporter.counts.late).toBe(0);
+  clock.ms = 61_000;
+  await exporter.sendNext();
+  expect(exporter.counts.late).toBe(3);
+  expect(log).toContain('otlp: 3 spans came too late to be sent');
+  clock.ms = 200_000;
+  await exporter.sendNext();
+  expect(exporter.counts.late).toBe(3);
 });
 
 describe('settings', () => {

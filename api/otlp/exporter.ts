@@ -5,6 +5,7 @@ import type { Warehouse } from '../../ingest/warehouse.ts';
 import { openDatabase } from '../database.ts';
 import type { Database } from '../database.ts';
 import { finishedSpans, windowEnd } from './finished-spans.ts';
+import { LateSpans } from './late-spans.ts';
 import { PositionFile } from './position-file.ts';
 import type { Position, WindowState } from './position-file.ts';
 import { sendBatch } from './send-batch.ts';
@@ -31,12 +32,14 @@ export interface OtlpCounts {
   rejected: number;
   /** Refused by the collector for good. */
   dropped: number;
+  /** Stored only after their time had been sent: they are not sent. */
+  late: number;
   requests: number;
   retries: number;
 }
 
 const QUIET_NS = 5_000_000_000n;
-const BATCH_SPANS = 1000;
+const BATCH_SPANS = 500;
 const WINDOW_SPANS = 5000;
 /** Read at once: mostly a whole window. */
 const PAGE_BATCHES = 10;
@@ -46,11 +49,12 @@ const PAUSE_MS = 1000;
 const GRACE_MS = 3000;
 
 export class OtlpExporter {
-  readonly counts: OtlpCounts = { sent: 0, rejected: 0, dropped: 0, requests: 0, retries: 0 };
+  readonly counts: OtlpCounts = { sent: 0, rejected: 0, dropped: 0, late: 0, requests: 0, retries: 0 };
   readonly #warehouse: Warehouse;
   readonly #db: Kysely<Database>;
   readonly #options: OtlpExporterOptions;
   readonly #file: PositionFile;
+  readonly #late: LateSpans;
   readonly #log: (line: string) => void;
   /** Nothing more begins. */
   readonly #stop = new AbortController();
@@ -68,6 +72,7 @@ export class OtlpExporter {
     this.#warehouse = warehouse;
     this.#db = openDatabase(warehouse);
     this.#options = options;
+    this.#late = new LateSpans(this.#db);
     this.#file = new PositionFile(warehouse.folder, options.target.url);
     this.#log = options.log ?? ((): void => undefined);
   }
@@ -102,6 +107,16 @@ export class OtlpExporter {
     return this.#options.wait?.(ms, signal) ?? sleep(ms, undefined, { signal });
   }
 
+  #now(): number {
+    return (this.#options.now_ms ?? Date.now)();
+  }
+
+  async #countLate(): Promise<void> {
+    const late = await this.#late.check(this.#now());
+    this.counts.late += late;
+    if (late > 0) this.#log(`otlp: ${late} spans came too late to be sent`);
+  }
+
   async #begin(): Promise<Position> {
     const known = this.#file.read();
     if (known !== undefined) return known;
@@ -114,7 +129,7 @@ export class OtlpExporter {
 
   /** No collector runs, or none will any more: traces that are stored are all there is. */
   #standsStill(cut_ns: bigint, quiet_ns: bigint): boolean {
-    const now_ms = (this.#options.now_ms ?? Date.now)();
+    const now_ms = this.#now();
     if (cut_ns !== this.#cut.ns) this.#cut = { ns: cut_ns, since_ms: now_ms };
     return this.#final || now_ms - this.#cut.since_ms > Number(quiet_ns / 1_000_000n);
   }
@@ -122,6 +137,7 @@ export class OtlpExporter {
   /** One window. False: nothing was due. Rejects when closed meanwhile. */
   async sendNext(): Promise<boolean> {
     const position = (this.#position ??= await this.#begin());
+    await this.#countLate();
     const quiet_ns = this.#options.quiet_ns ?? QUIET_NS;
     const cut_ns = this.#options.cut_ns();
     const up_to_ns = this.#standsStill(cut_ns, quiet_ns) ? cut_ns : cut_ns - quiet_ns;
@@ -139,6 +155,7 @@ export class OtlpExporter {
     const take = this.#options.batch_spans ?? BATCH_SPANS;
     const at = (done: number): Position => ({ done_ns, flushed_ns, window: { to_ns, batches_done: done, flush } });
     let planned = batches_done > 0;
+    await this.#late.note(done_ns, to_ns, this.#now());
     let batch = batches_done;
     for (;;) {
       const page = await finishedSpans(this.#db, { from_ns: done_ns, to_ns }, { quiet_ns, cuts_ns: flush ? [flushed_ns, to_ns] : [flushed_ns] }, { skip: batch * take, take: take * PAGE_BATCHES });

@@ -5,10 +5,10 @@ import type { OtlpExporter } from './exporter.ts';
 /** Nothing is dropped in silence. */
 export function measureOtlp(registry: Registry, exporter: Pick<OtlpExporter, 'counts' | 'lag_ns'>): void {
   registry.registerMetric(new Counter({
-    name: 'tracehouse_otlp_spans_total', help: 'Spans by what became of them: sent; rejected (of those sent, by what the collector said); dropped (refused for good)', labelNames: ['result'], registers: [],
+    name: 'tracehouse_otlp_spans_total', help: 'Spans by what became of them: sent; rejected (of those sent, by what the collector said); dropped (refused for good); late (stored after their time had been sent: not sent)', labelNames: ['result'], registers: [],
     collect() {
       this.reset();
-      for (const result of ['sent', 'rejected', 'dropped'] as const) this.inc({ result }, exporter.counts[result]);
+      for (const result of ['sent', 'rejected', 'dropped', 'late'] as const) this.inc({ result }, exporter.counts[result]);
     },
   }));
   registry.registerMetric(new Counter({

@@ -1,5 +1,6 @@
 // One batch of spans to a collector, again and again until it is taken or refused for good.
-import { gzipSync } from 'node:zlib';
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
 import { decodeExportResponse, encodeTraces } from '../formats/otlp-protobuf.ts';
 import type { PartialSuccess } from '../formats/otlp-protobuf.ts';
 import { otlpTraces } from '../formats/otlp-json.ts';
@@ -25,9 +26,9 @@ const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 60_000;
 const MOST_ANSWER_BYTES = 65_536;
 
-export function encodeBatch(target: OtlpTarget, spans: readonly SpanRow[]): Uint8Array {
+async function encodeBatch(target: OtlpTarget, spans: readonly SpanRow[]): Promise<Uint8Array> {
   const body = target.protocol === 'protobuf' ? encodeTraces(spans) : Buffer.from(JSON.stringify(otlpTraces(spans)));
-  return target.compression === 'gzip' ? gzipSync(body) : body;
+  return target.compression === 'gzip' ? promisify(gzip)(body) : body;
 }
 
 /** Seconds, or a date. */
@@ -88,7 +89,7 @@ async function attempt(target: OtlpTarget, body: Uint8Array, options: SendOption
 
 /** Settles when the collector has answered for good; rejects when it was given up. The bytes are the same at each try. */
 export async function sendBatch(target: OtlpTarget, spans: readonly SpanRow[], options: SendOptions): Promise<SendResult> {
-  const body = encodeBatch(target, spans);
+  const body = await encodeBatch(target, spans);
   for (let tries = 0; ; tries++) {
     const result = await attempt(target, body, options);
     if (result.status !== 'failed') return result;
