@@ -165,7 +165,10 @@ describe.each(['', '/jaeger'])('version 3 under %s/api/v3', (base) => {
     const find = async (query: string, status = 200): Promise<Otlp> => get<Otlp>(`${base}/api/v3/traces?${query}`, status);
     const traces = ({ result }: Otlp): number => new Set(result.resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap(({ spans }) => spans.map(({ traceId }) => traceId)))).size;
     expect(traces(await find(`query.service_name=stock&${range}`))).toBe(ORDERS);
-    expect(traces(await find(`query.service_name=stock&query.num_traces=3&${range}`))).toBe(3);
+    const three = await find(`query.service_name=stock&query.num_traces=3&${range}`);
+    expect(traces(three)).toBe(3);
+    // Each resource of one trace only, trace by trace.
+    expect(three.result.resourceSpans.map(({ scopeSpans }) => new Set(scopeSpans.flatMap(({ spans }) => spans.map(({ traceId }) => traceId))).size)).toEqual([1, 1, 1, 1, 1, 1]);
     expect(traces(await find(`query.service_name=stock&query.num_traces=3&query.search_depth=2&${range}`))).toBe(2);
     expect(traces(await find(`query.service_name=shop&query.operation_name=GET%20/orders/%7Bid%7D&query.duration_min=5ms&${range}`))).toBe(ORDERS / 5);
     // 16:13:19 two hours east is 14:13:19, the newest order's second.

@@ -45,9 +45,10 @@ function time(query: unknown, name: string, now_ns: bigint): bigint | undefined 
   }
 }
 
-function otlpResult(spans: readonly SpanRow[]) {
-  if (spans.length === 0) throw new ClientError(404, 'No traces found');
-  return { result: otlpTraces(spans) };
+/** A trace after the other: Grafana makes a line of each resource. */
+function otlpResult(traces: readonly (readonly SpanRow[])[]) {
+  if (traces.length === 0) throw new ClientError(404, 'No traces found');
+  return { result: { resourceSpans: traces.flatMap((spans) => otlpTraces(spans).resourceSpans) } };
 }
 
 export function jaegerV3(scope: FastifyInstance, { db, now_ns }: RouteContext, name: (id: string) => string): void {
@@ -87,7 +88,7 @@ export function jaegerV3(scope: FastifyInstance, { db, now_ns }: RouteContext, n
         max_ns: duration(query, 'query.duration_max', told('query.duration_max')),
       }),
     });
-    return sendJson(reply, otlpResult((await spansOfTraces(db, ids)).flatMap(({ spans }) => spans)));
+    return sendJson(reply, otlpResult((await spansOfTraces(db, ids)).map(({ spans }) => spans)));
   });
 
   app.get('/traces/:trace_id', {
@@ -106,6 +107,6 @@ export function jaegerV3(scope: FastifyInstance, { db, now_ns }: RouteContext, n
     }
     time(request.query, 'start_time', now_ns());
     time(request.query, 'end_time', now_ns());
-    return sendJson(reply, otlpResult((await requireTrace(db, trace_id, MOST_SPANS)).spans));
+    return sendJson(reply, otlpResult([(await requireTrace(db, trace_id, MOST_SPANS)).spans]));
   });
 }
