@@ -11,8 +11,11 @@ import { decodeTraces, encodeExportResponse } from '../api/formats/otlp-protobuf
 import type { OtlpTraces } from '../api/formats/otlp-json.ts';
 import { OtlpExporter } from '../api/otlp/exporter.ts';
 import type { OtlpExporterOptions } from '../api/otlp/exporter.ts';
+import { ProcessAttributes } from '../api/otlp/process-attributes.ts';
 import { retryAfterMs } from '../api/otlp/send-batch.ts';
 import { headersOfFile, headersOfVariable, otlpTarget, otlpUrl } from '../api/otlp/target.ts';
+import type { SpanRow } from '../api/lookups/trace-spans.ts';
+import type { Warehouse } from '../ingest/warehouse.ts';
 import { FAILED, NOW_NS, shopWarehouse } from './support/shop-warehouse.ts';
 import { temporaryFolder } from './support/temporary-folder.ts';
 
@@ -107,6 +110,8 @@ describe('what is sent', () => {
     const groups = received.flatMap(({ traces }) => traces.resourceSpans);
     const group = groups.find(({ scopeSpans }) => scopeSpans.some(({ spans }) => spans.some(({ traceId, kind }) => traceId === failed && kind === 2)));
     expect(group?.resource.attributes.slice(0, 3)).toEqual([{ key: 'service.name', value: { stringValue: 'shop' } }, { key: 'host.name', value: { stringValue: 'node-1' } }, { key: 'process.pid', value: { intValue: '10' } }]);
+    expect(group?.resource.attributes).toContainEqual({ key: 'process.executable.path', value: { stringValue: '/bin/shop' } });
+    expect(JSON.stringify(received.map(({ traces }) => traces))).not.toContain('--port');
     const spans = group?.scopeSpans[0]?.spans.filter(({ traceId }) => traceId === failed) ?? [];
     const [root, call] = spans;
     expect(root).toMatchObject({ traceId: failed, name: 'GET /orders/{id}', kind: 2, startTimeUnixNano: '1789999993000000000', endTimeUnixNano: '1789999993003000000', status: { code: 2 } });
@@ -262,6 +267,15 @@ describe('what is lost is counted', () => {
     expect(body).toMatch(/^tracehouse_otlp_spans_total\{result="rejected"\} 5$/m);
     expect(body).toMatch(/^tracehouse_otlp_lag_seconds 1$/m);
   });
+});
+
+test('containers and pods, where the process is known to be in one', async () => {
+  const uid = '0f3c2a1b-1111-2222-3333-444455556666';
+  const answer = { rows: [[7n, '/app/server', 'c0ffee', `/kubepods.slice/kubepods-burstable-pod${uid.replaceAll('-', '_')}.slice/cri-containerd-c0ffee.scope`], [8n, '/bin/x', null, '/system.slice']] };
+  const of = await new ProcessAttributes({ query: async () => answer } as unknown as Warehouse).of([7n, 8n, 9n].map((process_id) => ({ process_id }) as SpanRow));
+  expect(of({ process_id: 7n } as SpanRow)).toEqual([['process.executable.path', '/app/server'], ['container.id', 'c0ffee'], ['k8s.pod.uid', uid]]);
+  expect(of({ process_id: 8n } as SpanRow)).toEqual([['process.executable.path', '/bin/x']]);
+  expect(of({ process_id: 9n } as SpanRow)).toEqual([]);
 });
 
 test('what is stored after its time had been sent is counted', async () => {

@@ -32,11 +32,14 @@ function otlpSpan(span: SpanRow) {
   };
 }
 
+/** More of the process that a span belongs to. */
+export type ProcessOf = (span: SpanRow) => Attributes;
+
 /** A TracesData message. */
-export function otlpTraces(spans: readonly SpanRow[]) {
+export function otlpTraces(spans: readonly SpanRow[], processOf: ProcessOf = () => []) {
   return {
     resourceSpans: byProcess(spans).map((group) => ({
-      resource: { attributes: keyValues(resourceAttributes(group[0] as SpanRow)) },
+      resource: { attributes: keyValues([...resourceAttributes(group[0] as SpanRow), ...processOf(group[0] as SpanRow)]) },
       scopeSpans: [{ scope: { name: 'tracehouse' }, spans: group.map(otlpSpan) }],
     })),
   };

@@ -51,8 +51,8 @@ export function withIds<T>({ resourceSpans }: OtlpTraces, write: (hex: string) =
   };
 }
 
-export function encodeTraces(spans: readonly SpanRow[]): Uint8Array {
-  return TracesData.encode(TracesData.fromObject(withIds(otlpTraces(spans), bytes))).finish();
+export function encodeTraces(traces: OtlpTraces): Uint8Array {
+  return TracesData.encode(TracesData.fromObject(withIds(traces, bytes))).finish();
 }
 
 export function encodeTraceByIdResponse(spans: readonly SpanRow[], partial: boolean): Uint8Array {

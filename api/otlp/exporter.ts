@@ -5,9 +5,11 @@ import type { Warehouse } from '../../ingest/warehouse.ts';
 import { openDatabase } from '../database.ts';
 import type { Database } from '../database.ts';
 import { finishedSpans, windowEnd } from './finished-spans.ts';
+import { otlpTraces } from '../formats/otlp-json.ts';
 import { LateSpans } from './late-spans.ts';
 import { PositionFile } from './position-file.ts';
 import type { Position, WindowState } from './position-file.ts';
+import { ProcessAttributes } from './process-attributes.ts';
 import { sendBatch } from './send-batch.ts';
 import type { OtlpTarget } from './target.ts';
 
@@ -55,6 +57,7 @@ export class OtlpExporter {
   readonly #options: OtlpExporterOptions;
   readonly #file: PositionFile;
   readonly #late: LateSpans;
+  readonly #processes: ProcessAttributes;
   readonly #log: (line: string) => void;
   /** Nothing more begins. */
   readonly #stop = new AbortController();
@@ -72,6 +75,7 @@ export class OtlpExporter {
     this.#warehouse = warehouse;
     this.#db = openDatabase(warehouse);
     this.#options = options;
+    this.#processes = new ProcessAttributes(warehouse);
     this.#late = new LateSpans(this.#db);
     this.#file = new PositionFile(warehouse.folder, options.target.url);
     this.#log = options.log ?? ((): void => undefined);
@@ -179,8 +183,9 @@ export class OtlpExporter {
   }
 
   async #send(spans: Awaited<ReturnType<typeof finishedSpans>>): Promise<void> {
+    const traces = otlpTraces(spans, await this.#processes.of(spans));
     this.counts.requests += 1;
-    const result = await sendBatch(this.#options.target, spans, {
+    const result = await sendBatch(this.#options.target, traces, {
       signal: this.#give_up.signal,
       timeout_ms: this.#options.timeout_ms ?? TIMEOUT_MS,
       wait: (ms) => this.#wait(ms),

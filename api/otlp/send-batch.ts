@@ -3,8 +3,7 @@ import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { decodeExportResponse, encodeTraces } from '../formats/otlp-protobuf.ts';
 import type { PartialSuccess } from '../formats/otlp-protobuf.ts';
-import { otlpTraces } from '../formats/otlp-json.ts';
-import type { SpanRow } from '../lookups/trace-spans.ts';
+import type { OtlpTraces } from '../formats/otlp-json.ts';
 import type { OtlpTarget } from './target.ts';
 
 export interface SendOptions {
@@ -26,8 +25,8 @@ const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 60_000;
 const MOST_ANSWER_BYTES = 65_536;
 
-async function encodeBatch(target: OtlpTarget, spans: readonly SpanRow[]): Promise<Uint8Array> {
-  const body = target.protocol === 'protobuf' ? encodeTraces(spans) : Buffer.from(JSON.stringify(otlpTraces(spans)));
+async function encodeBatch(target: OtlpTarget, traces: OtlpTraces): Promise<Uint8Array> {
+  const body = target.protocol === 'protobuf' ? encodeTraces(traces) : Buffer.from(JSON.stringify(traces));
   return target.compression === 'gzip' ? promisify(gzip)(body) : body;
 }
 
@@ -88,8 +87,8 @@ async function attempt(target: OtlpTarget, body: Uint8Array, options: SendOption
 }
 
 /** Settles when the collector has answered for good; rejects when it was given up. The bytes are the same at each try. */
-export async function sendBatch(target: OtlpTarget, spans: readonly SpanRow[], options: SendOptions): Promise<SendResult> {
-  const body = await encodeBatch(target, spans);
+export async function sendBatch(target: OtlpTarget, traces: OtlpTraces, options: SendOptions): Promise<SendResult> {
+  const body = await encodeBatch(target, traces);
   for (let tries = 0; ; tries++) {
     const result = await attempt(target, body, options);
     if (result.status !== 'failed') return result;

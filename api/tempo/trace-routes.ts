@@ -45,7 +45,7 @@ export function tempoTraceRoutes(app: App, { db }: RouteContext): void {
 
   app.get('/traces/:trace_id', { schema: { ...describe('tempoGetTrace', 'One trace'), response: { 200: both('the trace; protobuf by Accept', { type: 'object', properties: { batches: Spans } }), ...errors } } }, async (request, reply) => {
     const { spans } = await find(request);
-    if (wantsProtobuf(request)) return reply.header('content-type', PROTOBUF).send(Buffer.from(encodeTraces(spans)));
+    if (wantsProtobuf(request)) return reply.header('content-type', PROTOBUF).send(Buffer.from(encodeTraces(otlpTraces(spans))));
     return sendJson(reply, { batches: resourceSpans(spans) });
   });
 
