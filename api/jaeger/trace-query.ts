@@ -10,7 +10,8 @@ import { allOf, badDuration, goDuration, oneOf, wholeTraceId } from '../query-te
 const DEFAULT_LIMIT = 100;
 const DEFAULT_LOOKBACK_NS = 48n * 3_600_000_000_000n;
 const MOST_TRACES = 10_000;
-const LAST_NS = 2n ** 63n - 1n;
+/** A millisecond before the last instant that is stored: an end may still be moved by one microsecond. */
+const LAST_NS = 2n ** 63n - 1_000_001n;
 
 const refuse = (message: string): never => {
   throw new ClientError(400, message);

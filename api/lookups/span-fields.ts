@@ -64,7 +64,7 @@ export function spanField(name: string, scope?: FieldScope): SpanField | undefin
   if (known !== undefined) return scope !== undefined && known[0] !== scope ? undefined : { type: known[1], value: sql.raw(known[2]) };
   if (scope === 'resource') return undefined;
   const own = name.startsWith('tracehouse.') ? name.slice('tracehouse.'.length) : name;
-  return { type: 'text', value: /["\\]/.test(own) ? sql.raw('NULL') : sql`json_extract_string(attributes, ${`$."${own}"`})` };
+  return { type: 'text', value: own === '' || /["\\]/.test(own) ? sql.raw('NULL') : sql`json_extract_string(attributes, ${`$."${own}"`})` };
 }
 
 export const asText = (value: RawBuilder<unknown>): RawBuilder<string> => sql<string>`CAST(${value} AS VARCHAR)`;

@@ -44,16 +44,16 @@ const LONGEST_TRACE_NS = 3_600_000_000_000n;
 
 const SQL_OPERATORS: Readonly<Record<string, RawBuilder<unknown>>> = { '=': sql`=`, '!=': sql`<>`, '>': sql`>`, '>=': sql`>=`, '<': sql`<`, '<=': sql`<=` };
 
+function refuse(message: string): never {
+  throw new ClientError(400, `invalid TraceQL query: ${message}`);
+}
+
 function valueOf(token: Token): string | number | bigint | boolean | null {
   if (token.kind === 'text') return unquoted(token.text);
   if (token.kind === 'number') return Number(token.text);
-  if (token.kind === 'duration') return goDuration(token.text) ?? 0n;
+  if (token.kind === 'duration') return goDuration(token.text) ?? refuse(`${token.text} is no duration`);
   if (token.text === 'nil') return null;
   return token.text === 'true' ? true : token.text === 'false' ? false : token.text;
-}
-
-function refuse(message: string): never {
-  throw new ClientError(400, `invalid TraceQL query: ${message}`);
 }
 
 function compared(column: RawBuilder<unknown>, type: IntrinsicType, field: string, operator: string, token: Token): RawBuilder<boolean> {
