@@ -23,12 +23,14 @@ function verb(name: string, description: string): Command {
 const withCapture = (command: Command): Command => CAPTURE.reduce((made, name) => made.addOption(option(name)), command);
 const KEEP = ['keep_for', 'keep_bytes', 'keep_unexported'] as const;
 const withKeep = (command: Command): Command => KEEP.reduce((made, name) => made.addOption(option(name)), command);
+const OTLP = ['otlp_endpoint', 'otlp_protocol', 'otlp_compression', 'otlp_headers_file'] as const;
+const withOtlp = (command: Command): Command => OTLP.reduce((made, name) => made.addOption(option(name)), command);
 const withSource = (command: Command): Command => command.addOption(option('data')).addOption(option('url'));
 
 const SQL = ['sql_memory', 'sql_temp', 'sql_at_once', 'sql_timeout', 'sql_max_rows', 'sql_async_timeout', 'sql_answer', 'sql_keep_answers'] as const;
 const withSql = (command: Command): Command => SQL.reduce((made, name) => made.addOption(option(name)), command);
 
-withSql(withKeep(withCapture(verb('up', 'collector, warehouse and API in one'))))
+withOtlp(withSql(withKeep(withCapture(verb('up', 'collector, warehouse and API in one')))))
   .addOption(option('data'))
   .addOption(option('listen'))
   .addOption(option('memory_limit'))
@@ -47,7 +49,7 @@ withCapture(verb('collect', 'collector only: batches go to a warehouse elsewhere
   .addOption(option('spool_limit'))
   .action(async (options) => (await import('./main/collect.ts')).collect(options));
 
-withSql(withKeep(verb('serve', 'warehouse and API, no collector')))
+withOtlp(withSql(withKeep(verb('serve', 'warehouse and API, no collector'))))
   .addOption(option('data'))
   .addOption(option('listen'))
   .addOption(option('memory_limit'))

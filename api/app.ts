@@ -8,9 +8,11 @@ import { packageRoot } from '../schema/package-root.ts';
 import type { App } from './app-type.ts';
 import { openDatabase } from './database.ts';
 import type { ApiDependencies, ApiOptions, RouteContext } from './dependencies.ts';
+import { jaegerRoutes } from './jaeger/routes.ts';
 import { guardLoopback } from './loopback-guard.ts';
 import { Problem, describeError, sendProblem } from './problem.ts';
 import { createMetrics, measureRequests } from './metrics.ts';
+import { measureOtlp } from './otlp/metrics.ts';
 import { correlateRoute } from './routes/correlate.ts';
 import { describeRoutes, serveDocuments } from './routes/documents.ts';
 import { exportRoutes } from './routes/exports.ts';
@@ -26,7 +28,9 @@ import { sqlRoutes } from './routes/sql.ts';
 import { traceByIdRoute } from './routes/trace-by-id.ts';
 import { traceEvidenceRoute } from './routes/trace-evidence.ts';
 import { traceSearchRoute } from './routes/trace-search.ts';
+import { measureSpans } from './span-metrics/span-metrics.ts';
 import { runHere } from './sql-answer.ts';
+import { tempoRoutes } from './tempo/routes.ts';
 import { Candidate, Span, Trace, TraceSummary } from './trace-json.ts';
 
 const REQUEST_ID = /^[\w.:-]{1,64}$/;
@@ -71,6 +75,8 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
   app.addHook('onClose', async () => db.destroy());
 
   const metrics = createMetrics(context);
+  measureSpans(app, metrics, context, options.span_metrics);
+  if (dependencies.otlp !== undefined) measureOtlp(metrics, dependencies.otlp);
   guardLoopback(app);
   measureRequests(app, metrics);
   describeRoutes(app, version);
@@ -80,6 +86,8 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
     healthRoutes(typed, context);
     metricsRoute(typed, metrics);
     serveDocuments(root);
+    jaegerRoutes(root, context);
+    tempoRoutes(root, context, version);
     await root.register(
       async (scope) => {
         const v1: App = scope.withTypeProvider();

@@ -2,6 +2,8 @@ import type { Kysely } from 'kysely';
 import type { Warehouse } from '../ingest/warehouse.ts';
 import type { ExportScheduler } from '../queries/export/scheduler.ts';
 import type { Database } from './database.ts';
+import type { OtlpExporter } from './otlp/exporter.ts';
+import type { SpanMetricsOptions } from './span-metrics/span-metrics.ts';
 import type { SqlJobOptions } from './sql-jobs.ts';
 import type { SqlRunner } from './sql-answer.ts';
 
@@ -14,6 +16,8 @@ export interface ApiDependencies {
   readonly correlator?: CorrelatorState;
   /** None where nothing is written either. */
   readonly exporter?: ExportScheduler;
+  /** None where nothing is sent. */
+  readonly otlp?: Pick<OtlpExporter, 'counts' | 'lag_ns'>;
 }
 
 export interface CorrelatorState {
@@ -29,6 +33,7 @@ export interface ApiOptions {
   readonly sql_jobs?: Partial<SqlJobOptions>;
   /** Of an Arrow stream, after decompression. */
   readonly ingest_limit_bytes?: number;
+  readonly span_metrics?: SpanMetricsOptions;
 }
 
 /** What a route works with. */

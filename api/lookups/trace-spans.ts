@@ -6,7 +6,7 @@ import type { TraceRow } from './trace-search.ts';
 
 export type SpanRow = SpansTable;
 
-const SPAN_COLUMNS = [
+export const SPAN_COLUMNS = [
   'trace_id', 'span_id', 'parent_span_id', 'kind', 'service_name', 'span_name', 'start_ns', 'end_ns', 'duration_ns', 'status', 'node', 'pid', 'tid', 'process_id', 'thread_id', 'comm', 'socket_id',
   'client_address', 'client_port', 'server_address', 'server_port', 'network_protocol_name', 'http_request_method', 'url_path', 'url_template', 'http_response_status_code',
   'bytes_in', 'bytes_out', 'attributes', 'parent_evidence', 'parent_confidence', 'rule_version', 'complete',
