@@ -239,7 +239,9 @@ describe('no duplicates', () => {
     const { received, exporterNow, all } = await shop(Array.from({ length: 3 }, () => ({ status: 503 })));
     const first = exporterNow({
       wait: (_ms, signal) => new Promise((_resolve, reject) => {
-        signal.addEventListener('abort', () => reject(signal.reason as Error));
+        const stop = (): void => reject(signal.reason as Error);
+        if (signal.aborted) stop();
+        signal.addEventListener('abort', stop);
         queueMicrotask(() => void first.close());
       }),
     });
