@@ -20,6 +20,7 @@ import { ingestRoute } from './routes/ingest.ts';
 import { metricsRoute } from './routes/metrics.ts';
 import { schemaRoute } from './routes/schema.ts';
 import { serviceRoutes } from './routes/services.ts';
+import { spanChildrenRoute } from './routes/span-children.ts';
 import { sqlRoutes } from './routes/sql.ts';
 import { traceByIdRoute } from './routes/trace-by-id.ts';
 import { traceEvidenceRoute } from './routes/trace-evidence.ts';
@@ -80,6 +81,7 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
         const v1: App = scope.withTypeProvider();
         traceSearchRoute(v1, context);
         traceByIdRoute(v1, context);
+        spanChildrenRoute(v1, context);
         traceEvidenceRoute(v1, context);
         serviceRoutes(v1, context);
         graphRoute(v1, context);

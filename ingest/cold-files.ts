@@ -74,6 +74,16 @@ export class ColdFiles {
     return this.#relation(kind, table, ({ min_ns, max_ns }) => (min_ns === null || min_ns <= to_ns) && (max_ns === null || max_ns >= from_ns));
   }
 
+  /** Rows of the files that fit, by the segment that they were; null: none. */
+  ofSegments(kind: SegmentKind, table: string, fits: (uid: string) => boolean): string | null {
+    return this.#relation(kind, table, ({ segment_uid }) => fits(segment_uid));
+  }
+
+  /** Whose files of the table are read. */
+  segmentsOf(kind: SegmentKind, table: string): string[] {
+    return this.#options.exports.coldFiles(table).filter((file) => !this.#live[kind].has(file.segment_uid)).map((file) => file.segment_uid);
+  }
+
   #relation(kind: SegmentKind, table: string, fits: (file: ColdFile) => boolean): string | null {
     const columns = this.#columns.get(table);
     const paths = this.#options.exports.coldFiles(table).filter((file) => !this.#live[kind].has(file.segment_uid) && fits(file)).map((file) => this.#pathOf(file)).filter((path) => path !== null);
