@@ -54,6 +54,7 @@ export async function childrenOfSpan(db: Kysely<Database>, warehouse: Warehouse,
 
 /** By span id, of those that have any. */
 export async function countChildren(db: Kysely<Database>, warehouse: Warehouse, { hi, lo }: TraceKey, span_ids: readonly bigint[]): Promise<Map<bigint, number>> {
+  if (span_ids.length === 0) return new Map();
   const { rows } = await sql<{ parent_span_id: bigint; children: bigint }>`
     SELECT parent_span_id, count(*) AS children FROM ${sql.raw(warehouse.keptWhere('trace_start', [at(hi)]))}
     WHERE trace_hi = ${hi} AND trace_lo = ${lo} AND parent_span_id IN (SELECT unnest(${sql.val(span_ids)})) GROUP BY parent_span_id`.execute(db);
