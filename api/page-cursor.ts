@@ -1,6 +1,7 @@
 // Where a page ended, so that the next one goes on exactly there: last key in a total order, with everything that the
 // order and the set depend on. Opaque to clients.
 import { createHash } from 'node:crypto';
+import { Type } from 'typebox';
 import { TracehouseError } from '../schema/errors.ts';
 import type { SearchRange } from './search-range.ts';
 
@@ -8,6 +9,9 @@ export interface PageCursor extends SearchRange {
   /** What the list is ordered by, of the last row given. */
   readonly key: readonly string[];
 }
+
+/** As a parameter. */
+export const Cursor = Type.Optional(Type.String({ description: 'next_cursor of the page before; everything else as in that request', examples: ['WzIsInV2aVJ0dGpTS3BMTyIsIjAiLCIwIiwic2hvcCJd'] }));
 
 const LAST_NS = 2n ** 63n - 1n;
 const NUMBER = /^\d{1,19}$/;

@@ -3,14 +3,14 @@ import type { App } from '../app-type.ts';
 import type { RouteContext } from '../dependencies.ts';
 import { Count, Int64, NullableText, Time } from '../json-types.ts';
 import { listOperations, listServices } from '../lookups/service-summary.ts';
-import { TEXT_PART, decodeCursor, encodeCursor } from '../page-cursor.ts';
+import { Cursor, TEXT_PART, decodeCursor, encodeCursor } from '../page-cursor.ts';
 import { problems } from '../problem.ts';
 import { RangeParameters, Searched, searchRange, searchedJson } from '../search-range.ts';
 import { rfc3339 } from '../time-text.ts';
 
 const Page = {
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, default: 1000, description: 'rows a page', examples: [100] })),
-  cursor: Type.Optional(Type.String({ description: 'next_cursor of the page before; everything else as in that request' })),
+  cursor: Cursor,
 };
 const NextCursor = NullableText('null: this was the last page');
 

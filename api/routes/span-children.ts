@@ -4,14 +4,14 @@ import type { RouteContext } from '../dependencies.ts';
 import { Count, NullableText, SpanId, TraceId } from '../json-types.ts';
 import { findTraceByAnyId, noSuchSpan } from '../lookups/one-trace.ts';
 import { childrenOfSpan, countChildren, spansOfTrace } from '../lookups/trace-spans.ts';
-import { NUMBER_PART, SPAN_ID_PART, decodeCursor, encodeCursor } from '../page-cursor.ts';
+import { Cursor, NUMBER_PART, SPAN_ID_PART, decodeCursor, encodeCursor } from '../page-cursor.ts';
 import { problems } from '../problem.ts';
 import { Span, spanJson } from '../trace-json.ts';
 
 const Query = Type.Object(
   {
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, default: 1000, description: 'spans a page', examples: [100] })),
-    cursor: Type.Optional(Type.String({ description: 'next_cursor of the page before' })),
+    cursor: Cursor,
   },
   { additionalProperties: false },
 );

@@ -3,7 +3,7 @@ import type { App } from '../app-type.ts';
 import type { RouteContext } from '../dependencies.ts';
 import { DURATIONS_OF, TRACE_ORDERS, searchTraces } from '../lookups/trace-search.ts';
 import type { DurationOf, TraceOrder } from '../lookups/trace-search.ts';
-import { NUMBER_PART, TRACE_ID_PART, decodeCursor, encodeCursor } from '../page-cursor.ts';
+import { Cursor, NUMBER_PART, TRACE_ID_PART, decodeCursor, encodeCursor } from '../page-cursor.ts';
 import { problems } from '../problem.ts';
 import { TracehouseError } from '../../schema/errors.ts';
 import { RangeParameters, Searched, searchRange, searchedJson } from '../search-range.ts';
@@ -21,7 +21,7 @@ const Query = Type.Object(
     error: Type.Optional(Type.Boolean({ description: 'true: only traces with an error; false: only traces without', examples: [false] })),
     sort: Type.Optional(Type.Unsafe<TraceOrder>({ type: 'string', enum: [...TRACE_ORDERS], default: '-start_time', description: '- is newest or slowest first; ties are ordered by trace_id', examples: ['-duration'] })),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, default: 20, description: 'traces a page', examples: [10] })),
-    cursor: Type.Optional(Type.String({ description: 'next_cursor of the page before; everything else as in that request' })),
+    cursor: Cursor,
   },
   { additionalProperties: false },
 );
