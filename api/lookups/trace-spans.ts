@@ -46,6 +46,11 @@ export async function spansOfTrace(db: Kysely<Database>, warehouse: Warehouse, k
   return spansWhere(db, warehouse, key, span_ids === null ? undefined : sql<boolean>`span_id IN (SELECT unnest(${sql.val(span_ids)}))`).execute();
 }
 
+/** The first so many. */
+export async function firstSpansOfTrace(db: Kysely<Database>, warehouse: Warehouse, key: TraceKey, limit: number): Promise<SpanRow[]> {
+  return spansWhere(db, warehouse, key).limit(limit).execute();
+}
+
 /** The next ones by start, after the last one that is known. */
 export async function childrenOfSpan(db: Kysely<Database>, warehouse: Warehouse, key: TraceKey, span_id: bigint, limit: number, after?: { start_ns: bigint; span_id: bigint }): Promise<SpanRow[]> {
   const later = after === undefined ? sql`` : sql` AND (start_ns > ${after.start_ns} OR (start_ns = ${after.start_ns} AND span_id > ${after.span_id}))`;
