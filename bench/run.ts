@@ -26,6 +26,6 @@ console.error('nginx at saturation');
 report('saturation', await measureSaturation(quick ? 5 : 15));
 console.error('what each optional hook costs');
 for (const cost of await measureHookCost(quick ? 3 : 5, quick ? 3 : 5)) report('hook_cost', cost);
-console.error('lookups by trace id in 1 and in 300 files');
-for (const cost of await measureLookups(300, quick ? 60 : 300)) report('trace_lookup', cost);
+console.error('lookups by trace id in 1 and in many files');
+for (const cost of await measureLookups(300, quick ? 100 : 300, quick ? 60 : 300)) report('trace_lookup', cost);
 console.error(`written to ${file}`);

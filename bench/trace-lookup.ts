@@ -15,7 +15,7 @@ export interface LookupCost {
   readonly files: number;
   readonly where: 'segments' | 'parquet';
   readonly lookup_ms_p50: number;
-  /** Of lookups in one segment. */
+  /** To one file of that kind. */
   readonly ratio: number;
   readonly view_ms_p50: number;
   readonly view_ratio: number;
@@ -59,33 +59,54 @@ async function measure(warehouse: Warehouse, files: number, lookups: number): Pr
   return { lookup_ms_p50, view_ms_p50 };
 }
 
-/** Loads `files` segments, then has all of them exported and dropped. */
-export async function measureLookups(files: number, lookups: number): Promise<LookupCost[]> {
+interface Medians {
+  readonly lookup_ms_p50: number;
+  readonly view_ms_p50: number;
+}
+
+async function withWarehouse<T>(work: (warehouse: Warehouse, parquet: string) => Promise<T>): Promise<T> {
   const folder = mkdtempSync(join(tmpdir(), 'tracehouse-lookup-'));
   const parquet = join(folder, 'parquet');
   mkdirSync(parquet);
   const warehouse = await Warehouse.open({ folder: join(folder, 'data'), seal_every_ms: 0, more_folders: [parquet] });
   try {
-    const costs: LookupCost[] = [];
-    let alone: { lookup_ms_p50: number; view_ms_p50: number } | undefined;
-    const note = (where: LookupCost['where'], count: number, cost: { lookup_ms_p50: number; view_ms_p50: number }): void => {
-      alone ??= cost;
-      costs.push({ files: count, where, ...cost, ratio: cost.lookup_ms_p50 / alone.lookup_ms_p50, view_ratio: cost.view_ms_p50 / alone.view_ms_p50 });
-    };
-    const scheduler = new ExportScheduler(warehouse, {});
-    const { export_id } = await scheduler.add({ destination: parquet, relations: ['spans'] });
-    for (let file = 0; file < files; file++) {
-      await addFile(warehouse, file);
-      if (file === 0) note('segments', 1, await measure(warehouse, 1, lookups));
-    }
-    note('segments', files, await measure(warehouse, files, lookups));
-    await scheduler.run(export_id);
-    await warehouse.drop((sealed) => sealed, () => 'age');
-    const written = Number((await warehouse.query("SELECT count(*) FROM export_files WHERE state = 'done'")).rows[0]?.[0] ?? 0);
-    note('parquet', written, await measure(warehouse, files, lookups));
-    return costs;
+    return await work(warehouse, parquet);
   } finally {
     await warehouse.close();
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Cost of one file, then of so many, each a segment. */
+const inSegments = (files: number, lookups: number): Promise<[Medians, Medians]> =>
+  withWarehouse(async (warehouse) => {
+    await addFile(warehouse, 0);
+    const alone = await measure(warehouse, 1, lookups);
+    for (let file = 1; file < files; file++) await addFile(warehouse, file);
+    return [alone, await measure(warehouse, files, lookups)];
+  });
+
+/** The same where every segment was exported, a file each, and dropped. */
+const inParquet = (files: number, lookups: number): Promise<[Medians, Medians]> =>
+  withWarehouse(async (warehouse, destination) => {
+    const scheduler = new ExportScheduler(warehouse, {});
+    const { export_id } = await scheduler.add({ destination, relations: ['spans'] });
+    const move = async (file: number): Promise<void> => {
+      await addFile(warehouse, file);
+      await scheduler.run(export_id);
+    };
+    await move(0);
+    await warehouse.drop((sealed) => sealed, () => 'age');
+    const alone = await measure(warehouse, 1, lookups);
+    for (let file = 1; file < files; file++) await move(file);
+    await warehouse.drop((sealed) => sealed, () => 'age');
+    return [alone, await measure(warehouse, files, lookups)];
+  });
+
+/** Of as many segments, and of as many exported files. */
+export async function measureLookups(segments: number, parquet: number, lookups: number): Promise<LookupCost[]> {
+  const cost = (where: LookupCost['where'], files: number, own: Medians, alone: Medians): LookupCost => ({ where, files, ...own, ratio: own.lookup_ms_p50 / alone.lookup_ms_p50, view_ratio: own.view_ms_p50 / alone.view_ms_p50 });
+  const [one_segment, all_segments] = await inSegments(segments, lookups);
+  const [one_file, all_files] = await inParquet(parquet, lookups);
+  return [cost('segments', 1, one_segment, one_segment), cost('segments', segments, all_segments, one_segment), cost('parquet', 1, one_file, one_file), cost('parquet', parquet, all_files, one_file)];
 }
