@@ -95,6 +95,7 @@ withSource(verb('traces', 'list traces'))
 
 withSource(verb('trace', 'one trace as a waterfall'))
   .argument('<id>', 'trace id, 32 hex digits')
+  .addOption(option('max_spans'))
   .addOption(option('json'))
   .action(async (id: string, options) => (await import('./main/traces.ts')).trace(id, options));
 

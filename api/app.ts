@@ -23,6 +23,7 @@ import { metricsRoute } from './routes/metrics.ts';
 import { queryRoutes } from './routes/queries.ts';
 import { schemaRoute } from './routes/schema.ts';
 import { serviceRoutes } from './routes/services.ts';
+import { spanChildrenRoute } from './routes/span-children.ts';
 import { sqlJobRoutes } from './routes/sql-jobs.ts';
 import { sqlRoutes } from './routes/sql.ts';
 import { traceByIdRoute } from './routes/trace-by-id.ts';
@@ -93,6 +94,7 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
         const v1: App = scope.withTypeProvider();
         traceSearchRoute(v1, context);
         traceByIdRoute(v1, context);
+        spanChildrenRoute(v1, context);
         traceEvidenceRoute(v1, context);
         serviceRoutes(v1, context);
         graphRoute(v1, context);

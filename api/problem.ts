@@ -25,7 +25,7 @@ const STATUS_OF_CODE: Readonly<Record<string, number>> = {
   'invalid-request': 400, 'invalid-time': 400, 'invalid-duration': 400, 'invalid-range': 400, 'invalid-cursor': 400, 'invalid-params': 400,
   'sql-syntax': 400, 'sql-params': 400, 'sql-limit': 400, 'arrow-format': 400,
   'sql-forbidden': 403, 'host-refused': 403, 'origin-refused': 403,
-  'not-found': 404, 'trace-not-found': 404,
+  'not-found': 404, 'trace-not-found': 404, 'span-not-found': 404,
   'not-acceptable': 406,
   'sql-timeout': 408, 'sql-cancelled': 408,
   'export-not-found': 404, 'query-not-found': 404,

@@ -14,6 +14,7 @@ import { traceQuery, unixTime } from './trace-query.ts';
 import { tracesById } from './traces-by-id.ts';
 
 const MOST_SPANS = 100_000;
+const MOST_EDGES = 10_000;
 const DAY_MS = 86_400_000n;
 const MS_NS = 1_000_000n;
 
@@ -49,7 +50,7 @@ const Search = Type.Object({
 });
 
 /** operationId is told apart by `prefix`. */
-export function jaegerV1(scope: FastifyInstance, { db, now_ns }: RouteContext, name: (id: string) => string): void {
+export function jaegerV1(scope: FastifyInstance, { db, warehouse, now_ns }: RouteContext, name: (id: string) => string): void {
   const app = speakAs(scope, { content_type: `${JSON_TYPE}; charset=utf-8`, body: (code, msg) => envelope({ data: null, errors: [{ code, msg }] }) });
   const describe = (id: string, summary: string) => ({ operationId: name(id), summary, tags: ['jaeger'] });
   const bad = failed('a parameter is not understood');
@@ -74,11 +75,11 @@ export function jaegerV1(scope: FastifyInstance, { db, now_ns }: RouteContext, n
   app.get('/traces', { schema: { ...describe('jaegerFindTraces', 'Find traces'), querystring: Search, response: { 200: ok('whole traces', JaegerTrace), 400: bad } } }, async (request, reply) => {
     const { trace_ids, match } = traceQuery(request.query, now_ns());
     if (trace_ids.length > 0) {
-      const { found, missing } = await tracesById(db, trace_ids);
+      const { found, missing } = await tracesById(db, warehouse, trace_ids);
       const answer = jaegerTraces(found.map(({ spans }) => spans));
       return sendJson(reply, envelope({ data: answer.data, errors: missing.length === 0 ? null : missing.map((traceID) => ({ msg: 'trace not found', traceID })) }));
     }
-    const found = await spansOfTraces(db, await findTraceIds(db, match));
+    const found = await spansOfTraces(db, warehouse, await findTraceIds(db, warehouse, match));
     return sendJson(reply, envelope({ data: found.flatMap(({ spans, partial }) => jaegerTraces([spans], partial).data) }));
   });
 
@@ -93,7 +94,7 @@ export function jaegerV1(scope: FastifyInstance, { db, now_ns }: RouteContext, n
     const trace_id = wholeTraceId(request.params.trace_id);
     unixTime(request.query, 'start', 1000n);
     unixTime(request.query, 'end', 1000n);
-    const { spans, partial } = await requireTrace(db, trace_id, MOST_SPANS);
+    const { spans, partial } = await requireTrace(db, warehouse, trace_id, { max_spans: MOST_SPANS });
     return sendJson(reply, envelope({ data: jaegerTraces([spans], partial).data }));
   });
 
@@ -102,7 +103,7 @@ export function jaegerV1(scope: FastifyInstance, { db, now_ns }: RouteContext, n
   }, async (request, reply) => {
     const end_ns = unixTime(request.query, 'endTs', MS_NS) ?? now_ns();
     const lookback_ns = unixTime(request.query, 'lookback', MS_NS) ?? DAY_MS * MS_NS;
-    const edges = await graphEdges(db, { start_ns: end_ns > lookback_ns ? end_ns - lookback_ns : 0n, end_ns });
+    const edges = await graphEdges(db, warehouse, { start_ns: end_ns > lookback_ns ? end_ns - lookback_ns : 0n, end_ns }, MOST_EDGES);
     const service = oneOf(request.query, 'service');
     const calls = edges.filter(({ client, server }) => service === undefined || service === client || service === server);
     return sendJson(reply, envelope({ data: calls.map(({ client, server, count }) => ({ parent: client, child: server, callCount: Number(count) })) }));

@@ -51,7 +51,7 @@ function otlpResult(traces: readonly (readonly SpanRow[])[]) {
   return { result: { resourceSpans: traces.flatMap((spans) => otlpTraces(spans).resourceSpans) } };
 }
 
-export function jaegerV3(scope: FastifyInstance, { db, now_ns }: RouteContext, name: (id: string) => string): void {
+export function jaegerV3(scope: FastifyInstance, { db, warehouse, now_ns }: RouteContext, name: (id: string) => string): void {
   const app = speakAs(scope, { content_type: `${JSON_TYPE}; charset=utf-8`, body: (httpCode, message) => ({ error: { httpCode, message: message === 'trace not found' ? 'No traces found' : message } }) });
   const describe = (id: string, summary: string) => ({ operationId: name(id), summary, tags: ['jaeger'] });
   const bad = failed('a parameter is not understood');
@@ -77,7 +77,7 @@ export function jaegerV3(scope: FastifyInstance, { db, now_ns }: RouteContext, n
     if (min === undefined || max === undefined) throw new ClientError(400, 'query.start_time_min and query.start_time_max are required');
     const depth = oneOf(query, 'query.search_depth') === undefined ? 'query.num_traces' : 'query.search_depth';
     const told = (which: string) => (problem: string) => `malformed parameter ${which}: ${problem}`;
-    const ids = await findTraceIds(db, {
+    const ids = await findTraceIds(db, warehouse, {
       range: { start_ns: min, end_ns: max },
       limit: countOf(oneOf(query, depth), depth, DEFAULT_DEPTH),
       conditions: spanConditions({
@@ -88,7 +88,7 @@ export function jaegerV3(scope: FastifyInstance, { db, now_ns }: RouteContext, n
         max_ns: duration(query, 'query.duration_max', told('query.duration_max')),
       }),
     });
-    return sendJson(reply, otlpResult((await spansOfTraces(db, ids)).map(({ spans }) => spans)));
+    return sendJson(reply, otlpResult((await spansOfTraces(db, warehouse, ids)).map(({ spans }) => spans)));
   });
 
   app.get('/traces/:trace_id', {
@@ -107,6 +107,6 @@ export function jaegerV3(scope: FastifyInstance, { db, now_ns }: RouteContext, n
     }
     time(request.query, 'start_time', now_ns());
     time(request.query, 'end_time', now_ns());
-    return sendJson(reply, otlpResult([(await requireTrace(db, trace_id, MOST_SPANS)).spans]));
+    return sendJson(reply, otlpResult([(await requireTrace(db, warehouse, trace_id, { max_spans: MOST_SPANS })).spans]));
   });
 }

@@ -1,8 +1,10 @@
 // Which traces have one span that meets all conditions? Newest first, and then their spans.
 import { sql } from 'kysely';
 import type { Kysely, RawBuilder } from 'kysely';
+import type { Warehouse } from '../../ingest/warehouse.ts';
 import type { Database } from '../database.ts';
 import type { SearchRange } from '../search-range.ts';
+import { spansBeginning, viewOfTraces } from './indexed-views.ts';
 import { SPAN_COLUMNS } from './trace-spans.ts';
 import type { SpanRow } from './trace-spans.ts';
 
@@ -27,31 +29,31 @@ const MOST_SPANS = 100_000;
 
 const hexTime = (ns: bigint): string => ns.toString(16).padStart(16, '0');
 
-async function idsIn(db: Kysely<Database>, { start_ns, end_ns }: SearchRange, { conditions, limit }: SpanMatch): Promise<string[]> {
-  let query = db.selectFrom('spans').select('trace_id').where('start_ns', '>=', start_ns).where('start_ns', '<', end_ns);
+async function idsIn(db: Kysely<Database>, warehouse: Warehouse, range: SearchRange, { conditions, limit }: SpanMatch): Promise<string[]> {
+  let query = db.selectFrom(spansBeginning(warehouse, range).as('spans')).select('trace_id');
   for (const condition of conditions) query = query.where(condition);
   const rows = await query.groupBy('trace_id').orderBy('trace_id', 'desc').limit(limit).execute();
   return rows.map(({ trace_id }) => trace_id);
 }
 
-export async function findTraceIds(db: Kysely<Database>, match: SpanMatch): Promise<string[]> {
+export async function findTraceIds(db: Kysely<Database>, warehouse: Warehouse, match: SpanMatch): Promise<string[]> {
   const { range, limit } = match;
   for (const window_ns of WINDOWS_NS) {
     const start_ns = range.end_ns - window_ns;
     if (start_ns <= range.start_ns) break;
-    const ids = await idsIn(db, { start_ns, end_ns: range.end_ns }, match);
+    const ids = await idsIn(db, warehouse, { start_ns, end_ns: range.end_ns }, match);
     // A trace that began earlier may be newer than none of those further back.
     if (ids.filter((id) => id >= hexTime(start_ns)).length >= limit) return ids;
   }
-  return idsIn(db, range, match);
+  return idsIn(db, warehouse, range, match);
 }
 
 /** In the order of the ids. */
-export async function spansOfTraces(db: Kysely<Database>, ids: readonly string[]): Promise<FoundTrace[]> {
+export async function spansOfTraces(db: Kysely<Database>, warehouse: Warehouse, ids: readonly string[]): Promise<FoundTrace[]> {
   if (ids.length === 0) return [];
   const rows = await db
-    .selectFrom((spans) =>
-      spans.selectFrom('spans').select([...SPAN_COLUMNS, sql<bigint>`row_number() OVER (PARTITION BY trace_id ORDER BY start_ns, span_id)`.as('place')]).where('trace_id', 'in', ids).as('s'),
+    .selectFrom(
+      db.selectFrom(viewOfTraces(warehouse, 'spans', ids).as('spans')).select([...SPAN_COLUMNS, sql<bigint>`row_number() OVER (PARTITION BY trace_id ORDER BY start_ns, span_id)`.as('place')]).where('trace_id', 'in', ids).as('s'),
     )
     .selectAll()
     .where('place', '<=', BigInt(MOST_SPANS_OF_A_TRACE + 1))

@@ -76,7 +76,7 @@ export class OtlpExporter {
     this.#db = openDatabase(warehouse);
     this.#options = options;
     this.#processes = new ProcessAttributes(warehouse);
-    this.#late = new LateSpans(this.#db);
+    this.#late = new LateSpans(this.#db, warehouse);
     this.#file = new PositionFile(warehouse.folder, options.target.url);
     this.#log = options.log ?? ((): void => undefined);
   }
@@ -151,7 +151,7 @@ export class OtlpExporter {
   }
 
   async #plan({ done_ns }: Position, up_to_ns: bigint, cut_ns: bigint, quiet_ns: bigint): Promise<WindowState> {
-    const to_ns = await windowEnd(this.#db, done_ns, up_to_ns, WINDOW_SPANS);
+    const to_ns = await windowEnd(this.#db, this.#warehouse, done_ns, up_to_ns, WINDOW_SPANS);
     return { to_ns, batches_done: 0, flush: to_ns + quiet_ns > cut_ns };
   }
 
@@ -162,7 +162,7 @@ export class OtlpExporter {
     await this.#late.note(done_ns, to_ns, this.#now());
     let batch = batches_done;
     for (;;) {
-      const page = await finishedSpans(this.#db, { from_ns: done_ns, to_ns }, { quiet_ns, cuts_ns: flush ? [flushed_ns, to_ns] : [flushed_ns] }, { skip: batch * take, take: take * PAGE_BATCHES });
+      const page = await finishedSpans(this.#db, this.#warehouse, { from_ns: done_ns, to_ns }, { quiet_ns, cuts_ns: flush ? [flushed_ns, to_ns] : [flushed_ns] }, { skip: batch * take, take: take * PAGE_BATCHES });
       for (let first = 0; first < page.length; first += take, batch++) {
         this.#stop.signal.throwIfAborted();
         // Said before it is sent: should this process die now, the next one sends the same bytes again.

@@ -1,6 +1,8 @@
 // Spans that were stored only after their time had been sent are sent by nobody: they are counted, a minute later.
 import type { Kysely } from 'kysely';
+import type { Warehouse } from '../../ingest/warehouse.ts';
 import type { Database } from '../database.ts';
+import { spansEnding } from '../lookups/indexed-views.ts';
 
 interface Settled {
   readonly from_ns: bigint;
@@ -14,15 +16,17 @@ const LATER_MS = 60_000;
 
 export class LateSpans {
   readonly #db: Kysely<Database>;
+  readonly #warehouse: Warehouse;
   /** Oldest first, without gaps. */
   readonly #settled: Settled[] = [];
 
-  constructor(db: Kysely<Database>) {
+  constructor(db: Kysely<Database>, warehouse: Warehouse) {
     this.#db = db;
+    this.#warehouse = warehouse;
   }
 
   async #count(from_ns: bigint, to_ns: bigint): Promise<number> {
-    const row = await this.#db.selectFrom('spans').select(({ fn }) => fn.countAll<bigint>().as('count')).where('end_ns', '>', from_ns).where('end_ns', '<=', to_ns).executeTakeFirst();
+    const row = await this.#db.selectFrom(spansEnding(this.#warehouse, from_ns, to_ns).as('spans')).select(({ fn }) => fn.countAll<bigint>().as('count')).where('end_ns', '>', from_ns).where('end_ns', '<=', to_ns).executeTakeFirst();
     return Number(row?.count ?? 0);
   }
 

@@ -1,7 +1,9 @@
 // What happened in a window of time, counted by labels: calls between services, and spans. A histogram is a column a bucket.
 import { sql } from 'kysely';
 import type { Kysely, RawBuilder } from 'kysely';
+import type { Warehouse } from '../../ingest/warehouse.ts';
 import type { Database } from '../database.ts';
+import { spansEnding } from '../lookups/indexed-views.ts';
 
 export interface CountWindow {
   /** Spans that end after it. */
@@ -50,12 +52,13 @@ function histogram(row: Row, of: string, buckets: readonly number[]): Histogram 
 const unlessEmpty = (found: Histogram): Histogram | undefined => (found.count === 0 ? undefined : found);
 
 /** Each call once, by its client's end; requests that came from nobody who is traced by their server's, from 'user'. The busiest first. */
-export async function edgeCounts(db: Kysely<Database>, { from_ns, to_ns }: CountWindow, settled_ns: bigint): Promise<EdgeCount[]> {
+export async function edgeCounts(db: Kysely<Database>, warehouse: Warehouse, { from_ns, to_ns }: CountWindow, settled_ns: bigint): Promise<EdgeCount[]> {
+  const spans = spansEnding(warehouse, from_ns > CLOCKS_APART_NS ? from_ns - CLOCKS_APART_NS : 0n, settled_ns);
   const { rows } = await sql<Row>`
     WITH calls AS (
-      SELECT span_id, service_name, status, duration_ns, server_address, server_port FROM spans WHERE kind = 'client' AND end_ns > ${from_ns} AND end_ns <= ${to_ns}
+      SELECT span_id, service_name, status, duration_ns, server_address, server_port FROM ${spans} AS s WHERE kind = 'client' AND end_ns > ${from_ns} AND end_ns <= ${to_ns}
     ), answers AS (
-      SELECT parent_span_id, service_name, status, duration_ns FROM spans
+      SELECT parent_span_id, service_name, status, duration_ns FROM ${spans} AS s
       WHERE kind = 'server' AND parent_span_id IS NOT NULL AND end_ns > ${from_ns > CLOCKS_APART_NS ? from_ns - CLOCKS_APART_NS : 0n} AND end_ns <= ${settled_ns}
     ), edges AS (
       SELECT coalesce(c.service_name, 'unknown_service') AS client,
@@ -65,7 +68,7 @@ export async function edgeCounts(db: Kysely<Database>, { from_ns, to_ns }: Count
       FROM calls c LEFT JOIN answers a ON a.parent_span_id = c.span_id
       UNION ALL
       SELECT 'user', coalesce(service_name, 'unknown_service'), 'virtual_node', status = 'error', NULL, duration_ns
-      FROM spans WHERE kind = 'server' AND parent_span_id IS NULL AND end_ns > ${from_ns} AND end_ns <= ${to_ns}
+      FROM ${spans} AS s WHERE kind = 'server' AND parent_span_id IS NULL AND end_ns > ${from_ns} AND end_ns <= ${to_ns}
     )
     SELECT client, server, connection_type, count(*) FILTER (failed) AS failed, ${histogramColumns('client_ns', EDGE_BUCKETS)}, ${histogramColumns('server_ns', EDGE_BUCKETS)}
     FROM edges GROUP BY client, server, connection_type ORDER BY count(*) DESC, client, server`.execute(db);
@@ -77,11 +80,11 @@ export async function edgeCounts(db: Kysely<Database>, { from_ns, to_ns }: Count
   }));
 }
 
-export async function spanCounts(db: Kysely<Database>, { from_ns, to_ns }: CountWindow): Promise<SpanCount[]> {
+export async function spanCounts(db: Kysely<Database>, warehouse: Warehouse, { from_ns, to_ns }: CountWindow): Promise<SpanCount[]> {
   const { rows } = await sql<Row>`
     SELECT coalesce(service_name, 'unknown_service') AS service, coalesce(span_name, 'unknown') AS span_name, 'SPAN_KIND_' || upper(kind) AS span_kind, 'STATUS_CODE_' || upper(status) AS status_code,
       ${histogramColumns('duration_ns', LATENCY_BUCKETS)}
-    FROM spans WHERE end_ns > ${from_ns} AND end_ns <= ${to_ns}
+    FROM ${spansEnding(warehouse, from_ns, to_ns)} AS s WHERE end_ns > ${from_ns} AND end_ns <= ${to_ns}
     GROUP BY 1, 2, 3, 4 ORDER BY count(*) DESC, 1, 2, 3, 4`.execute(db);
   return rows.map((row) => ({
     labels: { service: String(row['service']), span_name: String(row['span_name']), span_kind: String(row['span_kind']), status_code: String(row['status_code']) },

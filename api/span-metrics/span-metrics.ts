@@ -3,6 +3,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { Registry } from 'prom-client';
 import type { RouteContext } from '../dependencies.ts';
+import { spansEnding } from '../lookups/indexed-views.ts';
 import { EDGE_BUCKETS, LATENCY_BUCKETS, edgeCounts, spanCounts } from './counts.ts';
 import { CounterSeries, HistogramSeries, register } from './series.ts';
 import type { Labels } from './series.ts';
@@ -55,7 +56,7 @@ export function measureSpans(app: FastifyInstance, registry: Registry, context: 
   });
 
   async function countWindow(from_ns: bigint, to_ns: bigint): Promise<void> {
-    const [graph, spans] = await Promise.all([edgeCounts(db, { from_ns, to_ns }, to_ns + SETTLE_NS), spanCounts(db, { from_ns, to_ns })]);
+    const [graph, spans] = await Promise.all([edgeCounts(db, warehouse, { from_ns, to_ns }, to_ns + SETTLE_NS), spanCounts(db, warehouse, { from_ns, to_ns })]);
     for (const { labels, failed: failures, client_seconds: client, server_seconds: server } of graph) {
       const count = client?.count ?? server?.count ?? 0;
       if (!edges.admits(labels)) {
@@ -81,7 +82,7 @@ export function measureSpans(app: FastifyInstance, registry: Registry, context: 
     const deadline_ms = performance.now() + BUDGET_MS;
     while (counted_ns !== undefined && counted_ns < until_ns && performance.now() < deadline_ms) {
       // Long ago nothing happened: one step over it.
-      const first = (await db.selectFrom('spans').select(({ fn }) => fn.min<bigint | null>('end_ns').as('end_ns')).where('end_ns', '>', counted_ns).where('end_ns', '<=', until_ns).executeTakeFirst())?.end_ns ?? null;
+      const first = (await db.selectFrom(spansEnding(warehouse, counted_ns, until_ns).as('spans')).select(({ fn }) => fn.min<bigint | null>('end_ns').as('end_ns')).where('end_ns', '>', counted_ns).where('end_ns', '<=', until_ns).executeTakeFirst())?.end_ns ?? null;
       if (first === null) {
         counted_ns = until_ns;
         return;
