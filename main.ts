@@ -23,6 +23,8 @@ function verb(name: string, description: string): Command {
 const withCapture = (command: Command): Command => CAPTURE.reduce((made, name) => made.addOption(option(name)), command);
 const KEEP = ['keep_for', 'keep_bytes', 'keep_unexported'] as const;
 const withKeep = (command: Command): Command => KEEP.reduce((made, name) => made.addOption(option(name)), command);
+const OTLP = ['otlp_endpoint', 'otlp_protocol', 'otlp_compression', 'otlp_headers_file'] as const;
+const withOtlp = (command: Command): Command => OTLP.reduce((made, name) => made.addOption(option(name)), command);
 const withSource = (command: Command): Command => command.addOption(option('data')).addOption(option('url')).addOption(option('token_file'));
 const ACCESS = ['listen', 'tls_cert', 'tls_key', 'insecure_no_tls', 'require_token', 'host_name', 'cors_origin', 'rate_limit', 'audit_sql'] as const;
 const withAccess = (command: Command): Command => ACCESS.reduce((made, name) => made.addOption(option(name)), command);
@@ -30,7 +32,7 @@ const withAccess = (command: Command): Command => ACCESS.reduce((made, name) => 
 const SQL = ['sql_memory', 'sql_temp', 'sql_at_once', 'sql_timeout', 'sql_max_rows', 'sql_async_timeout', 'sql_answer', 'sql_keep_answers'] as const;
 const withSql = (command: Command): Command => SQL.reduce((made, name) => made.addOption(option(name)), command);
 
-withSql(withKeep(withAccess(withCapture(verb('up', 'collector, warehouse and API in one')))))
+withOtlp(withSql(withKeep(withAccess(withCapture(verb('up', 'collector, warehouse and API in one'))))))
   .addOption(option('data'))
   .addOption(option('memory_limit'))
   .addOption(option('demo'))
@@ -49,7 +51,7 @@ withCapture(verb('collect', 'collector only: batches go to a warehouse elsewhere
   .addOption(option('spool_limit'))
   .action(async (options) => (await import('./main/collect.ts')).collect(options));
 
-withSql(withKeep(withAccess(verb('serve', 'warehouse and API, no collector'))))
+withOtlp(withSql(withKeep(withAccess(verb('serve', 'warehouse and API, no collector')))))
   .addOption(option('data'))
   .addOption(option('memory_limit'))
   .action(async (options) => (await import('./main/up.ts')).serve(options));
@@ -94,6 +96,7 @@ withSource(verb('traces', 'list traces'))
 
 withSource(verb('trace', 'one trace as a waterfall'))
   .argument('<id>', 'trace id, 32 hex digits')
+  .addOption(option('max_spans'))
   .addOption(option('json'))
   .action(async (id: string, options) => (await import('./main/traces.ts')).trace(id, options));
 

@@ -11,9 +11,11 @@ import { controlAccess } from './access/control-access.ts';
 import type { App } from './app-type.ts';
 import { openDatabase } from './database.ts';
 import type { ApiDependencies, ApiOptions, RouteContext } from './dependencies.ts';
+import { jaegerRoutes } from './jaeger/routes.ts';
 import { guardLoopback } from './loopback-guard.ts';
 import { Problem, describeError, sendProblem } from './problem.ts';
 import { createMetrics, measureAudit, measureRequests } from './metrics.ts';
+import { measureOtlp } from './otlp/metrics.ts';
 import { correlateRoute } from './routes/correlate.ts';
 import { describeRoutes, serveDocuments } from './routes/documents.ts';
 import { exportRoutes } from './routes/exports.ts';
@@ -24,12 +26,15 @@ import { metricsRoute } from './routes/metrics.ts';
 import { queryRoutes } from './routes/queries.ts';
 import { schemaRoute } from './routes/schema.ts';
 import { serviceRoutes } from './routes/services.ts';
+import { spanChildrenRoute } from './routes/span-children.ts';
 import { sqlJobRoutes } from './routes/sql-jobs.ts';
 import { sqlRoutes } from './routes/sql.ts';
 import { traceByIdRoute } from './routes/trace-by-id.ts';
 import { traceEvidenceRoute } from './routes/trace-evidence.ts';
 import { traceSearchRoute } from './routes/trace-search.ts';
+import { measureSpans } from './span-metrics/span-metrics.ts';
 import { runHere } from './sql-answer.ts';
+import { tempoRoutes } from './tempo/routes.ts';
 import { Candidate, Span, Trace, TraceSummary } from './trace-json.ts';
 
 const REQUEST_ID = /^[\w.:-]{1,64}$/;
@@ -76,6 +81,8 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
   app.addHook('onClose', async () => db.destroy());
 
   const metrics = createMetrics(context);
+  measureSpans(app, metrics, context, options.span_metrics);
+  if (dependencies.otlp !== undefined) measureOtlp(metrics, dependencies.otlp);
   guardLoopback(app, access);
   auditRequests(app, access.audit);
   if (access.audit !== undefined) measureAudit(metrics, access.audit);
@@ -88,11 +95,14 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
     healthRoutes(typed, context);
     metricsRoute(typed, metrics);
     serveDocuments(root);
+    jaegerRoutes(root, context);
+    tempoRoutes(root, context, version);
     await root.register(
       async (scope) => {
         const v1: App = scope.withTypeProvider();
         traceSearchRoute(v1, context);
         traceByIdRoute(v1, context);
+        spanChildrenRoute(v1, context);
         traceEvidenceRoute(v1, context);
         serviceRoutes(v1, context);
         graphRoute(v1, context);

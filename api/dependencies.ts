@@ -3,6 +3,8 @@ import type { Warehouse } from '../ingest/warehouse.ts';
 import type { ExportScheduler } from '../queries/export/scheduler.ts';
 import type { Access } from './access/access.ts';
 import type { Database } from './database.ts';
+import type { OtlpExporter } from './otlp/exporter.ts';
+import type { SpanMetricsOptions } from './span-metrics/span-metrics.ts';
 import type { SqlJobOptions } from './sql-jobs.ts';
 import type { SqlRunner } from './sql-answer.ts';
 
@@ -15,6 +17,8 @@ export interface ApiDependencies {
   readonly correlator?: CorrelatorState;
   /** None where nothing is written either. */
   readonly exporter?: ExportScheduler;
+  /** None where nothing is sent. */
+  readonly otlp?: Pick<OtlpExporter, 'counts' | 'lag_ns'>;
 }
 
 export interface CorrelatorState {
@@ -31,6 +35,7 @@ export interface ApiOptions {
   /** Of an Arrow stream, after decompression. */
   readonly ingest_limit_bytes?: number;
   readonly access?: Access;
+  readonly span_metrics?: SpanMetricsOptions;
 }
 
 /** What a route works with. */

@@ -13,7 +13,7 @@ export const Count = (description: string) => Type.Integer({ minimum: 0, descrip
 
 export const TraceId = (description = 'trace id: 32 hex digits, the first 16 of them its start time'): TString =>
   Type.String({ pattern: '^[0-9a-fA-F]{32}$', description, examples: ['18b0c6a27b4d3c00023f9a1b7c6d5e4f'] });
-export const SpanId = (description: string): TString => Type.String({ pattern: '^[0-9a-f]{16}$', description, examples: ['023f9a1b7c6d5e4f'] });
+export const SpanId = (description: string): TString => Type.String({ pattern: '^[0-7][0-9a-f]{15}$', description, examples: ['023f9a1b7c6d5e4f'] });
 
 export const int64 = (value: bigint): string => String(value);
 export const nullableInt64 = (value: bigint | null): string | null => (value === null ? null : String(value));

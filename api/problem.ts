@@ -27,7 +27,7 @@ const STATUS_OF_CODE: Readonly<Record<string, number>> = {
   'sql-syntax': 400, 'sql-params': 400, 'sql-limit': 400, 'arrow-format': 400,
   unauthorized: 401,
   'sql-forbidden': 403, 'host-refused': 403, 'origin-refused': 403,
-  'not-found': 404, 'trace-not-found': 404,
+  'not-found': 404, 'trace-not-found': 404, 'span-not-found': 404,
   'not-acceptable': 406,
   'sql-timeout': 408, 'sql-cancelled': 408,
   'export-not-found': 404, 'query-not-found': 404,

@@ -1,8 +1,7 @@
 // The range of time that a request is about. It is always part of the answer: what was not searched must show.
 import { Type } from 'typebox';
-import type { Kysely } from 'kysely';
+import type { Warehouse } from '../ingest/warehouse.ts';
 import { TracehouseError } from '../schema/errors.ts';
-import type { Database } from './database.ts';
 import { Time } from './json-types.ts';
 import { parseTime, rfc3339 } from './time-text.ts';
 
@@ -23,20 +22,14 @@ export const Searched = Type.Object(
 
 export const searchedJson = (range: SearchRange): { start: string; end: string } => ({ start: rfc3339(range.start_ns), end: rfc3339(range.end_ns) });
 
-/** Start of the oldest span that is stored. */
-async function oldest(db: Kysely<Database>): Promise<bigint | null> {
-  const row = await db.selectFrom('spans').select(({ fn }) => fn.min<bigint | null>('start_ns').as('start_ns')).executeTakeFirst();
-  return row?.start_ns ?? null;
-}
-
 /** Errors: invalid-time, invalid-range. */
-export async function searchRange(db: Kysely<Database>, asked: { start?: string | undefined; end?: string | undefined }, now_ns: bigint): Promise<SearchRange> {
+export async function searchRange(warehouse: Warehouse, asked: { start?: string | undefined; end?: string | undefined }, now_ns: bigint): Promise<SearchRange> {
   const end_ns = asked.end === undefined ? now_ns : parseTime('end', asked.end, now_ns);
   if (asked.start !== undefined) {
     const start_ns = parseTime('start', asked.start, now_ns);
     if (start_ns > end_ns) throw new TracehouseError('invalid-range', 'start is later than end', { mend: 'swap them' });
     return { start_ns, end_ns };
   }
-  const start_ns = (await oldest(db)) ?? end_ns;
+  const start_ns = (await warehouse.oldestSpan()) ?? end_ns;
   return { start_ns: start_ns < end_ns ? start_ns : end_ns, end_ns };
 }

@@ -2,6 +2,7 @@
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
 import { Count, Int64, NullableInt64, NullableInteger, NullableNumber, NullableText, SpanId, Time, TraceId, int64, nullableInt64 } from './json-types.ts';
+import type { Children } from './lookups/one-trace.ts';
 import type { CandidateRow } from './lookups/span-candidates.ts';
 import type { SpanRow } from './lookups/trace-spans.ts';
 import type { TraceRow } from './lookups/trace-search.ts';
@@ -73,6 +74,8 @@ export const Span = Type.Object(
     rule_version: NullableInteger('version of the rules that chose it'),
     complete: Type.Boolean({ description: 'false when a loss of events touches it' }),
     candidates: Type.Array(Type.Ref('Candidate#') as unknown as typeof Candidate, { description: 'only where there is no parent: who may have been it' }),
+    children_count: Count('spans whose parent it is'),
+    children_omitted: Count('those of them that are not in this answer: the children route has them'),
   },
   { $id: 'Span', title: 'Span' },
 );
@@ -82,7 +85,11 @@ export const Trace = Type.Object(
   {
     ...SUMMARY,
     requested_trace_id: TraceId('the id that was asked for: an older id of this trace when it differs'),
-    partial: Type.Boolean({ description: 'true: there are more spans than max_spans' }),
+    partial: Type.Boolean({ description: 'true: spans are left out, the deepest and latest ones; children_omitted says below which' }),
+    root: NullableText('the span that was asked for as root; null: the whole trace'),
+    subtree_span_count: Count('spans at and below that root, in this answer or not; without a root all of the trace'),
+    roots_omitted: Count('spans without a parent in this trace that are left out'),
+    children_url: Type.String({ description: 'where the children of a span are, with its id in place of {span_id}: a page at a time', examples: ['/api/v1/traces/18b0c6a27b4d3c00023f9a1b7c6d5e4f/spans/{span_id}/children'] }),
     spans: Type.Array(Type.Ref('Span#') as unknown as typeof Span, { description: 'by start time' }),
   },
   { $id: 'Trace', title: 'Trace' },
@@ -113,7 +120,7 @@ export function attributesOf(row: SpanRow): Record<string, unknown> {
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null));
 }
 
-export function spanJson(row: SpanRow, candidates: readonly CandidateRow[] = []): Span {
+export function spanJson(row: SpanRow, candidates: readonly CandidateRow[], children: Children): Span {
   const { start_ns, end_ns, ...columns } = row;
   return {
     ...columns,
@@ -128,5 +135,7 @@ export function spanJson(row: SpanRow, candidates: readonly CandidateRow[] = [])
     bytes_out: nullableInt64(row.bytes_out),
     attributes: attributesOf(row),
     candidates: candidates.map(candidateJson),
+    children_count: children.count,
+    children_omitted: children.omitted,
   };
 }

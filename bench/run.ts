@@ -6,6 +6,7 @@ import { measureHookCost } from './hook-cost.ts';
 import { measureLive } from './live-load.ts';
 import { measureSqlIsolation } from './sql-isolation.ts';
 import { measureSaturation } from './saturation.ts';
+import { measureLookups } from './trace-lookup.ts';
 
 const quick = process.argv.includes('--quick');
 const results = join(packageRoot(), 'bench', 'results');
@@ -28,4 +29,6 @@ console.error('ingest and lookups while users run the worst SQL');
 report('sql_isolation', await measureSqlIsolation(quick ? 10 : 30));
 console.error('what each optional hook costs');
 for (const cost of await measureHookCost(quick ? 3 : 5, quick ? 3 : 5)) report('hook_cost', cost);
+console.error('lookups by trace id in 1 and in many files');
+for (const cost of await measureLookups(300, quick ? 100 : 300, quick ? 60 : 300)) report('trace_lookup', cost);
 console.error(`written to ${file}`);

@@ -113,9 +113,22 @@ export class ColdFiles implements KeptViews {
     return relationOfFiles(this.#filesOf(kind, table, ({ min_ns, max_ns }) => (min_ns === null || min_ns <= to_ns) && (max_ns === null || max_ns >= from_ns)), this.#columns);
   }
 
+  /** Rows of the files that fit, by the segment that they were; null: none. */
+  ofSegments(kind: SegmentKind, table: string, fits: (uid: string) => boolean): string | null {
+    return relationOfFiles(this.#filesOf(kind, table, ({ segment_uid }) => fits(segment_uid)), this.#columns);
+  }
+
+  /** Whose files of the table are read. */
+  segmentsOf(kind: SegmentKind, table: string): string[] {
+    return this.#fittingFiles(kind, table, () => true).map((file) => file.segment_uid);
+  }
+
+  #fittingFiles(kind: SegmentKind, table: string, fits: (file: ColdFile) => boolean): ColdFile[] {
+    return this.#options.exports.coldFiles(table).filter((file) => !this.#live[kind].has(file.segment_uid) && fits(file));
+  }
+
   #filesOf(kind: SegmentKind, table: string, fits: (file: ColdFile) => boolean): TableFiles {
-    const fitting = this.#options.exports.coldFiles(table).filter((file) => !this.#live[kind].has(file.segment_uid) && fits(file));
-    return { kind, table, paths: fitting.map((file) => this.#pathOf(file)).filter((path) => path !== null) };
+    return { kind, table, paths: this.#fittingFiles(kind, table, fits).map((file) => this.#pathOf(file)).filter((path) => path !== null) };
   }
 
   /** Where DuckDB can read it; null, and a line in the log, when it cannot. */

@@ -1,5 +1,6 @@
 // The segments that are attached, and the views over them. Files come and go; no query meets a gap, because a new file
 // is attached before the views name it, and an old one is detached only some time after they stopped naming it.
+import { setMaxListeners } from 'node:events';
 import { rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DuckDBConnection } from '@duckdb/node-api';
@@ -58,6 +59,7 @@ export class SegmentCatalog {
     this.#cold = options.cold;
     this.#lasting = options.lasting;
     this.#retire_after_ms = options.retire_after_ms;
+    setMaxListeners(0, this.#closing.signal); // one a file that is on its way out
   }
 
   get segments(): readonly Segment[] {

@@ -21,6 +21,9 @@ import type { SegmentKind } from './segment-names.ts';
 import { attachFound } from './segment-recovery.ts';
 import { SegmentTables, schemaFolder, sqlFiles } from './segment-tables.ts';
 import { SegmentWriter } from './segment-writer.ts';
+import { TraceIndex } from './trace-index.ts';
+import { viewTexts } from './view-texts.ts';
+import type { ViewText } from './view-texts.ts';
 
 export interface WarehouseOptions {
   readonly folder: string;
@@ -54,10 +57,12 @@ export interface WarehouseParts {
   readonly cold: ColdFiles;
   readonly tables: SegmentTables;
   readonly keeper: SegmentKeeper;
+  readonly trace_index: TraceIndex;
+  readonly views: ReadonlyMap<string, ViewText>;
   /** None in a folder opened for reading. */
   readonly segment_writers: Readonly<Record<SegmentKind, SegmentWriter>> | null;
   readonly batch_rows: BatchRows;
-  readonly connections: Readonly<Record<'catalog' | 'ledger' | 'writer' | 'derived' | 'sealer' | 'copier' | 'exports', DuckDBConnection>>;
+  readonly connections: Readonly<Record<'catalog' | 'ledger' | 'writer' | 'derived' | 'sealer' | 'copier' | 'exports' | 'index', DuckDBConnection>>;
 }
 
 /** On two cores a second thread a query mostly waits for the first, at a third more CPU a row; each query has a thread of its own anyway. */
@@ -109,6 +114,7 @@ async function assemble(folder: string, instance: DuckDBInstance, reachable: rea
   const connections = {
     catalog: await instance.connect(), ledger: await instance.connect(), writer: await instance.connect(),
     derived: await instance.connect(), sealer: await instance.connect(), copier: await instance.connect(), exports: await instance.connect(),
+    index: await instance.connect(),
   };
   const ledger = await LedgerStore.open(connections.ledger, folder, read_only);
   // The folder is ours: answers that a killed process was writing are nobody's.
@@ -131,11 +137,13 @@ async function assemble(folder: string, instance: DuckDBInstance, reachable: rea
     await catalog.publish(kind, () => found);
   }
   await createPublicViews(connections.catalog, join(schema_folder, 'views'), tables);
+  const trace_index = await TraceIndex.open(connections.index, read_only, log);
+  await trace_index.learn(() => catalog.segments, (uid) => exports.knows(uid));
   const batch_rows = new BatchRows();
   batch_rows.register(connections.writer);
   const keeper = new SegmentKeeper({ folder, catalog, tables, connection: connections.copier, now, exported: exports, ...(options.compaction === undefined ? {} : { limits: options.compaction }) });
   const data_folders = [...[...SEGMENT_KINDS, 'tmp', 'cold', 'exports'].map((name) => join(folder, name)), ...reachable];
-  return { folder, data_folders, instance, catalog, ledger, exports, cold, tables, keeper, segment_writers: read_only ? null : (writers as Record<SegmentKind, SegmentWriter>), batch_rows, connections };
+  return { folder, data_folders, instance, catalog, ledger, exports, cold, tables, keeper, trace_index, views: viewTexts(join(schema_folder, 'views')), segment_writers: read_only ? null : (writers as Record<SegmentKind, SegmentWriter>), batch_rows, connections };
 }
 
 /** Views over stored tables are over what was exported and dropped besides. */

@@ -14,6 +14,7 @@ import type { QueryParams, QueryResult } from './duckdb-query.ts';
 import { keepProcesses } from './lasting-processes.ts';
 import { AppliedBatches } from './ledger.ts';
 import type { ExportLedger } from './export-ledger.ts';
+import { keptWhere, oldestKnown } from './indexed-relation.ts';
 import { Mutex } from './mutex.ts';
 import { RunStates } from './run-states.ts';
 import type { RunState } from './run-states.ts';
@@ -25,12 +26,16 @@ import { SEGMENT_KINDS } from './segment-names.ts';
 import type { SegmentKind } from './segment-names.ts';
 import { sealUnread } from './segment-seal.ts';
 import type { SegmentWriter } from './segment-writer.ts';
+import type { IndexedTime, NsRange } from './trace-index.ts';
 import { closeParts, openParts } from './warehouse-parts.ts';
 import type { WarehouseOptions, WarehouseParts } from './warehouse-parts.ts';
+import type { ViewText } from './view-texts.ts';
 
 export type { QueryParams, QueryResult } from './duckdb-query.ts';
 export type { RunState } from './run-states.ts';
 export type { WarehouseOptions } from './warehouse-parts.ts';
+export type { IndexedTime, NsRange } from './trace-index.ts';
+export type { ViewText } from './view-texts.ts';
 
 export interface ApplyResult {
   readonly status: 'applied' | 'duplicate';
@@ -191,6 +196,33 @@ export class Warehouse {
   }
 
   /**
+   * The stored table of an indexed time, over only the files that may hold rows in one of these ranges. Other rows have to be
+   * left out by the reader. For use at once.
+   */
+  keptWhere(indexed: IndexedTime, asked: readonly NsRange[]): string {
+    return keptWhere(this.#parts, indexed, asked);
+  }
+
+  /** Start of the oldest span that is kept; null: there is none. */
+  async oldestSpan(): Promise<bigint | null> {
+    const { oldest_ns, unknown } = oldestKnown(this.#parts);
+    const found = (await this.query(`SELECT min(start_ns) FROM ${unknown}`)).rows[0]?.[0] as bigint | null;
+    return oldest_ns === null || (found !== null && found < oldest_ns) ? found : oldest_ns;
+  }
+
+  /** The public view as text around the stored table that it reads. */
+  viewText(name: string): ViewText {
+    const text = this.#parts.views.get(name);
+    if (text === undefined) throw new RangeError(`the view ${name} does not read one stored table`);
+    return text;
+  }
+
+  #indexTraces(): Promise<void> {
+    const { catalog, exports, trace_index } = this.#parts;
+    return trace_index.learn(() => catalog.segments, (uid) => exports.knows(uid));
+  }
+
+  /**
    * Runs fn while holding the derived segment's write lock, on a connection that is always the same one. `alias` is the
    * catalog of the open derived segment; working tables go to schema `live` of catalog `memory`. No seal or swap of
    * derived segments happens meanwhile, and no file that its views name goes. A transaction that fn leaves open is
@@ -234,6 +266,7 @@ export class Warehouse {
     const { derived } = this.#writers();
     if (ids.includes(derived.open.uid)) await this.#sealing.run(() => derived.seal(true));
     await this.#parts.keeper.replaceDerived(ids, derived, range, fill);
+    await this.#indexTraces();
   }
 
   /** Watermark and last-heard wall time of each run, of those that segments still know. */
@@ -271,7 +304,9 @@ export class Warehouse {
       await this.#sealing.run(async () => {
         for (const kind of SEGMENT_KINDS) if (!this.#closed) await this.#writers()[kind].seal(false);
       });
+      await this.#indexTraces();
       await this.#parts.keeper.compact();
+      await this.#indexTraces();
       this.#keeping_up = true;
     } catch (error) {
       if (!this.#closed && this.#keeping_up) this.#log(`segments are sealed and put together later: ${storageError(error, this.folder).message}`);
@@ -285,6 +320,7 @@ export class Warehouse {
     await this.#storing(
       this.#sealing.run(async () => {
         for (const kind of SEGMENT_KINDS) await writers[kind].seal(true);
+        await this.#indexTraces();
       }),
     );
   }
@@ -292,7 +328,7 @@ export class Warehouse {
   /** Puts small segments together, as it otherwise happens in the background. */
   async compact(): Promise<void> {
     this.#writers();
-    await this.#storing(this.#parts.keeper.compact(0));
+    await this.#storing(this.#parts.keeper.compact(0).then(() => this.#indexTraces()));
   }
 
   /** Drops every segment that ends before ns. */
@@ -309,6 +345,7 @@ export class Warehouse {
     const { keeper, ledger, exports, connections } = this.#parts;
     return this.#storing(
       keeper.drop(choose, async (leaving) => {
+        await this.#indexTraces(); // of what goes, too: its exported files are found by it
         await ledger.keep(this.#applied, this.#last_apply_no);
         await keepProcesses(connections.ledger, leaving);
         await exports.noteDropped(leaving, reasonOf, BigInt(this.#now()) * 1_000_000n);

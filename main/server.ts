@@ -1,6 +1,9 @@
 // Warehouse, correlator and API around one data folder: what `up` and `serve` have in common.
 import { join } from 'node:path';
+import type { FastifyInstance } from 'fastify';
 import { buildApp } from '../api/app.ts';
+import { OtlpExporter } from '../api/otlp/exporter.ts';
+import type { OtlpTarget } from '../api/otlp/target.ts';
 import { exportQueries } from '../api/sql-export.ts';
 import type { SqlJobOptions } from '../api/sql-jobs.ts';
 import { SqlPool } from '../api/sql-worker/pool.ts';
@@ -26,6 +29,8 @@ export interface ServerOptions {
   /** What statements of strangers may take. */
   readonly sql?: Omit<SqlPoolOptions, 'log'>;
   readonly sql_jobs?: Partial<SqlJobOptions>;
+  /** Where finished traces are sent, if anywhere. */
+  readonly otlp?: OtlpTarget | undefined;
   log(line: string): void;
   /** Too many batches wait: the collector should pause (true) or go on (false). */
   on_pressure?(full: boolean): void;
@@ -35,10 +40,24 @@ export interface ServerOptions {
 const CYCLE_MS = 400;
 /** Correlation steps aside for batches for so long at a time. */
 const MOST_WAIT_MS = 100;
+/** At the end, for traces that the collector has not been told of; the next start goes on with the rest. */
+const MOST_LAST_SENDING_MS = 5000;
 
 function lost(error: unknown, batches: number): TracehouseError {
   const mend = error instanceof TracehouseError ? error.mend : undefined;
   return new TracehouseError('not-stored', `${(error as Error).message}: the last ${batches} batches could not be stored`, { cause: error, ...(mend === undefined ? {} : { mend }) });
+}
+
+interface ServerParts {
+  readonly warehouse: Warehouse;
+  readonly sql: SqlPool;
+  readonly correlator: Correlator;
+  readonly exporter: ExportScheduler;
+  readonly otlp: OtlpExporter | undefined;
+  readonly queue: BatchQueue;
+  readonly listening: Listening;
+  readonly storing: { closing: boolean };
+  readonly log: (line: string) => void;
 }
 
 export class Server {
@@ -47,6 +66,7 @@ export class Server {
   readonly #correlator: Correlator;
   readonly #sql: SqlPool;
   readonly #exporter: ExportScheduler;
+  readonly #otlp: OtlpExporter | undefined;
   readonly #queue: BatchQueue;
   readonly #listening: Listening;
   readonly #storing: { closing: boolean };
@@ -54,11 +74,12 @@ export class Server {
   #stopping = false;
   #cycles: Promise<void>;
 
-  private constructor(parts: { warehouse: Warehouse; sql: SqlPool; correlator: Correlator; exporter: ExportScheduler; queue: BatchQueue; listening: Listening; storing: { closing: boolean }; log: (line: string) => void }) {
+  private constructor(parts: ServerParts) {
     this.warehouse = parts.warehouse;
     this.#correlator = parts.correlator;
     this.#sql = parts.sql;
     this.#exporter = parts.exporter;
+    this.#otlp = parts.otlp;
     this.#queue = parts.queue;
     this.#listening = parts.listening;
     this.#storing = parts.storing;
@@ -93,9 +114,12 @@ export class Server {
       sql = new SqlPool(warehouse, { ...options.sql, log: options.log });
       const pool = sql;
       const exporter = new ExportScheduler(warehouse, { queries: exportQueries(pool), log: options.log, cut_ns: () => correlator.cut_ns, ...(options.keep === undefined ? {} : { keep: options.keep }) });
-      const listening = await listenBoth(() => buildApp({ warehouse, sql: pool, correlator, exporter }, { log: options.log, sql_jobs: options.sql_jobs ?? {}, access }), { address, socket_path: join(options.folder, 'tracehouse.sock') });
+      const otlp = options.otlp === undefined ? undefined : new OtlpExporter(warehouse, { target: options.otlp, log: options.log, cut_ns: () => correlator.cut_ns });
+      const app = (): FastifyInstance => buildApp({ warehouse, sql: pool, correlator, exporter, ...(otlp === undefined ? {} : { otlp }) }, { log: options.log, sql_jobs: options.sql_jobs ?? {}, access });
+      const listening = await listenBoth(app, { address, socket_path: join(options.folder, 'tracehouse.sock') });
       exporter.start();
-      return new Server({ warehouse, sql, correlator, exporter, queue, listening, storing, log: options.log });
+      otlp?.start();
+      return new Server({ warehouse, sql, correlator, exporter, otlp, queue, listening, storing, log: options.log });
     } catch (error) {
       await sql?.close();
       await warehouse.close();
@@ -122,6 +146,7 @@ export class Server {
     this.#stopping = true;
     await this.#cycles;
     const [finished] = await Promise.allSettled([this.#correlator.finish()]);
+    await this.#otlp?.finish(MOST_LAST_SENDING_MS);
     await this.warehouse.close();
     if (drained.status === 'rejected') throw lost(drained.reason, this.#queue.length);
     if (finished.status === 'rejected') throw finished.reason;

@@ -137,6 +137,10 @@ export const SETTINGS = {
   keep_for: { flags: '--keep-for <duration>', help: 'drop what is older, such as 12h or 7d', parse: durationNs },
   keep_bytes: { flags: '--keep-bytes <size>', help: 'drop the oldest while the data folder holds more', parse: parseBytes },
   keep_unexported: { flags: '--keep-unexported', fallback: false, help: 'drop nothing that no export has written' },
+  otlp_endpoint: { flags: '--otlp-endpoint <url>', help: 'send finished traces to this collector, OTLP over HTTP; without a path: /v1/traces' },
+  otlp_protocol: { flags: '--otlp-protocol <protocol>', fallback: 'protobuf', choices: ['protobuf', 'json'], help: 'what is sent there' },
+  otlp_compression: { flags: '--otlp-compression <kind>', fallback: 'gzip', choices: ['gzip', 'none'], help: 'how it is packed' },
+  otlp_headers_file: { flags: '--otlp-headers-file <file>', help: 'lines "name: value" to send along, such as authorization; or TRACEHOUSE_OTLP_HEADERS=name=value,...' },
   out: { flags: '--out <file>', help: 'Arrow IPC file to write' },
   seconds: { flags: '--seconds <n>', help: 'stop after that long', parse: number(0.1, 1e9) },
   query: { flags: '--query <name>', help: 'run this query of the cookbook or of the saved ones; its name or id' },
@@ -153,6 +157,7 @@ export const SETTINGS = {
   error: { flags: '--error', help: 'only traces with an error' },
   sort: { flags: '--sort <order>', help: 'newest first unless set', choices: ['-start_time', 'start_time', '-duration', 'duration'] },
   limit: { flags: '--limit <n>', fallback: 20, help: 'at most so many', parse: integer(1, 10_000) },
+  max_spans: { flags: '--max-spans <n>', fallback: 1000, help: 'of a bigger trace, the highest and first so many spans', parse: integer(1, 100_000) },
   max_rows: { flags: '--max-rows <n>', fallback: 10_000, help: 'stop after so many rows', parse: integer(1, 5_000_000) },
   timeout: { flags: '--timeout <seconds>', fallback: 60, help: 'give up after so many seconds', parse: number(0.01, 60) },
 } as const satisfies Record<string, Setting>;

@@ -41,10 +41,10 @@ export async function traces(options: TracesOptions): Promise<void> {
 }
 
 /** `trace ID`: one trace as a waterfall. */
-export async function trace(id: string, options: SourceOptions & { json?: boolean }): Promise<void> {
+export async function trace(id: string, options: SourceOptions & { maxSpans: number; json?: boolean }): Promise<void> {
   const source = await openSource(options);
   try {
-    const found = await getTrace(source.address, id);
+    const found = await getTrace(source.address, id, options.maxSpans);
     console.log(options.json === true ? JSON.stringify(found, null, 2) : renderWaterfall(found, width()));
   } finally {
     await source.close();

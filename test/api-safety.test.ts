@@ -81,7 +81,7 @@ test('each answer has a request id; a decent one of the caller stays', async () 
 });
 
 test('what goes wrong inside stays inside', async () => {
-  const other = buildApp({ warehouse: { ...warehouse, runs: () => [], connect: () => Promise.reject(new Error('secret detail')), query: () => Promise.reject(new Error('secret detail')) } as unknown as Warehouse }, { log: (line) => logged.push(line) });
+  const other = buildApp({ warehouse: { ...warehouse, runs: () => [], oldestSpan: () => Promise.reject(new Error('secret detail')), connect: () => Promise.reject(new Error('secret detail')), query: () => Promise.reject(new Error('secret detail')) } as unknown as Warehouse }, { log: (line) => logged.push(line) });
   const answer = await other.inject({ url: '/api/v1/services', headers: { 'x-request-id': 'r-77' } });
   expect([answer.statusCode, answer.json()]).toEqual([500, expect.objectContaining({ code: 'internal', request_id: 'r-77' })]);
   expect(answer.body).not.toContain('secret');

@@ -59,7 +59,7 @@ describe('search', () => {
     expect(starts).toEqual(starts.toSorted().toReversed());
   });
 
-  test.each(['-start_time', 'start_time', '-duration', 'duration'])('pages in the order %s neither repeat nor skip, whatever arrives meanwhile', async (sort) => {
+  test.each(['-start_time', 'start_time', '-duration', 'duration'])('pages in the order %s neither repeat nor skip', async (sort) => {
     const whole = (await list(`limit=1000&sort=${sort}`)).traces.map((trace) => trace.trace_id);
     for (const limit of [1, 4, 7]) {
       const seen: string[] = [];
@@ -101,6 +101,12 @@ describe('search', () => {
     expect(await count('min_duration=5ms')).toBe(ORDERS / 5);
     expect(await count('max_duration=1ms')).toBe(ORDERS / 5);
     expect(await count('min_duration=2000000&max_duration=2000us')).toBe(ORDERS / 5);
+    // Every order's call to stock takes a quarter of the order's own time.
+    expect(await count('min_duration=5ms&duration_of=span')).toBe(ORDERS / 5);
+    expect(await count('max_duration=250us&duration_of=span&service=shop&operation=GET%20%2Fstock%2F%7Bid%7D')).toBe(ORDERS / 5);
+    expect(await count('min_duration=1250us&duration_of=span&service=shop&operation=GET%20%2Fstock%2F%7Bid%7D')).toBe(ORDERS / 5);
+    expect(await count('min_duration=1251us&duration_of=span&service=shop&operation=GET%20%2Fstock%2F%7Bid%7D')).toBe(0);
+    expect((await list('duration_of=span')).duration_of).toBe('span');
     expect((await list('limit=1000')).traces.filter((trace) => !trace.complete).map((trace) => trace.trace_id)).toEqual([await traceOf(`/orders/${INCOMPLETE}`)]);
   });
 
@@ -116,7 +122,7 @@ describe('search', () => {
 
   test.each([
     ['limit=0', 'invalid-request'], ['limit=x', 'invalid-request'], ['sort=name', 'invalid-request'], ['start=yesterday', 'invalid-time'], ['start=2026-13-01T00:00:00Z', 'invalid-time'], ['end=99999999999999999999', 'invalid-time'],
-    ['start=1h&end=2h', 'invalid-range'], ['min_duration=fast', 'invalid-duration'], ['min_duration=1.5', 'invalid-duration'], ['error=maybe', 'invalid-request'], ['sevice=shop', 'invalid-request'],
+    ['start=1h&end=2h', 'invalid-range'], ['min_duration=2ms&max_duration=1ms', 'invalid-range'], ['min_duration=2ms&max_duration=1ms&duration_of=span', 'invalid-range'], ['duration_of=request', 'invalid-request'], ['min_duration=fast', 'invalid-duration'], ['min_duration=1.5', 'invalid-duration'], ['error=maybe', 'invalid-request'], ['sevice=shop', 'invalid-request'],
   ])('?%s is refused as %s', async (query, code) => {
     expect(await get(`/api/v1/traces?${query}`, 400)).toMatchObject({ code, status: 400, title: 'Bad Request', instance: '/api/v1/traces', request_id: expect.any(String), type: `urn:tracehouse:problem:${code}` });
   });
@@ -229,6 +235,19 @@ describe('discovery', () => {
   });
 
   test('operations', async () => {
+    const whole = await get<{ operations: object[] }>('/api/v1/operations');
+    const paged: object[] = [];
+    for (let cursor: string | null = ''; cursor !== null; ) {
+      const page: { operations: object[]; next_cursor: string | null; searched: object } = await get(`/api/v1/operations?limit=2${cursor === '' ? '' : `&cursor=${cursor}`}`);
+      expect(page).toMatchObject({ searched: { start: '2026-09-21T14:12:55.000000000Z' }, truncated: page.next_cursor !== null });
+      paged.push(...page.operations);
+      cursor = page.next_cursor;
+    }
+    expect(paged).toEqual(whole.operations);
+    const first = await get<{ services: { service_name: string }[]; next_cursor: string }>('/api/v1/services?limit=1');
+    expect(first.services.map(({ service_name }) => service_name)).toEqual(['shop']);
+    expect(await get(`/api/v1/services?limit=1&cursor=${first.next_cursor}`)).toMatchObject({ services: [{ service_name: 'stock' }], next_cursor: null });
+    expect(await get(`/api/v1/operations?cursor=${first.next_cursor}`, 400)).toMatchObject({ code: 'invalid-cursor' });
     const { operations, truncated } = await get<{ operations: { operation: string; p50_ns: string; p99_ns: string }[]; truncated: boolean }>('/api/v1/operations?service=shop&kind=server');
     expect(operations.map(({ operation }) => operation)).toEqual(['GET /orders/{id}', 'GET /other', 'GET /twins/{id}']);
     expect(operations[0]).toMatchObject({ service_name: 'shop', kind: 'server', span_count: ORDERS, error_count: 1, p50_ns: '3000000', p99_ns: '5000000' });

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { assign, type AssignmentProblem } from '../queries/timing/assignment.ts';
-import { seeded } from './queries/simulated-services.ts';
+import { seededRandom } from '../queries/timing/resolve-service.ts';
 
 function worth(problem: AssignmentProblem, chosen: ArrayLike<number>): number {
   let sum = 0;
@@ -49,7 +49,7 @@ function randomProblem(random: () => number, calls: number, requests: number, wh
 }
 
 test('as good as the best of all assignments, ties and full requests included', () => {
-  const random = seeded(7);
+  const random = seededRandom(7);
   for (let round = 0; round < 600; round += 1) {
     const problem = randomProblem(random, 1 + Math.floor(random() * 6), 1 + Math.floor(random() * 5), round % 2 === 0);
     const chosen = assign(problem);
@@ -69,7 +69,7 @@ test('nobody is sent where it is worth less than nothing', () => {
 });
 
 test('ten thousand calls in a row of overlapping neighbourhoods take well under a second', () => {
-  const random = seeded(3);
+  const random = seededRandom(3);
   const calls = 10_000;
   const offsets = [0];
   const requests: number[] = [];

@@ -78,7 +78,10 @@ describe('waterfall', () => {
     const text = renderWaterfall(trace([span('b', 'gone', 1, 4, call)], { partial: true, span_count: 9, requested_trace_id: '0'.repeat(32) }), 80, false);
     expect(text).toContain('… shop → GET /stock/{id}');
     expect(text).toContain('its parent is not among these spans');
-    expect(text).toContain('these are 1 of 9 spans');
+    expect(text).toContain('these are 1 of 9 spans, the highest and first: --max-spans takes more');
+    const cut = renderWaterfall(trace([{ ...span('a', null, 0, 10), children_count: 9, children_omitted: 7 }, span('b', 'a', 1, 4, call)], { partial: true, span_count: 20, roots_omitted: 2 }), 100, false);
+    expect(cut).toMatch(/^shop GET \/orders\/\{id\} \+7 /m);
+    expect(cut).toContain('these are 2 of 20 spans, the highest and first: + marks 1 span with calls left out; 2 spans without a parent left out; --max-spans takes more');
     expect(text).toContain(`${'0'.repeat(32)} is an older id of this trace`);
   });
 

@@ -4,7 +4,8 @@ import { Warehouse } from '../ingest/warehouse.ts';
 import { Correlator, type CorrelatorOptions, type CycleReport } from '../queries/correlator.ts';
 import { recorrelate } from '../queries/recorrelate.ts';
 import { score } from './queries/score.ts';
-import { seeded, simulate } from './queries/simulated-services.ts';
+import { seededRandom } from '../queries/timing/resolve-service.ts';
+import { simulate } from './queries/simulated-services.ts';
 import { makeBatch } from './support/make-batch.ts';
 import { temporaryFolder } from './support/temporary-folder.ts';
 
@@ -63,7 +64,7 @@ test('live, in whatever cycles, says the same as history done at once; twice cha
   for (const seed of [1, 2]) {
     const warehouse = await open();
     const correlator = new Correlator(warehouse, OPTIONS);
-    await feed(warehouse, correlator, simulation.batches, seeded(seed));
+    await feed(warehouse, correlator, simulation.batches, seededRandom(seed));
     await correlator.finish();
     await correlator.finish();
     expect(await correlator.cycle()).toMatchObject({ messages: 0, spans: 0, late: 0 });

@@ -114,9 +114,9 @@ export async function listTraces(address: Address, query: TraceListQuery): Promi
   return { ...page, traces };
 }
 
-export function getTrace(address: Address, trace_id: string): Promise<Trace> {
+export function getTrace(address: Address, trace_id: string, max_spans = 1000): Promise<Trace> {
   if (!/^[0-9a-f]{32}$/i.test(trace_id)) throw new TracehouseError('trace-id', `'${trace_id}' is no trace id`, { mend: 'a trace id has 32 hex digits; `tracehouse traces` lists some', exit_code: 2 });
-  return requestJson<Trace>(address, `/api/v1/traces/${trace_id}?max_spans=100000`);
+  return requestJson<Trace>(address, `/api/v1/traces/${trace_id}?max_spans=${max_spans}`);
 }
 
 export interface ListedQuery {

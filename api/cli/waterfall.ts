@@ -19,7 +19,7 @@ const undecided = (span: Span): boolean => span.parent_span_id === null && span.
 function label({ span, indent, parent_missing }: TreeLine): string {
   const best = span.candidates.reduce((most, candidate) => Math.max(most, candidate.score), 0);
   const mark = undecided(span) ? `? ${percent(best)} ` : parent_missing ? '… ' : '';
-  return `${indent}${mark}${nameOf(span)}${span.complete ? '' : ' ~'}`;
+  return `${indent}${mark}${nameOf(span)}${span.complete ? '' : ' ~'}${span.children_omitted > 0 ? ` +${span.children_omitted}` : ''}`;
 }
 
 /** Server spans are solid, calls thin. At least one cell, within the trace's own time. */
@@ -54,6 +54,16 @@ function servicePaint(spans: readonly Span[], paint: Paint): (span: Span, text: 
   return (span, text) => paint(span.status === 'error' ? 'red' : (SERVICE_STYLES[services.indexOf(span.service_name) % SERVICE_STYLES.length] ?? 'cyan'), text);
 }
 
+/** Where in the tree something is missing; what hangs below the missing ones is not counted here. */
+function omittedBelow({ spans, roots_omitted }: Trace): string {
+  const parents = spans.filter(({ children_omitted }) => children_omitted > 0);
+  const facts = [
+    ...(parents.length === 0 ? [] : [`+ marks ${counted(parents.length, 'span')} with calls left out`]),
+    ...(roots_omitted > 0 ? [`${counted(roots_omitted, 'span')} without a parent left out`] : []),
+  ];
+  return facts.map((fact) => `${fact}; `).join('');
+}
+
 const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`;
 
 export function renderWaterfall(trace: Trace, width: number, colors: boolean = colorsWanted()): string {
@@ -80,7 +90,7 @@ export function renderWaterfall(trace: Trace, width: number, colors: boolean = c
     ...candidateLines(trace.spans, width),
     ...(trace.spans.some((span) => !span.complete) ? ['~ incomplete: events that belong to it were lost or lie outside of what was captured'] : []),
     ...(lines.some(({ parent_missing }) => parent_missing) ? ['… its parent is not among these spans'] : []),
-    ...(trace.partial ? [`these are ${trace.spans.length} of ${trace.span_count} spans`] : []),
+    ...(trace.partial ? [`these are ${trace.spans.length} of ${trace.span_count} spans, the highest and first: ${omittedBelow(trace)}--max-spans takes more`] : []),
     ...(trace.requested_trace_id === trace.trace_id ? [] : [`${trace.requested_trace_id} is an older id of this trace`]),
   ];
   return [...head, ...body, ...notes.map((note) => paint('dim', note))].join('\n');

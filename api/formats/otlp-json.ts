@@ -22,7 +22,7 @@ function otlpSpan(span: SpanRow) {
   return {
     traceId: span.trace_id,
     spanId: span.span_id,
-    ...(span.parent_span_id === null ? {} : { parentSpanId: span.parent_span_id }),
+    ...(span.parent_span_id === null ? {} : { parentSpanId: span.parent_span_id as string | undefined }),
     name: span.span_name ?? 'unknown',
     kind: SPAN_KIND[span.kind] ?? 0,
     startTimeUnixNano: String(span.start_ns),
@@ -32,12 +32,17 @@ function otlpSpan(span: SpanRow) {
   };
 }
 
+/** More of the process that a span belongs to. */
+export type ProcessOf = (span: SpanRow) => Attributes;
+
 /** A TracesData message. */
-export function otlpTraces(spans: readonly SpanRow[]) {
+export function otlpTraces(spans: readonly SpanRow[], processOf: ProcessOf = () => []) {
   return {
     resourceSpans: byProcess(spans).map((group) => ({
-      resource: { attributes: keyValues(resourceAttributes(group[0] as SpanRow)) },
+      resource: { attributes: keyValues([...resourceAttributes(group[0] as SpanRow), ...processOf(group[0] as SpanRow)]) },
       scopeSpans: [{ scope: { name: 'tracehouse' }, spans: group.map(otlpSpan) }],
     })),
   };
 }
+
+export type OtlpTraces = ReturnType<typeof otlpTraces>;

@@ -23,16 +23,38 @@ export function resourceAttributes(span: SpanRow): Attributes {
   ]);
 }
 
+/** The host that the request names, without its port. */
+const hostName = (host: unknown): string | null => (typeof host === 'string' ? (/^([^:]+)(?::\d+)?$/.exec(host)?.[1] ?? null) : null);
+
+/** Low cardinality, as the convention wants it: the status, or what ended the exchange. */
+function errorType(span: SpanRow, details: Readonly<Record<string, unknown>>): string | null {
+  if (span.status !== 'error') return null;
+  const { http_response_status_code: status } = span;
+  if (status !== null && status >= 400) return String(status);
+  const { errno, end_reason } = details;
+  return typeof errno === 'number' && errno !== 0 ? `errno ${errno}` : typeof end_reason === 'string' ? end_reason : '_OTHER';
+}
+
+/** Shown under a name of the conventions already. */
+const CONVENTIONAL = new Set(['network_protocol_version']);
+
 /** Sizes are of whole messages, so they are not http.*.body.size. */
 export function spanAttributes(span: SpanRow): Attributes {
+  const details = attributesOf(span);
+  const is_server = span.kind === 'server';
+  const own = Object.entries(details).filter(([key]) => !CONVENTIONAL.has(key));
   return present([
     ['http.request.method', span.http_request_method],
     ['http.response.status_code', span.http_response_status_code],
-    ['http.route', span.kind === 'server' ? span.url_template : null],
-    ['url.template', span.kind === 'client' ? span.url_template : null],
+    ['http.route', is_server ? span.url_template : null],
+    ['url.template', is_server ? null : span.url_template],
     ['url.path', span.url_path],
+    ['error.type', errorType(span, details)],
     ['network.protocol.name', span.network_protocol_name],
-    ['server.address', span.server_address],
+    ['network.protocol.version', details['network_protocol_version']],
+    ['network.peer.address', is_server ? span.client_address : span.server_address],
+    ['network.peer.port', is_server ? span.client_port : span.server_port],
+    ['server.address', hostName(details['host']) ?? span.server_address],
     ['server.port', span.server_port],
     ['client.address', span.client_address],
     ['client.port', span.client_port],
@@ -46,7 +68,7 @@ export function spanAttributes(span: SpanRow): Attributes {
     ['tracehouse.parent.confidence', span.parent_confidence],
     ['tracehouse.rule_version', span.rule_version],
     ['tracehouse.complete', span.complete],
-    ...Object.entries(attributesOf(span)).map(([key, value]) => [key.includes('.') ? key : `tracehouse.${key}`, value] as const),
+    ...own.map(([key, value]) => [key.includes('.') ? key : `tracehouse.${key}`, value] as const),
   ]);
 }
 

@@ -2,8 +2,10 @@
 // the connection's other end, or, where that end was not traced, an address.
 import { sql } from 'kysely';
 import type { Kysely } from 'kysely';
+import type { Warehouse } from '../../ingest/warehouse.ts';
 import type { Database } from '../database.ts';
 import type { SearchRange } from '../search-range.ts';
+import { between, since, viewWhere } from './indexed-views.ts';
 
 const CLOCKS_APART_NS = 60_000_000_000n;
 
@@ -33,34 +35,29 @@ const MEASURES = [
   sql<number>`quantile_cont(c.duration_ns, 0.99)`.as('p99_ns'),
 ] as const;
 
+const startedIn = (warehouse: Warehouse, range: SearchRange) => viewWhere(warehouse, 'spans', 'span_start', [between(range)], sql<boolean>`start_ns >= ${range.start_ns} AND start_ns < ${range.end_ns}`);
+
 /** Services, measured by the requests that they answered. */
-export async function graphNodes(db: Kysely<Database>, range: SearchRange): Promise<NodeRow[]> {
+export async function graphNodes(db: Kysely<Database>, warehouse: Warehouse, range: SearchRange, limit: number): Promise<NodeRow[]> {
   return db
-    .selectFrom('spans as c')
+    .selectFrom(startedIn(warehouse, range).as('c'))
     .where('c.kind', '=', 'server')
-    .where('c.start_ns', '>=', range.start_ns)
-    .where('c.start_ns', '<', range.end_ns)
     .select(sql<string>`coalesce(c.service_name, 'unknown')`.as('name'))
     .select(MEASURES)
     .groupBy(sql`1`)
     .orderBy('name')
+    .limit(limit)
     .execute();
 }
 
 /** Measured where the call was made. */
-export async function graphEdges(db: Kysely<Database>, range: SearchRange): Promise<EdgeRow[]> {
+export async function graphEdges(db: Kysely<Database>, warehouse: Warehouse, range: SearchRange, limit: number): Promise<EdgeRow[]> {
+  // Nothing is served before it is asked for, but the two ends' clocks may differ.
+  const served_since = range.start_ns > CLOCKS_APART_NS ? range.start_ns - CLOCKS_APART_NS : 0n;
   return db
-    .selectFrom('spans as c')
-    .leftJoin('spans as s', (join) =>
-      join
-        .onRef('s.parent_span_id', '=', 'c.span_id')
-        .on('s.kind', '=', 'server')
-        // Nothing is served before it is asked for, but the two ends' clocks may differ.
-        .on('s.start_ns', '>=', range.start_ns > CLOCKS_APART_NS ? range.start_ns - CLOCKS_APART_NS : 0n),
-    )
+    .selectFrom(startedIn(warehouse, range).as('c'))
+    .leftJoin(viewWhere(warehouse, 'spans', 'span_start', [since(served_since)], sql<boolean>`start_ns >= ${served_since} AND is_server`).as('s'), (join) => join.onRef('s.parent_span_id', '=', 'c.span_id'))
     .where('c.kind', '=', 'client')
-    .where('c.start_ns', '>=', range.start_ns)
-    .where('c.start_ns', '<', range.end_ns)
     .select([
       sql<string>`coalesce(c.service_name, 'unknown')`.as('client'),
       sql<string>`CASE WHEN s.span_id IS NOT NULL THEN coalesce(s.service_name, 'unknown') ELSE concat_ws(':', coalesce(c.server_address, 'unknown'), c.server_port) END`.as('server'),
@@ -70,5 +67,7 @@ export async function graphEdges(db: Kysely<Database>, range: SearchRange): Prom
     .groupBy(sql`1, 2, 3`)
     .orderBy('client')
     .orderBy('server')
+    .orderBy('server_traced')
+    .limit(limit)
     .execute();
 }

@@ -2,8 +2,10 @@
 // that only calls others is there with its calls.
 import { sql } from 'kysely';
 import type { Kysely } from 'kysely';
+import type { Warehouse } from '../../ingest/warehouse.ts';
 import type { Database } from '../database.ts';
 import type { SearchRange } from '../search-range.ts';
+import { between, viewWhere } from './indexed-views.ts';
 
 export interface ServiceRow {
   readonly service_name: string;
@@ -26,13 +28,18 @@ export interface OperationRow {
   readonly p99_ns: number;
 }
 
-const spansIn = (db: Kysely<Database>, range: SearchRange) =>
-  db.selectFrom('spans').where('start_ns', '>=', range.start_ns).where('start_ns', '<', range.end_ns);
+const SERVICE = sql<string>`coalesce(service_name, 'unknown')`;
 
-export async function listServices(db: Kysely<Database>, range: SearchRange): Promise<ServiceRow[]> {
-  return spansIn(db, range)
+const spansIn = (db: Kysely<Database>, warehouse: Warehouse, range: SearchRange) =>
+  db.selectFrom(viewWhere(warehouse, 'spans', 'span_start', [between(range)], sql<boolean>`start_ns >= ${range.start_ns} AND start_ns < ${range.end_ns}`).as('spans'));
+
+/** By name, after the last one that is known. */
+export async function listServices(db: Kysely<Database>, warehouse: Warehouse, range: SearchRange, limit: number, after?: string): Promise<ServiceRow[]> {
+  let query = spansIn(db, warehouse, range);
+  if (after !== undefined) query = query.where(sql<boolean>`${SERVICE} > ${after}`);
+  return query
     .select([
-      sql<string>`coalesce(service_name, 'unknown')`.as('service_name'),
+      SERVICE.as('service_name'),
       sql<bigint>`count(*) FILTER (WHERE kind = 'server')`.as('request_count'),
       sql<bigint>`count(*) FILTER (WHERE kind = 'client')`.as('call_count'),
       sql<bigint>`count(*) FILTER (WHERE kind = 'server' AND status = 'error')`.as('error_count'),
@@ -42,16 +49,25 @@ export async function listServices(db: Kysely<Database>, range: SearchRange): Pr
     ])
     .groupBy(sql`1`)
     .orderBy('service_name')
+    .limit(limit)
     .execute();
 }
 
-export async function listOperations(db: Kysely<Database>, range: SearchRange, filters: { service?: string | undefined; kind?: string | undefined }, limit: number): Promise<OperationRow[]> {
-  let query = spansIn(db, range);
-  if (filters.service !== undefined) query = query.where(sql<boolean>`coalesce(service_name, 'unknown') = ${filters.service}`);
+export interface OperationKey {
+  readonly service_name: string;
+  readonly span_name: string;
+  readonly kind: string;
+}
+
+/** By service, name and kind, after the last one that is known. */
+export async function listOperations(db: Kysely<Database>, warehouse: Warehouse, range: SearchRange, filters: { service?: string | undefined; kind?: string | undefined }, limit: number, after?: OperationKey): Promise<OperationRow[]> {
+  let query = spansIn(db, warehouse, range);
+  if (after !== undefined) query = query.where(sql<boolean>`(${SERVICE}, span_name, kind) > (${after.service_name}, ${after.span_name}, ${after.kind})`);
+  if (filters.service !== undefined) query = query.where(sql<boolean>`${SERVICE} = ${filters.service}`);
   if (filters.kind !== undefined) query = query.where('kind', '=', filters.kind);
   return query
     .select([
-      sql<string>`coalesce(service_name, 'unknown')`.as('service_name'),
+      SERVICE.as('service_name'),
       'span_name',
       'kind',
       sql<bigint>`count(*)`.as('span_count'),

@@ -24,7 +24,7 @@ export async function candidatesOf(db: Kysely<Database>, warehouse: Warehouse, s
   const { rows } = await sql<StoredSpanLinksTable>`
     SELECT span_id, candidate_span_id, evidence, score, chosen, rule_version, model_version
     FROM ${sql.raw(warehouse.keptBetween('derived', 'span_links', low, last_end))} AS link
-    WHERE link.start_ns BETWEEN ${low} AND ${high} AND list_contains(${sql.val(ids)}, link.span_id)
+    WHERE link.start_ns BETWEEN ${low} AND ${high} AND link.span_id IN (SELECT unnest(${sql.val(ids)}))
     ORDER BY span_id, chosen DESC, score DESC, candidate_span_id`.execute(db);
   for (const { span_id, candidate_span_id, ...row } of rows) {
     const candidate = { ...row, candidate_span_id: candidate_span_id === null ? null : hexId(candidate_span_id) };

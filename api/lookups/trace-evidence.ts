@@ -28,7 +28,7 @@ export async function eventsOfSpans(db: Kysely<Database>, warehouse: Warehouse, 
     SELECT node, ts_ns, pid, tid, process_id, thread_id, comm, socket_id, conn_id, fd, op, bytes, stream_offset, other_offset, turn, errno
     FROM ${sql.raw(warehouse.keptBetween('raw', 'socket_events', start_ns, end_ns))} AS event
     WHERE event.ts_ns BETWEEN ${start_ns} AND ${end_ns}
-      AND (list_contains(${sql.val(sockets)}, event.socket_id) OR list_contains(${sql.val(threads)}, event.thread_id))
+      AND (event.socket_id IN (SELECT unnest(CAST(${sql.val(sockets)} AS BIGINT[]))) OR event.thread_id IN (SELECT unnest(CAST(${sql.val(threads)} AS BIGINT[]))))
     ORDER BY ts_ns, socket_id, stream_offset, op
     LIMIT ${limit + 1}`.execute(db);
   const events = rows

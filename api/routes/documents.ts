@@ -10,6 +10,8 @@ const TAGS = [
   { name: 'sql', description: 'Any question, in SQL' },
   { name: 'ingest', description: 'Events from collectors elsewhere' },
   { name: 'exports', description: 'Parquet files, by schedule or when asked for' },
+  { name: 'jaeger', description: "Jaeger's query APIs, v1 and v3, for Jaeger UI and Grafana; parameters and errors are Jaeger's" },
+  { name: 'tempo', description: "As much of Tempo's API as Grafana's Tempo datasource needs; parameters and errors are Tempo's" },
   { name: 'operation', description: 'Health and metrics' },
 ];
 
@@ -21,7 +23,7 @@ export function describeRoutes(app: FastifyInstance, version: string): void {
       info: {
         title: 'tracehouse',
         version,
-        description: 'Distributed traces of services that nobody instrumented.\n\nErrors are application/problem+json with a stable `code`. 64-bit integers travel as text. Only requests for the names of this server are served (localhost, 127.0.0.1, [::1], and those that it was started with), and none that pages of other origins make: 403.',
+        description: 'Distributed traces of services that nobody instrumented.\n\nErrors are application/problem+json with a stable `code`; under the tags jaeger and tempo they have the shape of those tools. 64-bit integers travel as text. Only requests for the names of this server are served (localhost, 127.0.0.1, [::1], and those that it was started with), and none that pages of other origins make: 403.',
         license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
       },
       tags: TAGS,

@@ -69,7 +69,7 @@ export function exportRoutes(app: App, { exporter }: RouteContext): void {
   app.route({
     method: 'GET',
     url: '/exports',
-    schema: { operationId: 'listExports', tags: ['exports'], summary: 'List exports', response: { 200: Type.Object({ exports: Type.Array(Export) }, { description: 'all that were not deleted' }), ...problems(503) } },
+    schema: { operationId: 'listExports', tags: ['exports'], summary: 'List exports', response: { 200: Type.Object({ exports: Type.Array(Export) }, { description: 'all that were not deleted' }) } },
     handler: async () => ({ exports: (exporter?.plans ?? []).map(answer) }),
   });
 
@@ -82,7 +82,8 @@ export function exportRoutes(app: App, { exporter }: RouteContext): void {
       summary: 'Delete an export',
       description: 'It writes no more. Files that it has written stay, and so does what the ledger says of them.',
       params: ExportId,
-      response: { 200: Type.Object({ export_id: Type.String() }, { description: 'it is deleted' }), ...problems(404, 503) },
+      querystring: Type.Object({}, { additionalProperties: false }),
+      response: { 200: Type.Object({ export_id: Type.String() }, { description: 'it is deleted' }), ...problems(400, 404, 503) },
     },
     handler: async ({ params }) => {
       await scheduler().remove(params.export_id);

@@ -26,8 +26,14 @@ const Graph = Type.Object({
     { description: 'measured where requests were answered' },
   ),
   edges: Type.Array(Type.Object({ client: Type.String({ description: 'id of the node that called' }), server: Type.String({ description: 'id of the node that was called' }), ...MEASURES }), { description: 'measured where requests were made' }),
+  truncated: Type.Boolean({ description: 'there are more nodes or edges than limit: narrow the range' }),
   searched: Searched,
 }, { description: 'the graph' });
+
+const Query = Type.Object(
+  { ...RangeParameters, limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, default: 2000, description: 'at most so many edges, and so many services; the answer says when there are more', examples: [500] })) },
+  { additionalProperties: false },
+);
 
 function measures(row: NodeRow | EdgeRow, seconds: number) {
   return {
@@ -42,15 +48,17 @@ function measures(row: NodeRow | EdgeRow, seconds: number) {
 
 const NOT_MEASURED = { count: 0, rate: 0, error_count: 0, p50_ns: '0', p95_ns: '0', p99_ns: '0' };
 
-export function graphRoute(app: App, { db, now_ns }: RouteContext): void {
+export function graphRoute(app: App, { db, warehouse, now_ns }: RouteContext): void {
   app.route({
     method: 'GET',
     url: '/graph',
-    schema: { operationId: 'getGraph', tags: ['discovery'], summary: 'Who calls whom', querystring: Type.Object(RangeParameters, { additionalProperties: false }), response: { 200: Graph, ...problems(400) } },
+    schema: { operationId: 'getGraph', tags: ['discovery'], summary: 'Who calls whom', querystring: Query, response: { 200: Graph, ...problems(400) } },
     handler: async (request) => {
-      const range = await searchRange(db, request.query, now_ns());
+      const { limit = 2000 } = request.query;
+      const range = await searchRange(warehouse, request.query, now_ns());
       const seconds = Number(range.end_ns - range.start_ns) / 1e9;
-      const [services, edges] = await Promise.all([graphNodes(db, range), graphEdges(db, range)]);
+      const [all_services, all_edges] = await Promise.all([graphNodes(db, warehouse, range, limit + 1), graphEdges(db, warehouse, range, limit + 1)]);
+      const [services, edges] = [all_services.slice(0, limit), all_edges.slice(0, limit)];
       const known = new Set(services.map(({ name }) => name));
       // Callers that answer nothing themselves are services too.
       const callers = [...new Set(edges.map(({ client }) => client))].filter((name) => !known.has(name));
@@ -62,6 +70,7 @@ export function graphRoute(app: App, { db, now_ns }: RouteContext): void {
           ...external.map((id) => ({ id, type: 'external', ...NOT_MEASURED })),
         ],
         edges: edges.map((row) => ({ client: row.client, server: row.server, ...measures(row, seconds) })),
+        truncated: all_services.length > limit || all_edges.length > limit,
         searched: searchedJson(range),
       };
     },

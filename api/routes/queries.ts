@@ -79,7 +79,7 @@ export function queryRoutes(app: App, context: RouteContext): void {
       querystring: Type.Object(
         {
           limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, default: 100, description: 'at most so many', examples: [20] })),
-          cursor: Type.Optional(Type.String({ maxLength: 200, description: 'next_cursor of the page before' })),
+          cursor: Type.Optional(Type.String({ maxLength: 200, description: 'next_cursor of the page before', examples: ['c2xvd2VzdC1vcGVyYXRpb25z'] })),
         },
         { additionalProperties: false },
       ),

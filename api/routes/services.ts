@@ -3,11 +3,16 @@ import type { App } from '../app-type.ts';
 import type { RouteContext } from '../dependencies.ts';
 import { Count, Int64, NullableText, Time } from '../json-types.ts';
 import { listOperations, listServices } from '../lookups/service-summary.ts';
+import { Cursor, TEXT_PART, decodeCursor, encodeCursor } from '../page-cursor.ts';
 import { problems } from '../problem.ts';
 import { RangeParameters, Searched, searchRange, searchedJson } from '../search-range.ts';
 import { rfc3339 } from '../time-text.ts';
 
-const MOST_OPERATIONS = 10_000;
+const Page = {
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, default: 1000, description: 'rows a page', examples: [100] })),
+  cursor: Cursor,
+};
+const NextCursor = NullableText('null: this was the last page');
 
 const Services = Type.Object({
   services: Type.Array(
@@ -22,7 +27,8 @@ const Services = Type.Object({
     }),
   ),
   searched: Searched,
-}, { description: 'services by name' });
+  next_cursor: NextCursor,
+}, { description: 'a page of services, by name' });
 
 const Operations = Type.Object({
   operations: Type.Array(
@@ -37,22 +43,28 @@ const Operations = Type.Object({
       p99_ns: Int64('99 of 100 spans took at most so long'),
     }),
   ),
-  truncated: Type.Boolean({ description: `there are more than ${MOST_OPERATIONS}: narrow the range or name a service` }),
+  truncated: Type.Boolean({ description: 'there are more than these: next_cursor leads to them' }),
   searched: Searched,
-}, { description: 'operations by service and name' });
+  next_cursor: NextCursor,
+}, { description: 'a page of operations, by service, name and kind' });
 
 const rounded = (ns: number): string => String(Math.round(ns));
 
-export function serviceRoutes(app: App, { db, now_ns }: RouteContext): void {
+export function serviceRoutes(app: App, { db, warehouse, now_ns }: RouteContext): void {
   app.route({
     method: 'GET',
     url: '/services',
-    schema: { operationId: 'listServices', tags: ['discovery'], summary: 'Services', querystring: Type.Object(RangeParameters, { additionalProperties: false }), response: { 200: Services, ...problems(400) } },
+    schema: { operationId: 'listServices', tags: ['discovery'], summary: 'Services', querystring: Type.Object({ ...RangeParameters, ...Page }, { additionalProperties: false }), response: { 200: Services, ...problems(400) } },
     handler: async (request) => {
-      const range = await searchRange(db, request.query, now_ns());
-      const rows = await listServices(db, range);
+      const { limit = 1000, cursor, start, end } = request.query;
+      const asked = ['services', start, end];
+      const before = cursor === undefined ? undefined : decodeCursor(cursor, asked, [TEXT_PART]);
+      const range = before ?? (await searchRange(warehouse, request.query, now_ns()));
+      const rows = await listServices(db, warehouse, range, limit + 1, before?.key[0]);
+      const page = rows.slice(0, limit);
+      const last = rows.length > limit ? page.at(-1) : undefined;
       return {
-        services: rows.map((row) => ({
+        services: page.map((row) => ({
           service_name: row.service_name,
           request_count: Number(row.request_count),
           call_count: Number(row.call_count),
@@ -62,6 +74,7 @@ export function serviceRoutes(app: App, { db, now_ns }: RouteContext): void {
           last_seen: rfc3339(row.last_ns),
         })),
         searched: searchedJson(range),
+        next_cursor: last === undefined ? null : encodeCursor({ ...range, key: [last.service_name] }, asked),
       };
     },
   });
@@ -78,16 +91,24 @@ export function serviceRoutes(app: App, { db, now_ns }: RouteContext): void {
           service: Type.Optional(Type.String({ description: 'of this service only', examples: ['shop'] })),
           kind: Type.Optional(Type.Unsafe<'server' | 'client'>({ type: 'string', enum: ['server', 'client'], description: 'only requests that were answered (server) or made (client)', examples: ['server'] })),
           ...RangeParameters,
+          ...Page,
         },
         { additionalProperties: false },
       ),
       response: { 200: Operations, ...problems(400) },
     },
     handler: async (request) => {
-      const range = await searchRange(db, request.query, now_ns());
-      const rows = await listOperations(db, range, request.query, MOST_OPERATIONS + 1);
+      const { limit = 1000, cursor, start, end, service, kind } = request.query;
+      const asked = ['operations', start, end, service, kind];
+      const before = cursor === undefined ? undefined : decodeCursor(cursor, asked, [TEXT_PART, TEXT_PART, TEXT_PART]);
+      const [service_name, span_name, of_kind] = before?.key ?? [];
+      const range = before ?? (await searchRange(warehouse, request.query, now_ns()));
+      const after = service_name === undefined || span_name === undefined || of_kind === undefined ? undefined : { service_name, span_name, kind: of_kind };
+      const rows = await listOperations(db, warehouse, range, { service, kind }, limit + 1, after);
+      const page = rows.slice(0, limit);
+      const last = rows.length > limit ? page.at(-1) : undefined;
       return {
-        operations: rows.slice(0, MOST_OPERATIONS).map((row) => ({
+        operations: page.map((row) => ({
           service_name: row.service_name,
           operation: row.span_name,
           kind: row.kind,
@@ -97,8 +118,9 @@ export function serviceRoutes(app: App, { db, now_ns }: RouteContext): void {
           p95_ns: rounded(row.p95_ns),
           p99_ns: rounded(row.p99_ns),
         })),
-        truncated: rows.length > MOST_OPERATIONS,
+        truncated: last !== undefined,
         searched: searchedJson(range),
+        next_cursor: last === undefined ? null : encodeCursor({ ...range, key: [last.service_name, last.span_name ?? '', last.kind] }, asked),
       };
     },
   });

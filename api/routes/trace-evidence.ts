@@ -46,14 +46,14 @@ const Event = Type.Object({
 const Evidence = Type.Object({
   trace_id: TraceId(),
   links: Type.Array(Link),
-  partial: Type.Boolean({ description: 'true: there are more spans than max_spans' }),
+  partial: Type.Boolean({ description: 'true: there are more spans than max_spans, deeper or later' }),
   events: Type.Array(Event, { description: 'what the kernel saw, by time' }),
   events_truncated: Type.Boolean({ description: 'true: there are more events than max_events' }),
 }, { description: 'links and events' });
 
 const Query = Type.Object(
   {
-    max_spans: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, default: 1000, description: 'the first so many spans', examples: [100] })),
+    max_spans: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, default: 1000, description: 'the first so many spans, level by level from the root', examples: [100] })),
     max_events: Type.Optional(Type.Integer({ minimum: 0, maximum: 50_000, default: 5000, description: 'at most so many events', examples: [500] })),
   },
   { additionalProperties: false },
@@ -92,7 +92,7 @@ export function traceEvidenceRoute(app: App, { db, warehouse }: RouteContext): v
     },
     handler: async (request) => {
       const { max_spans = 1000, max_events = 5000 } = request.query;
-      const { trace, spans, partial } = await requireTrace(db, request.params.trace_id, max_spans);
+      const { trace, spans, partial } = await requireTrace(db, warehouse, request.params.trace_id, { max_spans });
       const [candidates, { events, truncated }] = await Promise.all([candidatesOf(db, warehouse, spans), eventsOfSpans(db, warehouse, spans, max_events)]);
       return {
         trace_id: trace.trace_id,

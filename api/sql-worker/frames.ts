@@ -17,17 +17,33 @@ export function encodeFrame(kind: number, body: Uint8Array | string): Buffer {
   return frame;
 }
 
-/** Bytes as they come -> whole frames. */
+/** Bytes as they come -> frames. Those of data come in pieces, as they are: nobody needs them whole. */
 export class FrameReader {
-  #pending: Buffer = Buffer.alloc(0);
+  #head: Buffer = Buffer.alloc(0);
+  /** Of the frame whose head is known: what is still to come of it. */
+  #body: { readonly kind: number; left: number; readonly parts: Buffer[] } | undefined;
 
   *read(bytes: Buffer): Generator<Frame> {
-    this.#pending = this.#pending.byteLength === 0 ? bytes : Buffer.concat([this.#pending, bytes]);
-    while (this.#pending.byteLength >= HEAD_BYTES) {
-      const end = HEAD_BYTES + this.#pending.readUInt32LE(1);
-      if (this.#pending.byteLength < end) return;
-      yield { kind: this.#pending.readUInt8(0), body: this.#pending.subarray(HEAD_BYTES, end) };
-      this.#pending = this.#pending.subarray(end);
+    let at = 0;
+    while (at < bytes.byteLength || this.#body?.left === 0) {
+      if (this.#body === undefined) {
+        const head = bytes.subarray(at, at + HEAD_BYTES - this.#head.byteLength);
+        at += head.byteLength;
+        this.#head = Buffer.concat([this.#head, head]);
+        if (this.#head.byteLength < HEAD_BYTES) return;
+        this.#body = { kind: this.#head.readUInt8(0), left: this.#head.readUInt32LE(1), parts: [] };
+        this.#head = Buffer.alloc(0);
+      }
+      const body = this.#body;
+      const part = bytes.subarray(at, at + body.left);
+      at += part.byteLength;
+      body.left -= part.byteLength;
+      if (body.kind === FRAME.data) {
+        if (part.byteLength > 0) yield { kind: body.kind, body: part };
+      } else body.parts.push(part);
+      if (body.left > 0) return;
+      this.#body = undefined;
+      if (body.kind !== FRAME.data) yield { kind: body.kind, body: Buffer.concat(body.parts) };
     }
   }
 }

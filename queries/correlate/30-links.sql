@@ -66,6 +66,7 @@ JOIN split_calls s ON s.span_id = r.span_id
 WHERE r.place = 1
 
 -- @name waiting_calls
+-- Calls that are not decided yet: what may still come (an answer, a better claim) could change whose they are, and a span once stored is not changed.
 SELECT c.span_id AS span_id
 FROM unsure_calls c
 CROSS JOIN limits l

@@ -31,7 +31,7 @@ export class RequestGroups {
   teach(model: ServiceModel, calls_of: readonly (readonly number[])[], weight: number): void {
     for (let group = 0; group < this.#members.length; group += 1) {
       const { size, busy, early, late } = this.#count(group, (request) => calls_of[request] as readonly number[]);
-      model.learnGroup(size, busy, early, late, weight);
+      model.groups.learn(size, busy, early, late, weight);
     }
   }
 
@@ -55,7 +55,7 @@ export class RequestGroups {
 
   #score(model: ServiceModel, group: number, callsOf: (request: number) => readonly number[]): number {
     const { size, busy, early, late } = this.#count(group, callsOf);
-    return model.groupScore(size, busy, early, late);
+    return model.groups.score(size, busy, early, late);
   }
 
   /** Early: calls before the last request of the group was there. */

@@ -114,16 +114,14 @@ export class Sampler {
   }
 
   /** One try per open call. `temperature` 1 samples, above 1 roams, near 0 only climbs. */
-  sweep(temperature: number): number {
-    let moved = 0;
+  sweep(temperature: number): void {
     for (let i = 0; i < this.#open.length; i += 1) {
       const call = this.#open[Math.floor(this.#random() * this.#open.length)] as number;
       const own = this.#options[call] as number[];
       const to = own[Math.floor(this.#random() * own.length)] as number;
       if (to === this.chosen[call]) continue;
-      if (this.#try(call, to, temperature)) moved += 1;
+      this.#try(call, to, temperature);
     }
-    return moved;
   }
 
   #try(call: number, to: number, temperature: number): boolean {

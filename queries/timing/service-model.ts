@@ -2,6 +2,7 @@
 // order, how often, and which event of the request each call follows, after what delay. The score of a request with a set of calls
 // is the logarithm of how probable that course of events is: calls in sequence, in parallel, in loops and in any mix of them.
 import { DelayCounts, binOf, delayAt, delayDensity } from './delay-density.ts';
+import { GroupCounts } from './group-counts.ts';
 import type { Problem } from './problem.ts';
 
 /**
@@ -64,7 +65,7 @@ function addTo<K>(map: Map<K, number>, key: K, by: number): void {
 export class ServiceModel {
   readonly #events = new Map<number, Event>();
   readonly #operations = new Map<number, Operation>();
-  readonly #groups = new Map<number, { count: number; readonly busy: Map<number, number>; early: number; late: number }>();
+  readonly groups = new GroupCounts();
   readonly #callees: number;
   /** The answer stands where a callee's number would. */
   readonly #answer: number;
@@ -256,23 +257,6 @@ export class ServiceModel {
     event.count += weight;
   }
 
-  /** Of `size` requests of one trace `busy` made calls; so many of their calls were early: before the last request was there. */
-  groupScore(size: number, busy: number, early: number, late: number): number {
-    const known = this.#groups.get(size);
-    if (known === undefined) return 0;
-    const before = (known.early + 0.5) / (known.early + known.late + 1);
-    return Math.log(((known.busy.get(busy) ?? 0) + 0.2) / (known.count + 0.2 * (size + 1))) + early * Math.log(before) + late * Math.log(1 - before);
-  }
-
-  learnGroup(size: number, busy: number, early: number, late: number, weight: number): void {
-    let known = this.#groups.get(size);
-    if (known === undefined) this.#groups.set(size, (known = { count: 0, busy: new Map(), early: 0, late: 0 }));
-    known.count += weight;
-    addTo(known.busy, busy, weight);
-    known.early += weight * early;
-    known.late += weight * late;
-  }
-
   learnStray(callee: number, weight: number): void {
     this.#stray_counts[callee] = (this.#stray_counts[callee] as number) + weight;
   }
@@ -293,12 +277,7 @@ export class ServiceModel {
       known.calls *= by;
       for (const map of [known.orders, known.next, known.next_total]) for (const [key, count] of map) map.set(key, count * by);
     }
-    for (const known of this.#groups.values()) {
-      known.count *= by;
-      known.early *= by;
-      known.late *= by;
-      for (const [busy, count] of known.busy) known.busy.set(busy, count * by);
-    }
+    this.groups.fade(by);
     for (let callee = 0; callee < this.#callees; callee += 1) this.#stray_counts[callee] = (this.#stray_counts[callee] as number) * by;
     this.#ticks *= by;
   }

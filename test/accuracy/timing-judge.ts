@@ -16,7 +16,6 @@ export interface Judgement {
   readonly null: number;
   readonly exact_at_threshold: number;
   readonly deciles: readonly { readonly from: number; readonly edges: number; readonly said: number; readonly right: number }[];
-  readonly wrong_by_service: ReadonlyMap<string, number>;
 }
 
 export async function judgeTiming(links: readonly TimingLink[], truth: string, threshold = DEFAULT_THRESHOLD): Promise<Judgement> {
@@ -47,7 +46,6 @@ export async function judgeTiming(links: readonly TimingLink[], truth: string, t
   const counts = { edges: 0, right: 0, wrong: 0, null: 0 };
   const bad = { chosen: new Set<string>(), best: new Set<string>(), threshold: new Set<string>() };
   const all = new Set<string>();
-  const wrong_by_service = new Map<string, number>();
   for (const [child, parent, kind] of rows) {
     if (kind !== 'client' && !best.has(child)) {
       all.add(rootOf(child));
@@ -84,7 +82,6 @@ export async function judgeTiming(links: readonly TimingLink[], truth: string, t
     null: counts.null / counts.edges,
     exact_at_threshold: 1 - bad.threshold.size / traces,
     deciles,
-    wrong_by_service,
   };
 }
 

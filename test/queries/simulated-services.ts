@@ -1,6 +1,7 @@
 // Services that never ran: a thread per connection, A -> B -> D and A -> C, over kept-alive connections from pools, on several
 // nodes whose clocks differ. Gives the batches that their collectors would send, and which span caused which.
 import type { Batch } from '../../ingest/batch.ts';
+import { seededRandom } from '../../queries/timing/resolve-service.ts';
 import { makeBatch, type Row } from '../support/make-batch.ts';
 import { spanId } from './span-id.ts';
 
@@ -66,21 +67,9 @@ interface Delivered {
 export const START_NS = 1_790_000_000_000_000_000n;
 const MOST_MS = 1e6;
 
-/** mulberry32. */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
-
 export function simulate(options: SimulationOptions): Simulation {
   const { requests, in_flight, seed = 1, nodes = 2, skew_ms = 0, fresh_share = 0, opaque_share = 0, losses_ms = [], batch_ms = 250, final = true } = options;
-  const random = seeded(seed);
+  const random = seededRandom(seed);
   const random_id = (): bigint => (BigInt(Math.floor(random() * 2 ** 31)) << 32n) | BigInt(Math.floor(random() * 2 ** 32));
   const skews = Array.from({ length: nodes }, (_, node) => (node === 0 ? 0 : (random() * 2 - 1) * skew_ms));
   const services = new Map<string, Service>(
