@@ -51,12 +51,8 @@ export function createMetrics({ warehouse, correlator, now_ns }: Pick<RouteConte
 }
 
 export function measureAudit(registry: Registry, audit: AuditLog): void {
-  new Gauge({
-    name: 'tracehouse_audit_failed', help: 'Lines of the audit log that could not be written since the start', registers: [registry],
-    collect() {
-      this.set(audit.failed);
-    },
-  });
+  const failed: Gauge = new Gauge({ name: 'tracehouse_audit_failed', help: 'Lines of the audit log that could not be written since the start', registers: [], collect: () => failed.set(audit.failed) });
+  registry.registerMetric(failed);
 }
 
 export function measureRequests(app: FastifyInstance, registry: Registry): void {

@@ -56,7 +56,7 @@ export class TokenFile {
       if (version !== VERSION || !Array.isArray(tokens)) throw new Error(`its version is ${version}`);
       return tokens;
     } catch (error) {
-      throw new TracehouseError('tokens-damaged', `${this.path} cannot be read: ${(error as Error).message}`, { mend: 'mend it, or move it away and create the tokens anew', cause: error });
+      throw new TracehouseError('tokens-damaged', `tokens.json of the data folder cannot be read: ${(error as Error).message}`, { mend: 'mend it, or move it away and create the tokens anew', cause: error });
     }
   }
 
