@@ -25,14 +25,15 @@ const KEEP = ['keep_for', 'keep_bytes', 'keep_unexported'] as const;
 const withKeep = (command: Command): Command => KEEP.reduce((made, name) => made.addOption(option(name)), command);
 const OTLP = ['otlp_endpoint', 'otlp_protocol', 'otlp_compression', 'otlp_headers_file'] as const;
 const withOtlp = (command: Command): Command => OTLP.reduce((made, name) => made.addOption(option(name)), command);
-const withSource = (command: Command): Command => command.addOption(option('data')).addOption(option('url'));
+const withSource = (command: Command): Command => command.addOption(option('data')).addOption(option('url')).addOption(option('token_file'));
+const ACCESS = ['listen', 'tls_cert', 'tls_key', 'insecure_no_tls', 'require_token', 'host_name', 'cors_origin', 'rate_limit', 'audit_sql'] as const;
+const withAccess = (command: Command): Command => ACCESS.reduce((made, name) => made.addOption(option(name)), command);
 
 const SQL = ['sql_memory', 'sql_temp', 'sql_at_once', 'sql_timeout', 'sql_max_rows', 'sql_async_timeout', 'sql_answer', 'sql_keep_answers'] as const;
 const withSql = (command: Command): Command => SQL.reduce((made, name) => made.addOption(option(name)), command);
 
-withOtlp(withSql(withKeep(withCapture(verb('up', 'collector, warehouse and API in one')))))
+withOtlp(withSql(withKeep(withAccess(withCapture(verb('up', 'collector, warehouse and API in one'))))))
   .addOption(option('data'))
-  .addOption(option('listen'))
   .addOption(option('memory_limit'))
   .addOption(option('demo'))
   .action(async (options) => (await import('./main/up.ts')).up(options));
@@ -45,13 +46,13 @@ verb('start', 'set-up is done: trace the demo services, show their traces, keep 
 
 withCapture(verb('collect', 'collector only: batches go to a warehouse elsewhere'))
   .addOption(option('to_url', { required: true }))
+  .addOption(option('token_file'))
   .addOption(option('spool'))
   .addOption(option('spool_limit'))
   .action(async (options) => (await import('./main/collect.ts')).collect(options));
 
-withOtlp(withSql(withKeep(verb('serve', 'warehouse and API, no collector'))))
+withOtlp(withSql(withKeep(withAccess(verb('serve', 'warehouse and API, no collector')))))
   .addOption(option('data'))
-  .addOption(option('listen'))
   .addOption(option('memory_limit'))
   .action(async (options) => (await import('./main/up.ts')).serve(options));
 
@@ -113,6 +114,41 @@ withSource(verb('export', 'Parquet now: each row once in each place'))
   .addOption(option('json'))
   .addOption(option('memory_limit'))
   .action(async (options) => (await import('./main/export.ts')).exportNow(options));
+
+const token = verb('token', 'who may ask a server that asks for tokens');
+
+token.command('create').description('make one and print it, this once').exitOverride()
+  .addOption(option('token_name', { required: true }))
+  .addOption(option('token_scope', { required: true }))
+  .addOption(option('expires'))
+  .addOption(option('data'))
+  .addOption(option('json'))
+  .action(async (options) => (await import('./main/token.ts')).create(options));
+
+token.command('list').description('their names, scopes and times').exitOverride()
+  .addOption(option('data'))
+  .addOption(option('json'))
+  .action(async (options) => (await import('./main/token.ts')).list(options));
+
+token.command('revoke').description('it holds no longer, from the next request on').exitOverride()
+  .argument('<name>', 'of the token')
+  .addOption(option('data'))
+  .addOption(option('json'))
+  .action(async (name: string, options) => (await import('./main/token.ts')).revoke(name, options));
+
+token.command('rotate').description('a new secret; the one before holds for a while').exitOverride()
+  .argument('<name>', 'of the token')
+  .addOption(option('grace'))
+  .addOption(option('expires'))
+  .addOption(option('data'))
+  .addOption(option('json'))
+  .action(async (name: string, options) => (await import('./main/token.ts')).rotate(name, options));
+
+verb('audit', 'who asked for what')
+  .addOption(option('audit_since'))
+  .addOption(option('data'))
+  .addOption(option('json'))
+  .action(async (options) => (await import('./main/audit.ts')).audit(options));
 
 verb('doctor', 'what this machine can trace, and what is missing')
   .addOption(option('json'))

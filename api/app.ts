@@ -5,13 +5,16 @@ import { join } from 'node:path';
 import Fastify from 'fastify';
 import type { FastifyInstance } from 'fastify';
 import { packageRoot } from '../schema/package-root.ts';
+import { auditRequests } from './access/audit-requests.ts';
+import { blankSecrets, blankUrl } from './access/blank-secrets.ts';
+import { controlAccess } from './access/control-access.ts';
 import type { App } from './app-type.ts';
 import { openDatabase } from './database.ts';
 import type { ApiDependencies, ApiOptions, RouteContext } from './dependencies.ts';
 import { jaegerRoutes } from './jaeger/routes.ts';
 import { guardLoopback } from './loopback-guard.ts';
 import { Problem, describeError, sendProblem } from './problem.ts';
-import { createMetrics, measureRequests } from './metrics.ts';
+import { createMetrics, measureAudit, measureRequests } from './metrics.ts';
 import { measureOtlp } from './otlp/metrics.ts';
 import { correlateRoute } from './routes/correlate.ts';
 import { describeRoutes, serveDocuments } from './routes/documents.ts';
@@ -40,7 +43,8 @@ const INGEST_LIMIT = 256 * 1024 * 1024;
 
 export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}): FastifyInstance {
   const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
-  const log = options.log ?? ((): void => undefined);
+  const log = (line: string): void => options.log?.(blankSecrets(line));
+  const access = options.access ?? {};
   const db = openDatabase(dependencies.warehouse);
   const context: RouteContext = {
     db,
@@ -64,13 +68,14 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
     ajv: { customOptions: { removeAdditional: false, coerceTypes: true, allErrors: false, allowUnionTypes: true } },
     routerOptions: { maxParamLength: 200 },
     forceCloseConnections: 'idle',
+    ...(access.tls === undefined ? {} : { https: access.tls }),
   });
   app.setErrorHandler((error, request, reply) => {
     const problem = describeError(error);
-    if (problem.status >= 500) log(`${request.id} ${request.method} ${request.url}: ${(error as Error).stack ?? String(error)}`);
+    if (problem.status >= 500) log(`${request.id} ${request.method} ${blankUrl(request.url)}: ${(error as Error).stack ?? String(error)}`);
     return sendProblem(request, reply, problem);
   });
-  app.setNotFoundHandler((request, reply) => sendProblem(request, reply, { status: 404, code: 'not-found', detail: `there is no ${request.method} ${request.url.split('?', 1)[0]}`, mend: 'GET /openapi.json lists what there is' }));
+  app.setNotFoundHandler((request, reply) => sendProblem(request, reply, { status: 404, code: 'not-found', detail: blankSecrets(`there is no ${request.method} ${request.url.split('?', 1)[0]}`), mend: 'GET /openapi.json lists what there is' }));
   // Pages elsewhere may send it without being asked first.
   app.removeContentTypeParser('text/plain');
   app.addHook('onClose', async () => db.destroy());
@@ -78,8 +83,11 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
   const metrics = createMetrics(context);
   measureSpans(app, metrics, context, options.span_metrics);
   if (dependencies.otlp !== undefined) measureOtlp(metrics, dependencies.otlp);
-  guardLoopback(app);
+  guardLoopback(app, access);
+  auditRequests(app, access.audit);
+  if (access.audit !== undefined) measureAudit(metrics, access.audit);
   measureRequests(app, metrics);
+  controlAccess(app, access);
   describeRoutes(app, version);
   void app.register(async (root) => {
     const typed: App = root.withTypeProvider();

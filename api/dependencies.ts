@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely';
 import type { Warehouse } from '../ingest/warehouse.ts';
 import type { ExportScheduler } from '../queries/export/scheduler.ts';
+import type { Access } from './access/access.ts';
 import type { Database } from './database.ts';
 import type { OtlpExporter } from './otlp/exporter.ts';
 import type { SpanMetricsOptions } from './span-metrics/span-metrics.ts';
@@ -33,6 +34,7 @@ export interface ApiOptions {
   readonly sql_jobs?: Partial<SqlJobOptions>;
   /** Of an Arrow stream, after decompression. */
   readonly ingest_limit_bytes?: number;
+  readonly access?: Access;
   readonly span_metrics?: SpanMetricsOptions;
 }
 

@@ -1,11 +1,13 @@
-// Where the API listens: a loopback address, and a socket file for the same user's command line.
+// Where the API listens: a loopback address, or another that is guarded, and a socket file for the same user's command line.
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { Server } from 'node:http';
-import { connect } from 'node:net';
+import { Server as TlsServer } from 'node:https';
+import { connect, isIP } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { TracehouseError } from '../schema/errors.ts';
+import { markLocal } from './access/local-requests.ts';
 
 export interface ListenAddress {
   readonly host: string;
@@ -22,8 +24,17 @@ export interface Listening {
 
 const LOOPBACK = /^(?:127(?:\.\d{1,3}){3}|::1)$/;
 
-/** '127.0.0.1:7070', 'localhost:7070', '[::1]:7070'. Error: listen-refused. */
-export function parseListen(text: string): ListenAddress {
+/** What stands between an address that others can reach and the data. */
+export interface Guard {
+  readonly has_token: boolean;
+  /** TLS, or somebody has said that it is not needed. */
+  readonly is_encrypted: boolean;
+}
+
+export const isLoopback = (host: string): boolean => LOOPBACK.test(host);
+
+/** '127.0.0.1:7070', 'localhost:7070', '[::1]:7070'; with both guards any address of this machine. Error: listen-refused. */
+export function parseListen(text: string, guard: Guard = { has_token: false, is_encrypted: false }): ListenAddress {
   const match = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(text.trim());
   const port = Number(match?.[3]);
   if (match === null || port > 65535) {
@@ -32,11 +43,14 @@ export function parseListen(text: string): ListenAddress {
   const given = (match[1] ?? match[2] ?? '').toLowerCase();
   // What localhost resolves to is for /etc/hosts to say: it need not be loopback.
   const host = given === 'localhost' ? '127.0.0.1' : given;
-  if (!LOOPBACK.test(host)) {
-    throw new TracehouseError('listen-refused', `--listen ${text}: only loopback addresses are served, because there is no authentication yet`, {
-      mend: 'use 127.0.0.1:PORT, and an SSH tunnel or an authenticating proxy to reach it from elsewhere',
-      exit_code: 2,
-    });
+  if (isLoopback(host)) return { host, port };
+  if (isIP(host) === 0) throw new TracehouseError('listen-refused', `--listen ${text}: '${host}' is no address`, { mend: 'write an address of this machine, such as 127.0.0.1:7070 or 0.0.0.0:7070; names go to --host-name', exit_code: 2 });
+  const lacks = [
+    ...(guard.has_token ? [] : [['a token', '`tracehouse token create --name NAME --scope traces:read`']]),
+    ...(guard.is_encrypted ? [] : [['TLS', '--tls-cert FILE --tls-key FILE (or --insecure-no-tls behind a proxy that encrypts)']]),
+  ];
+  if (lacks.length > 0) {
+    throw new TracehouseError('listen-refused', `--listen ${text}: others can reach this address, so it needs ${lacks.map(([what]) => what).join(' and ')}`, { mend: lacks.map(([, mend]) => mend).join('; '), exit_code: 2 });
   }
   return { host, port };
 }
@@ -102,7 +116,10 @@ export async function listenBoth(build: () => FastifyInstance, places: { address
   const app = build();
   const { host, port } = places.address;
   const shown = host.includes(':') ? `[${host}]` : host;
-  const local = createServer((request, response) => app.routing(request, response));
+  const local = createServer((request, response) => {
+    markLocal(request);
+    app.routing(request, response);
+  });
   try {
     await app.ready();
     await app.listen({ host, port }).catch((error: unknown) => {
@@ -115,7 +132,7 @@ export async function listenBoth(build: () => FastifyInstance, places: { address
   }
   return {
     app,
-    url: `http://${shown}:${(app.server.address() as AddressInfo).port}`,
+    url: `${app.server instanceof TlsServer ? 'https' : 'http'}://${shown}:${(app.server.address() as AddressInfo).port}`,
     close: async () => {
       await closeAll(app, [app.server, local]);
       if (places.socket_path !== undefined) rmSync(places.socket_path, { force: true });

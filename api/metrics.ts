@@ -1,6 +1,7 @@
 // What an operator watches, in Prometheus' words. A registry an application: tests build many.
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 import type { FastifyInstance } from 'fastify';
+import type { AuditLog } from './access/audit-log.ts';
 import type { RouteContext } from './dependencies.ts';
 
 /** A run that was not heard of for so long has ended, in whatever way. */
@@ -47,6 +48,11 @@ export function createMetrics({ warehouse, correlator, now_ns }: Pick<RouteConte
     });
   }
   return registry;
+}
+
+export function measureAudit(registry: Registry, audit: AuditLog): void {
+  const failed: Gauge = new Gauge({ name: 'tracehouse_audit_failed', help: 'Lines of the audit log that could not be written since the start', registers: [], collect: () => failed.set(audit.failed) });
+  registry.registerMetric(failed);
 }
 
 export function measureRequests(app: FastifyInstance, registry: Registry): void {

@@ -3,6 +3,7 @@ import { STATUS_CODES } from 'node:http';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { TracehouseError } from '../schema/errors.ts';
+import { blankSecrets } from './access/blank-secrets.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json';
 
@@ -24,6 +25,7 @@ export const Problem = Type.Object(
 const STATUS_OF_CODE: Readonly<Record<string, number>> = {
   'invalid-request': 400, 'invalid-time': 400, 'invalid-duration': 400, 'invalid-range': 400, 'invalid-cursor': 400, 'invalid-params': 400,
   'sql-syntax': 400, 'sql-params': 400, 'sql-limit': 400, 'arrow-format': 400,
+  unauthorized: 401,
   'sql-forbidden': 403, 'host-refused': 403, 'origin-refused': 403,
   'not-found': 404, 'trace-not-found': 404, 'span-not-found': 404,
   'not-acceptable': 406,
@@ -34,7 +36,7 @@ const STATUS_OF_CODE: Readonly<Record<string, number>> = {
   'unsupported-media-type': 415, 'unsupported-encoding': 415,
   'sql-failed': 422, 'sql-memory': 422, 'sql-died': 422, 'sql-type': 422, 'batch-invalid': 422, 'batch-version': 422, 'schema-version': 422, 'export-relations': 422, 'export-query': 422, 'export-cron': 422, 'export-destination': 422, 'export-failed': 422, 'query-name': 422, 'query-limit': 422,
   'sql-busy': 429, 'ingest-busy': 429,
-  'not-ready': 503, 'files-gone': 503, 'sql-gone': 503, 'warehouse-closed': 503, 'warehouse-locked': 503, 'warehouse-read-only': 503, 'saved-queries-damaged': 503,
+  'not-ready': 503, 'tokens-damaged': 503, 'files-gone': 503, 'sql-gone': 503, 'warehouse-closed': 503, 'warehouse-locked': 503, 'warehouse-read-only': 503, 'saved-queries-damaged': 503,
   'disk-full': 507,
 };
 
@@ -91,7 +93,8 @@ export function describeError(error: unknown): ProblemDetails {
 }
 
 export function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: ProblemDetails): FastifyReply {
-  if (problem.status === 429 || problem.status === 503) reply.header('retry-after', '1');
+  request.problem_code = problem.code;
+  if ((problem.status === 429 || problem.status === 503) && !reply.hasHeader('retry-after')) reply.header('retry-after', '1');
   // Serialized here: a route's own schemas do not know which of its statuses this is.
   return reply
     .code(problem.status)
@@ -104,14 +107,14 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
       code: problem.code,
       detail: problem.detail,
       ...(problem.mend === undefined ? {} : { mend: problem.mend }),
-      instance: request.url.split('?', 1)[0],
+      instance: blankSecrets(request.url.split('?', 1)[0] ?? ''),
       request_id: request.id,
       ...problem.more,
     });
 }
 
 const PROBLEM_TEXTS = {
-  400: 'the request is not understood', 403: 'refused', 404: 'there is no such thing', 406: 'no such format', 408: 'no answer within the time limit', 409: 'something else is in the way', 413: 'the body is too large',
+  400: 'the request is not understood', 401: 'a token is needed', 403: 'refused', 404: 'there is no such thing', 406: 'no such format', 408: 'no answer within the time limit', 409: 'something else is in the way', 413: 'the body is too large',
   415: 'content type or encoding is not taken', 422: 'understood, but cannot be processed', 429: 'too many at once: try again', 503: 'not ready', 507: 'the disk is full',
 } as const;
 

@@ -100,6 +100,7 @@ export class SpoolSender {
       this.#options.on_refused?.({ events: entry.events, from_ns: entry.from_ns, to_ns: entry.to_ns });
       return undefined;
     }
+    if (response.status === 401 || response.status === 403) return `${this.#options.url} answered ${response.status}: the token is missing, not valid any more, or lacks ingest:write`;
     return `${this.#options.url} answered ${response.status}`;
   }
 

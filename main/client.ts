@@ -4,16 +4,16 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Address } from '../api/cli/http-client.ts';
 import { TracehouseError } from '../schema/errors.ts';
-
-export type Address = { readonly url: string } | { readonly socket_path: string };
+import { clientToken, requirePlainUrl, type ClientTokenOptions } from './client-token.ts';
 
 export interface Source {
   readonly address: Address;
   close(): Promise<void>;
 }
 
-export interface SourceOptions {
+export interface SourceOptions extends ClientTokenOptions {
   readonly data: string;
   readonly url?: string;
 }
@@ -34,8 +34,9 @@ function answers(path: string): Promise<boolean> {
 export async function runningSource(options: SourceOptions): Promise<Source | undefined> {
   const close = async (): Promise<void> => undefined;
   if (options.url !== undefined) {
-    if (!/^https?:\/\//.test(options.url)) throw new TracehouseError('url', `--url ${options.url} is no URL`, { mend: 'write http://127.0.0.1:7070', exit_code: 2 });
-    return { address: { url: options.url.replace(/\/$/, '') }, close };
+    const url = requirePlainUrl('--url', options.url);
+    const token = clientToken(url, options);
+    return { address: { url: options.url.replace(/\/$/, ''), ...(token === undefined ? {} : { token }) }, close };
   }
   const socket_path = join(options.data, 'tracehouse.sock');
   return existsSync(socket_path) && (await answers(socket_path)) ? { address: { socket_path }, close } : undefined;

@@ -2,12 +2,13 @@ import { encodeBatches } from '../ingest/arrow-format.ts';
 import type { Batch } from '../ingest/batch.ts';
 import { SpoolSender } from '../ingest/spool-sender.ts';
 import { Spool, type SpooledLoss } from '../ingest/spool.ts';
+import { clientToken, requirePlainUrl, type ClientTokenOptions } from './client-token.ts';
 import { dropToOwner, ensureDataFolder } from './privileges.ts';
 import { BatchQueue } from './batch-queue.ts';
 import { Collector, type CaptureOptions } from './collector.ts';
 import { sleep, stopSignal } from './signals.ts';
 
-export interface CollectOptions extends CaptureOptions {
+export interface CollectOptions extends CaptureOptions, ClientTokenOptions {
   readonly to: string;
   readonly spool: string;
   readonly spoolLimit: number;
@@ -29,11 +30,13 @@ function timeRange(batch: Batch): { from_ns: bigint; to_ns: bigint } {
 /** `collect`: events go to a warehouse elsewhere, and wait on disk until it has them. */
 export async function collect(options: CollectOptions): Promise<void> {
   const log = (line: string): void => console.error(`tracehouse: ${line}`);
+  // Its file may be root's alone.
+  const token = clientToken(requirePlainUrl('--to', options.to), options, log);
   ensureDataFolder(options.spool);
   const spool = Spool.open(options.spool, options.spoolLimit);
   let collector: Collector | undefined;
   const countLoss = (cause: 'spool_full' | 'undecodable', lost: SpooledLoss): void => collector?.assembler.addLoss({ cause, from_ns: lost.from_ns, to_ns: lost.to_ns, events_lost: BigInt(lost.events) });
-  const sender = new SpoolSender(spool, { url: options.to, log, on_refused: (lost) => countLoss('undecodable', lost) });
+  const sender = new SpoolSender(spool, { url: options.to, ...(token === undefined ? {} : { token }), log, on_refused: (lost) => countLoss('undecodable', lost) });
   const queue = new BatchQueue({
     apply: async (batch) => {
       const lost = await spool.put({ run_id: batch.run_id, sequence: batch.sequence, events: batch.tables.socket_events.rows, ...timeRange(batch) }, encodeBatches([batch]));

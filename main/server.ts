@@ -8,12 +8,13 @@ import { exportQueries } from '../api/sql-export.ts';
 import type { SqlJobOptions } from '../api/sql-jobs.ts';
 import { SqlPool } from '../api/sql-worker/pool.ts';
 import type { SqlPoolOptions } from '../api/sql-worker/pool.ts';
-import { listenBoth, parseListen, type Listening } from '../api/listen.ts';
+import { listenBoth, type Listening } from '../api/listen.ts';
 import type { Batch } from '../ingest/batch.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { Correlator } from '../queries/correlator.ts';
 import { ExportScheduler, type KeepLimits } from '../queries/export/scheduler.ts';
 import { TracehouseError } from '../schema/errors.ts';
+import { openAccess, readAccess, type AccessRequest } from './access.ts';
 import { BatchQueue } from './batch-queue.ts';
 import { sleep } from './signals.ts';
 
@@ -21,6 +22,8 @@ export interface ServerOptions {
   readonly folder: string;
   readonly listen: string;
   readonly memory_limit: string;
+  /** Without it: loopback, and no token. */
+  readonly access?: AccessRequest;
   /** What the warehouse may hold; everything, for ever, unless it is said. */
   readonly keep?: KeepLimits;
   /** What statements of strangers may take. */
@@ -86,7 +89,7 @@ export class Server {
   }
 
   static async open(options: ServerOptions): Promise<Server> {
-    const address = parseListen(options.listen);
+    const { address, access } = openAccess(options.access ?? readAccess({}), options);
     const warehouse = await Warehouse.open({ folder: options.folder, memory_limit: options.memory_limit, log: options.log });
     let sql: SqlPool | undefined;
     try {
@@ -112,7 +115,7 @@ export class Server {
       const pool = sql;
       const exporter = new ExportScheduler(warehouse, { queries: exportQueries(pool), log: options.log, cut_ns: () => correlator.cut_ns, ...(options.keep === undefined ? {} : { keep: options.keep }) });
       const otlp = options.otlp === undefined ? undefined : new OtlpExporter(warehouse, { target: options.otlp, log: options.log, cut_ns: () => correlator.cut_ns });
-      const app = (): FastifyInstance => buildApp({ warehouse, sql: pool, correlator, exporter, ...(otlp === undefined ? {} : { otlp }) }, { log: options.log, sql_jobs: options.sql_jobs ?? {} });
+      const app = (): FastifyInstance => buildApp({ warehouse, sql: pool, correlator, exporter, ...(otlp === undefined ? {} : { otlp }) }, { log: options.log, sql_jobs: options.sql_jobs ?? {}, access });
       const listening = await listenBoth(app, { address, socket_path: join(options.folder, 'tracehouse.sock') });
       exporter.start();
       otlp?.start();

@@ -2,6 +2,8 @@
 import { hostname } from 'node:os';
 import { Option } from 'commander';
 import { InvalidArgumentError } from 'commander';
+import { SCOPES } from '../api/access/scopes.ts';
+import type { Scope } from '../api/access/scopes.ts';
 
 export interface Setting {
   readonly flags: string;
@@ -55,6 +57,9 @@ function durationNs(text: string): bigint {
   return BigInt(match[1] as string) * { s: 1n, m: 60n, h: 3600n, d: 86400n }[match[2] as 's' | 'm' | 'h' | 'd'] * 1_000_000_000n;
 }
 
+/** As durations, and 0. */
+const graceNs = (text: string): bigint => (text === '0' ? 0n : durationNs(text));
+
 function scope(text: string, previous: unknown): string[] {
   if (text !== 'all' && !/^(netns|cgroup):.+$/.test(text) && !/^pid:\d+$/.test(text)) {
     throw new InvalidArgumentError(`'${text}' is no scope: write all, netns:NAME_OR_PATH, cgroup:PATH or pid:N.`);
@@ -68,9 +73,40 @@ function param(text: string, previous: unknown): Record<string, string> {
   return { ...(previous as Record<string, string> | undefined), [name]: value };
 }
 
+const listOf = (previous: unknown): string[] => (Array.isArray(previous) ? (previous as string[]) : []);
+
+function tokenScope(text: string, previous: unknown): string[] {
+  if (!SCOPES.includes(text as Scope)) throw new InvalidArgumentError(`'${text}' is no scope: write ${SCOPES.join(', ')}.`);
+  return [...listOf(previous), text];
+}
+
+function hostName(text: string, previous: unknown): string[] {
+  if (!/^(?:\[[\da-f:.]+\]|[\w.-]+)$/i.test(text)) throw new InvalidArgumentError(`'${text}' is no name of a host: write traces.example.org, without scheme or port.`);
+  return [...listOf(previous), text.toLowerCase()];
+}
+
+function origin(text: string, previous: unknown): string[] {
+  if (!/^https?:\/\//.test(text) || !URL.canParse(text) || new URL(text).origin !== text) throw new InvalidArgumentError(`'${text}' is no origin: write https://grafana.example.org, without a path.`);
+  return [...listOf(previous), text];
+}
+
 export const SETTINGS = {
   data: { flags: '--data <dir>', fallback: './data', help: 'data folder' },
-  listen: { flags: '--listen <host:port>', fallback: '127.0.0.1:7070', help: 'address of the API; loopback only' },
+  listen: { flags: '--listen <host:port>', fallback: '127.0.0.1:7070', help: 'address of the API; any other than loopback needs a token, and TLS' },
+  tls_cert: { flags: '--tls-cert <file>', help: 'certificate with its chain, PEM' },
+  tls_key: { flags: '--tls-key <file>', help: 'its key, PEM' },
+  insecure_no_tls: { flags: '--insecure-no-tls', fallback: false, help: 'listen beyond loopback without TLS: tokens and data can be read on the way' },
+  require_token: { flags: '--require-token', fallback: false, help: 'ask for a token on loopback too' },
+  host_name: { flags: '--host-name <name>', help: 'name that this server is called by, besides those of loopback and its address; repeat for more', parse: hostName },
+  cors_origin: { flags: '--cors-origin <url>', help: 'pages of this origin may call the API; repeat for more', parse: origin },
+  rate_limit: { flags: '--rate-limit <n>', help: 'requests a minute of one token or address, ten times as many for ingest; 0 = no limit (default: 600, none on loopback)', parse: integer(0, 1_000_000) },
+  audit_sql: { flags: '--audit-sql <kind>', fallback: 'text', choices: ['text', 'hash'], help: 'what the audit log keeps of SQL statements' },
+  token_file: { flags: '--token-file <file>', help: 'file with the token for --url or --to; without it: the environment variable TRACEHOUSE_TOKEN' },
+  token_name: { flags: '--name <name>', help: 'of the token' },
+  token_scope: { flags: '--scope <permission>', help: `what the token permits: ${SCOPES.join(', ')}; repeat for more`, parse: tokenScope },
+  expires: { flags: '--expires <duration>', help: 'the token holds for so long, such as 30d', parse: durationNs },
+  grace: { flags: '--grace <duration>', fallback: '1d', help: 'the secret of before holds for so long at most', parse: graceNs },
+  audit_since: { flags: '--since <instant>', help: 'leave out what was before: RFC 3339, or 15m, 2h, 3d ago', parse: (text: string) => parseTime(text) },
   url: { flags: '--url <url>', help: 'a running tracehouse, instead of --data' },
   node: { flags: '--node <name>', fallback: hostname(), help: 'name of this node' },
   scope: { flags: '--scope <scope>', help: 'all, netns:NAME_OR_PATH, cgroup:PATH or pid:N; repeat for a union (default: all)', parse: scope },

@@ -1,4 +1,5 @@
 import { Collector, type CaptureOptions } from './collector.ts';
+import { readAccess, type AccessSettings } from './access.ts';
 import { DemoProcess } from './demo-process.ts';
 import { dropToOwner, ensureDataFolder } from './privileges.ts';
 import { Server } from './server.ts';
@@ -10,7 +11,7 @@ import { SQL_LIMITS } from '../queries/sql-limits.ts';
 import type { KeepLimits } from '../queries/export/scheduler.ts';
 import type { Batch } from '../ingest/batch.ts';
 
-export interface ServeOptions extends OtlpSettings {
+export interface ServeOptions extends AccessSettings, OtlpSettings {
   readonly data: string;
   readonly listen: string;
   readonly memoryLimit: string;
@@ -55,11 +56,12 @@ const log = (line: string): void => console.error(`tracehouse: ${line}`);
 
 /** `serve`: warehouse and API; batches come over POST /api/v1/ingest. */
 export async function serve(options: ServeOptions): Promise<void> {
-  // Its file may be readable to root alone.
+  // Their files may be readable to root alone.
+  const access = readAccess(options);
   const otlp = otlpTarget(options);
   ensureDataFolder(options.data);
   dropToOwner(options.data);
-  const server = await Server.open({ folder: options.data, listen: options.listen, memory_limit: options.memoryLimit, keep: keepOf(options), sql: sqlOf(options), sql_jobs: sqlJobsOf(options), otlp, log });
+  const server = await Server.open({ folder: options.data, listen: options.listen, memory_limit: options.memoryLimit, access, keep: keepOf(options), sql: sqlOf(options), sql_jobs: sqlJobsOf(options), otlp, log });
   console.log(`ready ${server.url}`);
   await stopSignal();
   await server.close();
@@ -74,6 +76,7 @@ export interface Running {
 
 /** Starts everything that `up` is, in the order that root allows: what needs it first, then it is given up. */
 export async function startUp(options: UpOptions): Promise<Running> {
+  const access = readAccess(options);
   const otlp = otlpTarget(options);
   ensureDataFolder(options.data);
   const demo = options.demo === true ? await DemoProcess.start(log) : undefined;
@@ -95,6 +98,7 @@ export async function startUp(options: UpOptions): Promise<Running> {
       folder: options.data,
       listen: options.listen,
       memory_limit: options.memoryLimit,
+      access,
       keep: keepOf(options), sql: sqlOf(options), sql_jobs: sqlJobsOf(options),
       otlp,
       log,

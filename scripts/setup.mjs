@@ -26,6 +26,7 @@ const DEMO_PACKAGES = {
   python3: '/usr/bin/python3',
 };
 const TEST_PACKAGES = {
+  openssl: '/usr/bin/openssl',
   ...DEMO_PACKAGES,
   bpftool: '/usr/sbin/bpftool',
   wrk: '/usr/bin/wrk',

@@ -9,7 +9,7 @@ import type { Trace, TraceSummary } from '../trace-json.ts';
 import { renderRows } from './row-table.ts';
 import type { SqlAnswer } from './row-table.ts';
 
-export type Address = { readonly url: string } | { readonly socket_path: string };
+export type Address = { readonly url: string; readonly token?: string } | { readonly socket_path: string };
 
 export interface HttpRequest {
   readonly method?: 'GET' | 'POST';
@@ -33,7 +33,8 @@ function unreachable(address: Address, error: unknown): TracehouseError {
 /** The answer's head; its body streams. Error: unreachable. */
 export function openRequest(address: Address, { method = 'GET', path, headers = {}, body }: HttpRequest): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const options = { method, headers: { ...headers, ...(body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }) } };
+    const authorization = 'url' in address && address.token !== undefined ? { authorization: `Bearer ${address.token}` } : {};
+    const options = { method, headers: { ...headers, ...authorization, ...(body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }) } };
     const request =
       'socket_path' in address
         ? httpRequest({ ...options, socketPath: address.socket_path, path, headers: { host: 'localhost', ...options.headers } })

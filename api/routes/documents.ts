@@ -2,6 +2,7 @@
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';
+import { SECURITY_SCHEMES } from '../access/openapi-access.ts';
 
 const TAGS = [
   { name: 'traces', description: 'Find traces, read one, see what each of its links stands on' },
@@ -22,10 +23,11 @@ export function describeRoutes(app: FastifyInstance, version: string): void {
       info: {
         title: 'tracehouse',
         version,
-        description: 'Distributed traces of services that nobody instrumented.\n\nErrors are application/problem+json with a stable `code`; under the tags jaeger and tempo they have the shape of those tools. 64-bit integers travel as text. Only requests for localhost, 127.0.0.1 and [::1] are served, and none that pages of other origins make: 403.',
+        description: 'Distributed traces of services that nobody instrumented.\n\nErrors are application/problem+json with a stable `code`; under the tags jaeger and tempo they have the shape of those tools. 64-bit integers travel as text. Only requests for the names of this server are served (localhost, 127.0.0.1, [::1], and those that it was started with), and none that pages of other origins make: 403.',
         license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
       },
       tags: TAGS,
+      components: { securitySchemes: SECURITY_SCHEMES },
     },
     refResolver: { buildLocalReference: (json, _base, _fragment, index) => (typeof json['$id'] === 'string' ? json['$id'] : `schema-${index}`) },
   });

@@ -55,6 +55,7 @@ export function ingestRoute(app: App, { warehouse, ingest_limit_bytes }: RouteCo
       if (running >= AT_ONCE) throw new TracehouseError('ingest-busy', `${AT_ONCE} streams are being taken already`, { mend: 'send it again in a moment' });
       running += 1;
       const done = { applied: 0, duplicates: 0, rows: 0, last_apply_no: null as string | null };
+      request.audit_note = { rows: () => done.rows };
       try {
         if (!Buffer.isBuffer(request.body)) throw new TracehouseError('unsupported-media-type', `the body is no ${ARROW_STREAM}`, { mend: `send content-type: ${ARROW_STREAM}` });
         for (const batch of decodeBatches(request.body, 'request body')) {

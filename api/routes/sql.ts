@@ -78,7 +78,9 @@ export function sqlAnswers(app: App, { sql, log }: RouteContext) {
       if (!reply.raw.writableFinished) gone.abort();
     });
     const signal = AbortSignal.any([gone.signal, closing.signal]);
+    reply.request.audit_note = { sql: statement.sql };
     const { query_id, parts, progress } = await sql.run({ ...statement, signal }, format);
+    reply.request.audit_note = { sql: statement.sql, rows: () => progress().row_count };
     async function* body(): AsyncGenerator<string | Uint8Array> {
       try {
         yield* parts;
