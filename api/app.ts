@@ -9,6 +9,7 @@ import { auditRequests } from './access/audit-requests.ts';
 import { blankSecrets, blankUrl } from './access/blank-secrets.ts';
 import { controlAccess } from './access/control-access.ts';
 import type { App } from './app-type.ts';
+import { answerClientError } from './client-errors.ts';
 import { openDatabase } from './database.ts';
 import type { ApiDependencies, ApiOptions, RouteContext } from './dependencies.ts';
 import { jaegerRoutes } from './jaeger/routes.ts';
@@ -38,6 +39,7 @@ import { tempoRoutes } from './tempo/routes.ts';
 import { Candidate, Span, Trace, TraceSummary } from './trace-json.ts';
 
 const REQUEST_ID = /^[\w.:-]{1,64}$/;
+const LONGEST_DETAIL = 300;
 const BODY_LIMIT = 1024 * 1024;
 const INGEST_LIMIT = 256 * 1024 * 1024;
 
@@ -68,6 +70,12 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
     ajv: { customOptions: { removeAdditional: false, coerceTypes: true, allErrors: false, allowUnionTypes: true } },
     routerOptions: { maxParamLength: 200 },
     forceCloseConnections: 'idle',
+    clientErrorHandler: answerClientError,
+    // Paths that the router refuses: too long, not to be decoded.
+    frameworkErrors: (error, request, reply) => {
+      const problem = describeError(error);
+      return sendProblem(request, reply, { ...problem, detail: problem.detail.slice(0, LONGEST_DETAIL) });
+    },
     ...(access.tls === undefined ? {} : { https: access.tls }),
   });
   app.setErrorHandler((error, request, reply) => {
