@@ -166,7 +166,7 @@ export class SegmentCatalog {
 
   /** While it lasts, files stay that the views named when it began: it may hold a transaction that still sees those. */
   holdFilesFor(work: Promise<unknown>): void {
-    this.#held = work.catch(() => undefined);
+    this.#held = Promise.allSettled([this.#held, work]).then(() => undefined);
   }
 
   /** Settles when every retired file is gone, and waits no longer than it must: nobody reads any more. */

@@ -265,7 +265,12 @@ export class Warehouse {
   async replaceDerived(ids: readonly string[], fill: (alias: string, connection: DuckDBConnection) => Promise<void>, range?: { from_ns: bigint; to_ns: bigint }): Promise<void> {
     const { derived } = this.#writers();
     if (ids.includes(derived.open.uid)) await this.#sealing.run(() => derived.seal(true));
-    await this.#parts.keeper.replaceDerived(ids, derived, range, fill);
+    const { keeper, catalog } = this.#parts;
+    await keeper.replaceDerived(ids, derived, range, (alias, connection) => {
+      const filling = fill(alias, connection);
+      catalog.holdFilesFor(filling);
+      return filling;
+    });
     await this.#indexTraces();
   }
 

@@ -19,11 +19,13 @@ export const timeoutMs = ({ timeout_ms }: SqlLimits) => Type.Optional(Type.Integ
 export const maxRows = ({ max_rows }: SqlLimits) => Type.Optional(Type.Integer({ minimum: 1, maximum: max_rows, default: Math.min(SQL_DEFAULTS.max_rows, max_rows), description: 'the answer ends after so many rows, and says that it is truncated', examples: [100] }));
 
 const Scalar = ['string', 'number', 'boolean', 'null'];
+/** Lists of lists are not taken. */
+const Value = { type: [...Scalar, 'array'], items: { type: Scalar }, maxItems: 100_000 };
 export const Params = Type.Unsafe<readonly unknown[] | Record<string, unknown>>({
   description: 'values of ? or $1 by position, or of $name by name, where what is left out is null. Integers beyond 2^53 as text, cast in the statement: $1::BIGINT',
   anyOf: [
-    { type: 'array', items: { type: [...Scalar, 'array'] }, maxItems: 1000 },
-    { type: 'object', additionalProperties: { type: [...Scalar, 'array'] }, maxProperties: 1000 },
+    { type: 'array', items: Value, maxItems: 1000 },
+    { type: 'object', additionalProperties: Value, maxProperties: 1000 },
   ],
   examples: [['server']],
 });
