@@ -40,6 +40,9 @@ export interface AssemblerOptions {
   readonly node: string;
   readonly keep_payload: boolean;
   readonly keep_query: boolean;
+  /** As in RedactionOptions. */
+  readonly redact_headers?: readonly string[];
+  readonly redact_paths?: readonly RegExp[];
   on_batch(batch: Batch): void;
   /** The loader should capture every event of this socket: encodeControl('control_follow', ...). */
   on_follow?(socket_id: bigint): void;
@@ -55,7 +58,7 @@ export class BatchAssembler {
   readonly #decoder: FrameDecoder;
   readonly #texts = new AddressTexts();
   readonly #events = new SocketEventTable(this.#texts);
-  readonly #messages = new MessageTable(this.#texts);
+  readonly #messages: MessageTable;
   readonly #threads = new ThreadEventTable(this.#texts);
   readonly #processes = new ProcessTable();
   readonly #losses = new LossTable();
@@ -79,7 +82,9 @@ export class BatchAssembler {
   constructor(options: AssemblerOptions) {
     this.#options = options;
     this.#last_cut_ms = options.now_ms;
-    this.#redactor = new Redactor({ keep_query: options.keep_query });
+    const { keep_query, redact_headers = [], redact_paths = [] } = options;
+    this.#messages = new MessageTable(this.#texts, redact_paths);
+    this.#redactor = new Redactor({ keep_query, headers: redact_headers, paths: redact_paths });
     this.#redact = options.keep_payload ? (data, start, end) => this.#redactor.apply(data, start, end) : null;
     this.#tracker = new SocketTracker({
       rows: this.#messages,

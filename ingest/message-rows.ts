@@ -1,3 +1,4 @@
+import { redactPath } from './redaction.ts';
 import { EVENT_FLAGS } from '../schema/records.ts';
 import type { AddressTexts } from './address-text.ts';
 import type { MessageRows } from './message-book.ts';
@@ -13,12 +14,14 @@ const NO_THREAD = EVENT_FLAGS.no_thread;
 /** Fills the table `messages`. Times are CLOCK_MONOTONIC until the batch is cut. */
 export class MessageTable implements MessageRows {
   readonly table = new TableBuilder('messages');
+  readonly #redacted_paths: readonly RegExp[];
   readonly #texts: AddressTexts;
   readonly #c = columns(this.table);
   readonly #last_conn = new Int32Array(2);
 
-  constructor(texts: AddressTexts) {
+  constructor(texts: AddressTexts, redacted_paths: readonly RegExp[] = []) {
     this.#texts = texts;
+    this.#redacted_paths = redacted_paths;
   }
 
   append(message: OpenMessage, socket: SocketState, end_reason: EndReason, partial: boolean): void {
@@ -100,7 +103,11 @@ export class MessageTable implements MessageRows {
     if (message.method === null) c.method.setNull(row);
     else c.method.set(row, message.method);
     if (message.path_length < 0) c.path.setNull(row);
-    else c.path.set(row, message.path, 0, message.path_length);
+    else if (this.#redacted_paths.length === 0) c.path.set(row, message.path, 0, message.path_length);
+    else {
+      const path = Buffer.from(redactPath(Buffer.from(message.path.buffer, message.path.byteOffset, message.path_length).toString('utf8'), this.#redacted_paths));
+      c.path.set(row, path, 0, path.byteLength);
+    }
     if (message.status === 0) c.status.setNull(row);
     else c.status.set(row, message.status);
     if (message.host === null) c.host.setNull(row);

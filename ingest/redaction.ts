@@ -22,6 +22,14 @@ const SECRET_FIELDS = new Set(['cookie', 'cookie2', 'set-cookie', 'set-cookie2',
 const URL_FIELDS = new Set(['referer', 'location', 'content-location', 'origin', 'link', 'refresh']);
 const LONGEST_NAME = 32;
 
+export interface RedactionOptions {
+  readonly keep_query: boolean;
+  /** Names of more fields whose values are blanked. */
+  readonly headers?: readonly string[];
+  /** Parts of paths that are not stored. Payload that is kept then has no request targets. */
+  readonly paths?: readonly RegExp[];
+}
+
 const LF = 10;
 const CR = 13;
 const SPACE = 0x20;
@@ -32,12 +40,18 @@ const STAR = 0x2a;
 
 export class Redactor {
   readonly #keep_query: boolean;
+  readonly #keep_target: boolean;
+  readonly #secret_fields: ReadonlySet<string>;
+  readonly #longest_name: number;
   #event: SocketEvent | null = null;
   #side: Side | null = null;
   #at_start = LINE_START;
 
-  constructor(options: { readonly keep_query: boolean }) {
-    this.#keep_query = options.keep_query;
+  constructor({ keep_query, headers = [], paths = [] }: RedactionOptions) {
+    this.#keep_query = keep_query;
+    this.#keep_target = paths.length === 0;
+    this.#secret_fields = new Set([...SECRET_FIELDS, ...headers.map((name) => name.toLowerCase())]);
+    this.#longest_name = [...this.#secret_fields].reduce((longest, name) => Math.max(longest, name.length), LONGEST_NAME);
   }
 
   /** Before each event's apply, in the order of the stream. */
@@ -79,12 +93,12 @@ export class Redactor {
       switch (state) {
         case NAME:
           if (byte === COLON) {
-            state = SECRET_FIELDS.has(name) ? BLANK_LINE : URL_FIELDS.has(name) && !this.#keep_query ? URL_VALUE : PASS;
+            state = this.#secret_fields.has(name) || (URL_FIELDS.has(name) && !this.#keep_target) ? BLANK_LINE : URL_FIELDS.has(name) && !this.#keep_query ? URL_VALUE : PASS;
           } else if (byte === SPACE || byte === TAB) {
-            if (!SECRET_FIELDS.has(name)) state = this.#keep_query ? PASS : TARGET;
+            if (!this.#secret_fields.has(name)) state = !this.#keep_target ? QUERY : this.#keep_query ? PASS : TARGET;
           } else {
             name += String.fromCharCode(byte).toLowerCase();
-            if (name.length > LONGEST_NAME) state = PASS;
+            if (name.length > this.#longest_name) state = PASS;
           }
           break;
         case BLANK_LINE:
@@ -113,4 +127,9 @@ export class Redactor {
     this.#side = null;
     this.#event = null;
   }
+}
+
+/** What of a path is stored: nothing that one of these finds. */
+export function redactPath(path: string, patterns: readonly RegExp[]): string {
+  return patterns.reduce((left, pattern) => left.replaceAll(pattern, '{redacted}'), path);
 }

@@ -11,6 +11,8 @@ export interface CaptureOptions {
   readonly payload: number;
   readonly keepPayload?: boolean;
   readonly keepQuery?: boolean;
+  readonly redactHeader?: readonly string[];
+  readonly redactPath?: readonly RegExp[];
   readonly ring: number;
   readonly wakes?: boolean;
   readonly turns?: boolean;
@@ -55,6 +57,8 @@ export class Collector {
       node: options.node,
       keep_payload: options.keepPayload === true,
       keep_query: options.keepQuery === true,
+      redact_headers: options.redactHeader ?? [],
+      redact_paths: options.redactPath ?? [],
       on_batch: (batch) => handlers.on_batch(batch),
       on_follow: (socket_id) => this.#loader.send(encodeControl('control_follow', { socket_id, on: 1n })),
     });

@@ -113,6 +113,8 @@ export const SETTINGS = {
   payload: { flags: '--payload <bytes>', fallback: 256, help: 'payload bytes captured while a message head may be open; 0 = none', parse: integer(0, 4096) },
   keep_payload: { flags: '--keep-payload', fallback: false, help: 'store the captured payload (cookies and credentials are blanked all the same)' },
   keep_query: { flags: '--keep-query', fallback: false, help: 'store query strings of URLs' },
+  redact_header: { flags: '--redact-header <name>', help: 'blank the values of this header in payload that is kept, besides cookies and credentials; repeat for more', parse: headerName },
+  redact_path: { flags: '--redact-path <regex>', help: 'store {redacted} in place of what it matches in paths; repeat for more', parse: pathPattern },
   ring: { flags: '--ring <size>', fallback: '32MiB', help: "size of the kernel's ring buffer, a power of two", parse: ringBytes },
   no_wakes: { flags: '--no-wakes', help: 'do not record which thread woke which' },
   no_turns: { flags: '--no-turns', help: 'do not count the turns of event loops' },
@@ -161,6 +163,19 @@ export const SETTINGS = {
   max_rows: { flags: '--max-rows <n>', fallback: 10_000, help: 'stop after so many rows', parse: integer(1, 5_000_000) },
   timeout: { flags: '--timeout <seconds>', fallback: 60, help: 'give up after so many seconds', parse: number(0.01, 60) },
 } as const satisfies Record<string, Setting>;
+
+function headerName(text: string, previous: unknown): string[] {
+  if (!/^[\w!#$%&'*+.^`|~-]{1,128}$/.test(text)) throw new InvalidArgumentError(`'${text}' is no name of a header.`);
+  return [...listOf(previous), text];
+}
+
+function pathPattern(text: string, previous: unknown): RegExp[] {
+  try {
+    return [...(Array.isArray(previous) ? (previous as RegExp[]) : []), new RegExp(text, 'gu')];
+  } catch (error) {
+    throw new InvalidArgumentError(`'${text}' is no regular expression: ${(error as Error).message}.`);
+  }
+}
 
 function ringBytes(text: string): number {
   const bytes = parseBytes(text);

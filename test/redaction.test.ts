@@ -48,3 +48,16 @@ test('without being asked for, no payload leaves, and what was captured stays to
   const { events } = run(frames(new TestSocket({ budget: 100 }), [['accept'], ['<', REQUEST], ['>', 'HTTP/1.1 204 N\r\n\r\n']]));
   expect(events.map((row) => [row['payload'], row['payload_truncated'], row['flags']])).toEqual([[null, false, 0], [null, true, 1], [null, false, 0]]);
 });
+
+test('more headers where they are named, whatever their length', () => {
+  const long = `X-${'Long-'.repeat(12)}Secret`;
+  const { events } = run(frames(new TestSocket({ budget: 4096 }), [['accept'], ['<', `GET /a HTTP/1.1\r\nX-Api-Key: SECRET1\r\n${long}: SECRET2\r\nX-Plain: shown\r\n\r\n`]]), { keep_payload: true, redact_headers: ['x-api-key', long] });
+  expect(String(events[1]?.['payload'])).toBe(`GET /a HTTP/1.1\r\nX-Api-Key: *******\r\n${long}: *******\r\nX-Plain: shown\r\n\r\n`);
+});
+
+test('parts of paths that are named are stored nowhere: not in messages, not in payload', () => {
+  const { events, messages } = run(frames(new TestSocket({ budget: 4096 }), [['accept'], ['<', 'GET /users/jane@example.org/orders/7 HTTP/1.1\r\nReferer: /users/jane\r\n\r\n'], ['>', 'HTTP/1.1 204 N\r\n\r\n']]), { keep_payload: true, redact_paths: [/[\w.]+@[\w.]+/gu, /(?<=orders\/)\d+/gu] });
+  expect(messages[0]?.['path']).toBe('/users/{redacted}/orders/{redacted}');
+  expect(String(events[1]?.['payload'])).toBe(`GET ${'*'.repeat('/users/jane@example.org/orders/7'.length)} HTTP/1.1\r\nReferer: ${'*'.repeat('/users/jane'.length)}\r\n\r\n`);
+  expect(JSON.stringify([events, messages], (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value))).not.toContain('jane');
+});
