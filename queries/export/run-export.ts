@@ -3,6 +3,7 @@
 // to their destination. Killed before that transaction, nothing has happened; after it, the rest is done again (docs/adr/0010).
 import { readdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { requireRoom } from '../../ingest/disk-room.ts';
 import type { ExportFile, ExportPlan } from '../../ingest/export-ledger.ts';
 import type { Segment } from '../../ingest/segment-catalog.ts';
 import { SEGMENT_KINDS } from '../../ingest/segment-names.ts';
@@ -103,6 +104,8 @@ class ExportRun {
       if (start < 0 || first === undefined) return false;
       const end = rest.findIndex((next) => !due(next) || next.to_ns / HOUR_NS !== first.to_ns / HOUR_NS || exports.groupOf(next) !== exports.groupOf(first));
       const segment = await gather([first, ...(end < 0 ? rest : rest.slice(0, end))]);
+      // What is written here before it goes must not take the room of batches: Parquet is smaller than the segment.
+      await requireRoom(this.#warehouse.folder, segment.bytes);
       const connection = await this.#warehouse.connect();
       try {
         const files: ExportFile[] = [];
