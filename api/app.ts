@@ -66,8 +66,8 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
       const given = request.headers['x-request-id'];
       return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
     },
-    // A filter that is not known must not be left out in silence.
-    ajv: { customOptions: { removeAdditional: false, coerceTypes: true, allErrors: false, allowUnionTypes: true } },
+    // A filter that is not known must not be left out in silence; 1e999 is infinite, and above every maximum.
+    ajv: { customOptions: { strictNumbers: false, removeAdditional: false, coerceTypes: true, allErrors: false, allowUnionTypes: true } },
     routerOptions: { maxParamLength: 200 },
     forceCloseConnections: 'idle',
     clientErrorHandler: answerClientError,

@@ -66,7 +66,7 @@ const DAMAGED = { elsewhere: 'saved-queries.test.ts damages the file' };
 const DISK_FULL = { elsewhere: 'disk-room and storageError make it of ENOSPC: warehouse-kill.test.ts fills the disk' };
 const PRODUCED: Readonly<Record<string, Produced>> = {
   'get /readyz 503': { poor: get('/readyz') },
-  'get /api/v1/traces 400': get('/api/v1/traces?limit=0'),
+  'get /api/v1/traces 400': get('/api/v1/traces?limit=1e999'),
   'get /api/v1/traces/{trace_id} 400': get('/api/v1/traces/x'),
   'get /api/v1/traces/{trace_id} 404': get(`/api/v1/traces/${NO_TRACE}`),
   'get /api/v1/traces/{trace_id}/spans/{span_id}/children 400': get(`/api/v1/traces/${NO_TRACE}/spans/x/children`),
