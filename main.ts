@@ -21,7 +21,7 @@ function verb(name: string, description: string): Command {
 }
 
 const withCapture = (command: Command): Command => CAPTURE.reduce((made, name) => made.addOption(option(name)), command);
-const KEEP = ['keep_for', 'keep_bytes', 'keep_unexported'] as const;
+const KEEP = ['keep_for', 'keep_bytes', 'keep_unexported', 'cold_cache'] as const;
 const withKeep = (command: Command): Command => KEEP.reduce((made, name) => made.addOption(option(name)), command);
 const OTLP = ['otlp_endpoint', 'otlp_protocol', 'otlp_compression', 'otlp_headers_file'] as const;
 const withOtlp = (command: Command): Command => OTLP.reduce((made, name) => made.addOption(option(name)), command);
@@ -114,6 +114,13 @@ withSource(verb('export', 'Parquet now: each row once in each place'))
   .addOption(option('json'))
   .addOption(option('memory_limit'))
   .action(async (options) => (await import('./main/export.ts')).exportNow(options));
+
+withSource(verb('fetch', 'bring exported files back from an S3 store, so that SQL reads them too'))
+  .addOption(option('from'))
+  .addOption(option('to'))
+  .addOption(option('relation'))
+  .addOption(option('json'))
+  .action(async (options) => (await import('./main/fetch.ts')).fetchCold(options));
 
 const token = verb('token', 'who may ask a server that asks for tokens');
 

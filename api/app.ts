@@ -10,6 +10,7 @@ import { blankSecrets, blankUrl } from './access/blank-secrets.ts';
 import { controlAccess } from './access/control-access.ts';
 import type { App } from './app-type.ts';
 import { answerClientError } from './client-errors.ts';
+import { tellMissingFiles, wholeLookup } from './cold-lookups.ts';
 import { openDatabase } from './database.ts';
 import type { ApiDependencies, ApiOptions, RouteContext } from './dependencies.ts';
 import { jaegerRoutes } from './jaeger/routes.ts';
@@ -17,6 +18,7 @@ import { guardLoopback } from './loopback-guard.ts';
 import { Problem, describeError, sendProblem } from './problem.ts';
 import { createMetrics, measureAudit, measureRequests } from './metrics.ts';
 import { measureOtlp } from './otlp/metrics.ts';
+import { coldRoutes } from './routes/cold.ts';
 import { correlateRoute } from './routes/correlate.ts';
 import { describeRoutes, serveDocuments } from './routes/documents.ts';
 import { exportRoutes } from './routes/exports.ts';
@@ -54,6 +56,8 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
     sql: dependencies.sql ?? runHere(dependencies.warehouse),
     correlator: dependencies.correlator,
     exporter: dependencies.exporter,
+    cold: dependencies.cold,
+    whole: wholeLookup(dependencies.cold),
     sql_jobs: options.sql_jobs ?? {},
     now_ns: options.now_ns ?? (() => BigInt(Date.now()) * 1_000_000n),
     log,
@@ -96,6 +100,7 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
   if (access.audit !== undefined) measureAudit(metrics, access.audit);
   measureRequests(app, metrics);
   controlAccess(app, access);
+  tellMissingFiles(app);
   describeRoutes(app, version);
   void app.register(async (root) => {
     const typed: App = root.withTypeProvider();
@@ -121,6 +126,7 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
         ingestRoute(v1, context);
         correlateRoute(v1, context);
         exportRoutes(v1, context);
+        coldRoutes(v1, context);
       },
       { prefix: '/api/v1' },
     );

@@ -1,7 +1,9 @@
 import type { Kysely } from 'kysely';
 import type { Warehouse } from '../ingest/warehouse.ts';
+import type { ColdCache } from '../queries/export/cold-cache.ts';
 import type { ExportScheduler } from '../queries/export/scheduler.ts';
 import type { Access } from './access/access.ts';
+import type { WholeLookup } from './cold-lookups.ts';
 import type { Database } from './database.ts';
 import type { OtlpExporter } from './otlp/exporter.ts';
 import type { SpanMetricsOptions } from './span-metrics/span-metrics.ts';
@@ -17,6 +19,8 @@ export interface ApiDependencies {
   readonly correlator?: CorrelatorState;
   /** None where nothing is written either. */
   readonly exporter?: ExportScheduler;
+  /** None where nothing is fetched from afar. */
+  readonly cold?: ColdCache;
   /** None where nothing is sent. */
   readonly otlp?: Pick<OtlpExporter, 'counts' | 'lag_ns'>;
 }
@@ -45,6 +49,9 @@ export interface RouteContext {
   readonly sql: SqlRunner;
   readonly correlator: CorrelatorState | undefined;
   readonly exporter: ExportScheduler | undefined;
+  readonly cold: ColdCache | undefined;
+  /** Around every lookup. */
+  readonly whole: WholeLookup;
   readonly sql_jobs: Partial<SqlJobOptions>;
   readonly now_ns: () => bigint;
   readonly log: (line: string) => void;

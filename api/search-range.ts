@@ -1,8 +1,9 @@
 // The range of time that a request is about. It is always part of the answer: what was not searched must show.
 import { Type } from 'typebox';
+import type { AwayFiles } from '../ingest/away-files.ts';
 import type { Warehouse } from '../ingest/warehouse.ts';
 import { TracehouseError } from '../schema/errors.ts';
-import { Time } from './json-types.ts';
+import { Count, Time } from './json-types.ts';
 import { parseTime, rfc3339 } from './time-text.ts';
 
 export interface SearchRange {
@@ -16,11 +17,11 @@ export const RangeParameters = {
 };
 
 export const Searched = Type.Object(
-  { start: Time('first instant that was searched'), end: Time('first instant that was no longer searched') },
+  { start: Time('first instant that was searched'), end: Time('first instant that was no longer searched'), missing_files: Count('exported files of that time that are elsewhere and were not searched: POST /api/v1/cold brings them') },
   { description: 'the range of start times that this answer is about' },
 );
 
-export const searchedJson = (range: SearchRange): { start: string; end: string } => ({ start: rfc3339(range.start_ns), end: rfc3339(range.end_ns) });
+export const searchedJson = (range: SearchRange, away: AwayFiles) => ({ start: rfc3339(range.start_ns), end: rfc3339(range.end_ns), missing_files: away.files.length });
 
 /** Errors: invalid-time, invalid-range. */
 export async function searchRange(warehouse: Warehouse, asked: { start?: string | undefined; end?: string | undefined }, now_ns: bigint): Promise<SearchRange> {

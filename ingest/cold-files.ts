@@ -1,9 +1,8 @@
 // Exported files that stand in for segments that retention has dropped. memory.kept.<table> is what is stored here and what
 // lies in them, as if nothing had ever been dropped; memory.stored.<table> is what is stored here alone.
-import { createHash } from 'node:crypto';
-import { existsSync, linkSync, mkdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { noteAway } from './away-files.ts';
+import type { ColdPlaces } from './cold-places.ts';
 import { sqlName, sqlText } from './duckdb-instance.ts';
 import { runQuery } from './duckdb-query.ts';
 import type { ColdFile, ExportLedger } from './export-ledger.ts';
@@ -16,13 +15,9 @@ import { templateSchema } from './segment-tables.ts';
 import type { SegmentTables } from './segment-tables.ts';
 
 export interface ColdOptions {
-  readonly folder: string;
-  readonly read_only: boolean;
   readonly exports: ExportLedger;
   readonly tables: SegmentTables;
-  /** Folders besides the data folder that DuckDB may read; it can be told no others after its start. */
-  readonly reachable: readonly string[];
-  readonly log: (line: string) => void;
+  readonly places: ColdPlaces;
 }
 
 /** Views memory.kept.<table> of a kind, kept up to date with its segments. */
@@ -39,6 +34,12 @@ export interface KeptViews {
 export interface TableFiles {
   readonly kind: SegmentKind;
   readonly table: string;
+  readonly groups: readonly FileGroup[];
+}
+
+export interface FileGroup {
+  /** All have the columns of the first: DuckDB need not open each of them to plan a statement. */
+  readonly alike: boolean;
   readonly paths: readonly string[];
 }
 
@@ -55,22 +56,25 @@ export async function columnsOfTables(connection: DuckDBConnection): Promise<Col
 }
 
 /** Rows of exported files in the columns of their table; null: no files. */
-export function relationOfFiles({ kind, table, paths }: TableFiles, all_columns: ColumnsOfTables): string | null {
+export function relationOfFiles({ kind, table, groups }: TableFiles, all_columns: ColumnsOfTables): string | null {
   const columns = all_columns.get(table);
-  if (paths.length === 0 || columns === undefined) return null;
+  if (groups.length === 0 || columns === undefined) return null;
   const shape = `SELECT ${writtenColumns(table, columns)} FROM memory.${templateSchema(kind)}.${sqlName(table)}`;
-  return `SELECT ${readColumns(columns)} FROM (${shape} UNION ALL BY NAME SELECT * FROM read_parquet([${paths.map(sqlText).join(', ')}], union_by_name = true, hive_partitioning = false))`;
+  const read = groups.map(({ alike, paths }) => `SELECT * FROM read_parquet([${paths.map(sqlText).join(', ')}], union_by_name = ${!alike}, hive_partitioning = false)`);
+  return `SELECT ${readColumns(columns)} FROM (${[shape, ...read].join(' UNION ALL BY NAME ')})`;
 }
 
 export const keptView = (table: string, files: string | null): string => `FROM memory.stored.${sqlName(table)}${files === null ? '' : ` UNION ALL BY NAME ${files}`}`;
+
+/** A lookup reads few files; it makes sure that they have not gone since. */
+const MOST_LOOKED_FOR = 200;
 
 export class ColdFiles implements KeptViews {
   readonly #options: ColdOptions;
   readonly #columns: ColumnsOfTables;
   readonly #files = new Map<string, TableFiles>();
-  /** Text of each view as it is now. */
-  readonly #views = new Map<string, string>();
-  readonly #complained = new Set<string>();
+  /** Of each view: what it was made from, and its text. */
+  readonly #views = new Map<string, { readonly from: string; readonly text: string }>();
   #live: Readonly<Record<SegmentKind, ReadonlySet<string>>> = { raw: new Set(), derived: new Set() };
 
   files: readonly TableFiles[] = [];
@@ -81,8 +85,6 @@ export class ColdFiles implements KeptViews {
   }
 
   static async open(connection: DuckDBConnection, options: ColdOptions): Promise<ColdFiles> {
-    // Names of an earlier start: DuckDB reaches those folders themselves by now.
-    if (!options.read_only) rmSync(join(options.folder, 'cold'), { recursive: true, force: true });
     await connection.run('CREATE SCHEMA memory.kept');
     return new ColdFiles(options, await columnsOfTables(connection));
   }
@@ -91,14 +93,19 @@ export class ColdFiles implements KeptViews {
     // What is here is read here: a file whose segment has not gone yet, or has come back after a crash, would be read twice.
     const live = new Set(segments.flatMap(({ uid, lineage }) => [uid, ...(lineage?.carries ?? []), ...(lineage?.supersedes ?? [])]));
     this.#live = { ...this.#live, [kind]: live };
+    const { exports, places, tables } = this.#options;
     const statements: string[] = [];
-    for (const { name } of this.#options.tables.of(kind)) {
-      const files = this.#filesOf(kind, name, () => true);
+    for (const { name } of tables.of(kind)) {
+      const doubled = exports.coldFiles(name).filter(({ segment_uid }) => live.has(segment_uid)).map(({ path }) => path);
+      // Before its files are looked for, which may be thousands.
+      const before = this.#views.get(name);
+      if (before?.from === [exports.cold_version, places.version, ...doubled].join()) continue;
+      const { files } = this.#here(kind, name, () => true);
       const text = keptView(name, relationOfFiles(files, this.#columns));
-      if (this.#views.get(name) === text) continue;
-      this.#views.set(name, text);
+      this.#views.set(name, { from: [exports.cold_version, places.version, ...doubled].join(), text });
+      if (before?.text === text) continue;
       this.#files.set(name, files);
-      this.files = [...this.#files.values()].filter(({ paths }) => paths.length > 0);
+      this.files = [...this.#files.values()].filter(({ groups }) => groups.length > 0);
       statements.push(`CREATE OR REPLACE VIEW memory.kept.${sqlName(name)} AS ${text}`);
     }
     return statements;
@@ -110,48 +117,48 @@ export class ColdFiles implements KeptViews {
 
   /** Rows of files that may lie in [from_ns, to_ns]; null: none. */
   between(kind: SegmentKind, table: string, from_ns: bigint, to_ns: bigint): string | null {
-    return relationOfFiles(this.#filesOf(kind, table, ({ min_ns, max_ns }) => (min_ns === null || min_ns <= to_ns) && (max_ns === null || max_ns >= from_ns)), this.#columns);
+    return this.#relation(kind, table, (file) => overlaps(file, from_ns, to_ns));
   }
 
   /** Rows of the files that fit, by the segment that they were; null: none. */
   ofSegments(kind: SegmentKind, table: string, fits: (uid: string) => boolean): string | null {
-    return relationOfFiles(this.#filesOf(kind, table, ({ segment_uid }) => fits(segment_uid)), this.#columns);
+    return this.#relation(kind, table, ({ segment_uid }) => fits(segment_uid));
+  }
+
+  #relation(kind: SegmentKind, table: string, fits: (file: ColdFile) => boolean): string | null {
+    const { places } = this.#options;
+    const asked = this.standIns(kind, table, fits);
+    if (asked.length <= MOST_LOOKED_FOR) places.lookFor(asked);
+    const { files, here, away } = this.#here(kind, table, fits);
+    places.used(here);
+    noteAway(away);
+    return relationOfFiles(files, this.#columns);
   }
 
   /** Whose files of the table are read. */
   segmentsOf(kind: SegmentKind, table: string): string[] {
-    return this.#fittingFiles(kind, table, () => true).map((file) => file.segment_uid);
+    return this.standIns(kind, table).map((file) => file.segment_uid);
   }
 
-  #fittingFiles(kind: SegmentKind, table: string, fits: (file: ColdFile) => boolean): ColdFile[] {
+  /** Files of the table that are read in place of segments, wherever they are. */
+  standIns(kind: SegmentKind, table: string, fits: (file: ColdFile) => boolean = () => true): ColdFile[] {
     return this.#options.exports.coldFiles(table).filter((file) => !this.#live[kind].has(file.segment_uid) && fits(file));
   }
 
-  #filesOf(kind: SegmentKind, table: string, fits: (file: ColdFile) => boolean): TableFiles {
-    return { kind, table, paths: this.#fittingFiles(kind, table, fits).map((file) => this.#pathOf(file)).filter((path) => path !== null) };
-  }
-
-  /** Where DuckDB can read it; null, and a line in the log, when it cannot. */
-  #pathOf(file: ColdFile): string | null {
-    const path = join(file.destination, file.path);
-    if (!existsSync(path)) return this.#unreadable(path, 'it is not there');
-    if (path.startsWith(`${this.#options.folder}/`) || this.#options.reachable.includes(file.destination)) return path;
-    // The export is younger than this process: until the next start the file has a second name in the data folder.
-    const own = join(this.#options.folder, 'cold', `${createHash('sha256').update(path).digest('hex').slice(0, 32)}.parquet`);
-    try {
-      if (!existsSync(own)) {
-        mkdirSync(join(this.#options.folder, 'cold'), { recursive: true });
-        linkSync(path, own);
-      }
-      return own;
-    } catch (error) {
-      return this.#unreadable(path, `it can be read after the next start (${(error as Error).message})`);
+  #here(kind: SegmentKind, table: string, fits: (file: ColdFile) => boolean): { files: TableFiles; here: ColdFile[]; away: ColdFile[] } {
+    const [here, away]: [ColdFile[], ColdFile[]] = [[], []];
+    const groups = new Map<string | null, string[]>();
+    for (const file of this.standIns(kind, table, fits)) {
+      const path = this.#options.places.pathOf(file);
+      (path === null ? away : here).push(file);
+      if (path === null) continue;
+      const alike = groups.get(file.shape);
+      if (alike === undefined) groups.set(file.shape, [path]);
+      else alike.push(path);
     }
-  }
-
-  #unreadable(path: string, why: string): null {
-    if (!this.#complained.has(path)) this.#options.log(`rows that were exported to ${path} are left out of answers: ${why}`);
-    this.#complained.add(path);
-    return null;
+    return { files: { kind, table, groups: [...groups].map(([shape, paths]) => ({ alike: shape !== null, paths })) }, here, away };
   }
 }
+
+/** The file may have rows of that time. */
+export const overlaps = ({ min_ns, max_ns }: ColdFile, from_ns: bigint, to_ns: bigint): boolean => (min_ns === null || min_ns <= to_ns) && (max_ns === null || max_ns >= from_ns);

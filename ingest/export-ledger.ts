@@ -43,11 +43,14 @@ export interface ExportFile {
   /** Segment that the rows were read from; null: a query's. */
   readonly segment_uid: string | null;
   readonly written_ns: bigint;
+  /** Of its columns: files of one shape are read as one. Null: not known. */
+  readonly shape: string | null;
 }
 
 /** Read in place of the rows of a segment that was dropped. */
-export interface ColdFile extends Pick<ExportFile, 'relation' | 'path' | 'min_ns' | 'max_ns'> {
+export interface ColdFile extends Pick<ExportFile, 'relation' | 'path' | 'rows' | 'bytes' | 'min_ns' | 'max_ns' | 'checksum' | 'shape'> {
   readonly segment_uid: string;
+  /** A folder, or s3://bucket/prefix. */
   readonly destination: string;
 }
 
@@ -63,12 +66,14 @@ const TABLES = `
     created_ns BIGINT, deleted_ns BIGINT, query_to_ns BIGINT, last_run_ns BIGINT, last_error VARCHAR);
   CREATE TABLE IF NOT EXISTS ledger.exported_segments (export_id VARCHAR, uid VARCHAR);
   CREATE TABLE IF NOT EXISTS ledger.export_files (export_id VARCHAR, relation VARCHAR, path VARCHAR, state VARCHAR, rows BIGINT, bytes BIGINT, min_ns BIGINT, max_ns BIGINT,
-    checksum VARCHAR, segment_uid VARCHAR, written_ns BIGINT, cold BOOLEAN DEFAULT false);
+    checksum VARCHAR, segment_uid VARCHAR, written_ns BIGINT, cold BOOLEAN DEFAULT false, shape VARCHAR);
   CREATE TABLE IF NOT EXISTS ledger.dropped_segments (dropped_ns BIGINT, kind VARCHAR, uid VARCHAR, from_ns BIGINT, to_ns BIGINT, relation VARCHAR, rows BIGINT, segment_bytes BIGINT,
     reason VARCHAR, exported_by VARCHAR)`;
 /** Those of its tables that are public. */
 export const LEDGER_RELATIONS = ['exports', 'export_files', 'dropped_segments'] as const;
-const FILE_COLUMNS = 'export_id, relation, path, state, rows, bytes, min_ns, max_ns, checksum, segment_uid, written_ns';
+const FILE_COLUMNS = 'export_id, relation, path, state, rows, bytes, min_ns, max_ns, checksum, segment_uid, written_ns, shape';
+/** As they are now, whatever version wrote them. */
+const FILES = '(SELECT CAST(NULL AS VARCHAR) AS shape WHERE false UNION ALL BY NAME FROM ledger.export_files)';
 
 /** Empty ones in a schema of the memory catalog. */
 export async function createLedgerTables(connection: DuckDBConnection, schema: string): Promise<void> {
@@ -87,7 +92,8 @@ export class ExportLedger implements ExportedSegments {
   readonly #plans = new Map<string, ExportPlan>();
   /** Files on their way, and the segments that their rows are from. */
   readonly #staged = new Map<string, { readonly export_id: string; readonly uid: string }>();
-  #cold: readonly ColdFile[] = [];
+  #cold: Map<string, readonly ColdFile[]> = new Map();
+  #cold_version = 0;
   #version = 0;
 
   private constructor(connection: DuckDBConnection) {
@@ -97,7 +103,7 @@ export class ExportLedger implements ExportedSegments {
   /** The public views need its tables: in a folder of an older version that is open for reading, they are empty. */
   static async open(connection: DuckDBConnection, read_only: boolean): Promise<ExportLedger> {
     const ledger = new ExportLedger(connection);
-    if (!read_only) await connection.run(TABLES);
+    if (!read_only) await connection.run(`${TABLES}; ALTER TABLE ledger.export_files ADD COLUMN IF NOT EXISTS shape VARCHAR`);
     const found = await runQuery(connection, "SELECT table_name FROM duckdb_tables() WHERE database_name = 'ledger'");
     const there = new Set(found.rows.map(([name]) => name as string));
     if (!there.has('exports')) await createLedgerTables(connection, 'memory.stored');
@@ -115,14 +121,27 @@ export class ExportLedger implements ExportedSegments {
 
   async #readCold(): Promise<void> {
     const { columns, rows } = await runQuery(this.#connection, `
-      SELECT f.relation, f.path, f.min_ns, f.max_ns, f.segment_uid, e.destination
-      FROM ledger.export_files f JOIN ledger.exports e ON e.export_id = f.export_id WHERE f.cold AND f.state <> 'superseded' ORDER BY f.min_ns, f.path`);
-    this.#cold = rows.map((row) => Object.fromEntries(columns.map(({ name }, at) => [name, row[at]])) as unknown as ColdFile);
+      SELECT f.relation, f.path, f.rows, f.bytes, f.min_ns, f.max_ns, f.checksum, f.shape, f.segment_uid, e.destination
+      FROM ${FILES} f JOIN ledger.exports e ON e.export_id = f.export_id WHERE f.cold AND f.state <> 'superseded' ORDER BY f.min_ns, f.path`);
+    const files = rows.map((row) => Object.fromEntries(columns.map(({ name }, at) => [name, row[at]])) as unknown as ColdFile);
+    const found = new Map<string, ColdFile[]>();
+    for (const file of files) {
+      const same = found.get(file.relation);
+      if (same === undefined) found.set(file.relation, [file]);
+      else same.push(file);
+    }
+    this.#cold = found;
+    this.#cold_version += 1;
   }
 
   /** Of a stored table; some of their segments may still be there. */
-  coldFiles(relation: string): ColdFile[] {
-    return this.#cold.filter((file) => file.relation === relation);
+  coldFiles(relation: string): readonly ColdFile[] {
+    return this.#cold.get(relation) ?? [];
+  }
+
+  /** Another number when coldFiles may answer something else. */
+  get cold_version(): number {
+    return this.#cold_version;
   }
 
   /** Another number after each change, until the process ends. */
@@ -221,6 +240,12 @@ export class ExportLedger implements ExportedSegments {
     const { export_id, path } = file;
     await this.#transaction([['UPDATE ledger.export_files SET state = $3 WHERE export_id = $1 AND path = $2', [export_id, path, state]]]);
     this.#noteState({ ...file, state });
+    if (state !== 'superseded') return;
+    const cold = this.coldFiles(file.relation);
+    const left = cold.filter((other) => other.path !== path || other.segment_uid !== file.segment_uid);
+    if (left.length === cold.length) return;
+    this.#cold.set(file.relation, left);
+    this.#cold_version += 1;
   }
 
   async noteRun(export_id: string, now_ns: bigint, error: string | null): Promise<void> {
@@ -228,7 +253,7 @@ export class ExportLedger implements ExportedSegments {
   }
 
   async files(condition: string, params: QueryParams = []): Promise<ExportFile[]> {
-    const { columns, rows } = await this.#mutex.run(() => runQuery(this.#connection, `SELECT ${FILE_COLUMNS} FROM ledger.export_files WHERE ${condition}`, params));
+    const { columns, rows } = await this.#mutex.run(() => runQuery(this.#connection, `SELECT ${FILE_COLUMNS} FROM ${FILES} WHERE ${condition}`, params));
     return rows.map((row) => Object.fromEntries(columns.map(({ name }, at) => [name, row[at]])) as unknown as ExportFile);
   }
 
@@ -250,12 +275,12 @@ export class ExportLedger implements ExportedSegments {
     await this.#mutex.run(() => this.#readCold());
   }
 
-  /** The export, if any, whose files of the table can be read in place of the segment's rows: one, or they would be read twice. */
+  /** The export, if any, whose files of the table are read in place of the segment's rows: one, or they would be read twice. Folders are nearer. */
   async #standIn(segment: Segment, table: string): Promise<string | null> {
     const uids = uidsOf(segment).map((uid) => `'${uid}'`).join(', ');
     const found = await this.#mutex.run(() => runQuery(this.#connection, `
-      SELECT min(f.export_id) FROM ledger.export_files f JOIN ledger.exports e ON e.export_id = f.export_id
-      WHERE f.relation = $1 AND f.segment_uid IN (${uids}) AND f.state <> 'superseded' AND e.destination LIKE '/%'`, [table]));
+      SELECT f.export_id FROM ledger.export_files f JOIN ledger.exports e ON e.export_id = f.export_id
+      WHERE f.relation = $1 AND f.segment_uid IN (${uids}) AND f.state <> 'superseded' ORDER BY NOT starts_with(e.destination, '/'), f.export_id LIMIT 1`, [table]));
     return (found.rows[0]?.[0] ?? null) as string | null;
   }
 }

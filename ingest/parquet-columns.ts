@@ -1,6 +1,7 @@
 // How stored columns are written to Parquet, and how they are read back. Every reader gets BIGINT, INTEGER, BOOLEAN, DOUBLE,
 // VARCHAR, BLOB and microseconds in UTC right; nanosecond timestamps and unsigned integers are errors or wrong in some.
 // So a time is two columns: <name>, for people and for pruning, and <name>_unix_nano, exact.
+import { createHash } from 'node:crypto';
 import { sqlName } from './duckdb-instance.ts';
 
 export interface StoredColumn {
@@ -51,6 +52,11 @@ export function writtenColumns(table: string, columns: readonly StoredColumn[]):
   }
   for (const [as, expression] of Object.entries(EXTRA_COLUMNS[table] ?? {})) list.set(as, expression);
   return [...list].map(([as, expression]) => `${expression} AS ${sqlName(as)}`).join(', ');
+}
+
+/** Two files of a table that were written with the same shape have the same columns. */
+export function shapeOf(table: string, columns: readonly StoredColumn[]): string {
+  return createHash('sha256').update(JSON.stringify([writtenColumns(table, columns), columns.map(({ type }) => type)])).digest('hex').slice(0, 16);
 }
 
 /** The inverse, over a file: the stored columns, exactly as they were. */

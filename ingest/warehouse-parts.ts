@@ -8,7 +8,9 @@ import { requireRoom } from './disk-room.ts';
 import { BatchRows } from './duckdb-batch-rows.ts';
 import { storageError } from './duckdb-errors.ts';
 import { closeInstance, openInstance } from './duckdb-instance.ts';
+import { ColdArchive } from './cold-archive.ts';
 import { ColdFiles } from './cold-files.ts';
+import { ColdPlaces } from './cold-places.ts';
 import { exportFolders } from './export-folders.ts';
 import { ExportLedger } from './export-ledger.ts';
 import { lastingRows } from './lasting-processes.ts';
@@ -55,6 +57,7 @@ export interface WarehouseParts {
   readonly ledger: LedgerStore;
   readonly exports: ExportLedger;
   readonly cold: ColdFiles;
+  readonly archive: ColdArchive;
   readonly tables: SegmentTables;
   readonly keeper: SegmentKeeper;
   readonly trace_index: TraceIndex;
@@ -123,7 +126,8 @@ async function assemble(folder: string, instance: DuckDBInstance, reachable: rea
   const exports = await ExportLedger.open(connections.exports, read_only);
   const schema_folder = options.schema_folder ?? schemaFolder();
   const tables = await SegmentTables.load(connections.catalog, schema_folder);
-  const cold = await ColdFiles.open(connections.catalog, { folder, read_only, exports, tables, reachable, log });
+  const places = new ColdPlaces({ folder, read_only, reachable, log });
+  const cold = await ColdFiles.open(connections.catalog, { exports, tables, places });
   const catalog = new SegmentCatalog(connections.catalog, tables, { log, cold, lasting: await lastingRows(connections.ledger, tables, read_only), retire_after_ms: options.retire_after_ms ?? 1000 });
   const writers: Partial<Record<SegmentKind, SegmentWriter>> = {};
   for (const kind of SEGMENT_KINDS) {
@@ -142,8 +146,9 @@ async function assemble(folder: string, instance: DuckDBInstance, reachable: rea
   const batch_rows = new BatchRows();
   batch_rows.register(connections.writer);
   const keeper = new SegmentKeeper({ folder, catalog, tables, connection: connections.copier, now, exported: exports, ...(options.compaction === undefined ? {} : { limits: options.compaction }) });
-  const data_folders = [...[...SEGMENT_KINDS, 'tmp', 'cold', 'exports'].map((name) => join(folder, name)), ...reachable];
-  return { folder, data_folders, instance, catalog, ledger, exports, cold, tables, keeper, trace_index, views: viewTexts(join(schema_folder, 'views')), segment_writers: read_only ? null : (writers as Record<SegmentKind, SegmentWriter>), batch_rows, connections };
+  const data_folders = [...[...SEGMENT_KINDS, 'tmp', 'cold', 'cold-cache', 'exports'].map((name) => join(folder, name)), ...reachable];
+  const archive = new ColdArchive({ cold, places, catalog, tables });
+  return { folder, data_folders, instance, catalog, ledger, exports, cold, archive, tables, keeper, trace_index, views: viewTexts(join(schema_folder, 'views')), segment_writers: read_only ? null : (writers as Record<SegmentKind, SegmentWriter>), batch_rows, connections };
 }
 
 /** Views over stored tables are over what was exported and dropped besides. */

@@ -7,6 +7,7 @@ import type { RelationName } from '../schema/relations.ts';
 import type { Batch } from './batch.ts';
 import { checkBatch } from './batch-check.ts';
 import { hasLanded, insertBatch } from './batch-insert.ts';
+import type { ColdArchive } from './cold-archive.ts';
 import { requireRoom } from './disk-room.ts';
 import { isInvalidated, storageError } from './duckdb-errors.ts';
 import { ConnectionPool, runQuery } from './duckdb-query.ts';
@@ -66,6 +67,8 @@ export interface WarehouseStats {
 const ROW_BYTES = 256;
 /** Without so much room, correlation waits as applying does. */
 const WORK_BYTES = 4 * 1024 * 1024;
+/** Exported files in folders may be taken away by their owner. */
+const COLD_LOOK_MS = 300_000;
 /** Each running query holds a thread of Node's pool. */
 const QUERY_CONNECTIONS = 6;
 
@@ -84,6 +87,7 @@ export class Warehouse {
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
   #keeping_up = true;
+  #cold_seen_ms = performance.now();
   #copies: UnsealedCopies | undefined;
 
   private constructor(options: WarehouseOptions, parts: WarehouseParts) {
@@ -312,11 +316,21 @@ export class Warehouse {
       await this.#indexTraces();
       await this.#parts.keeper.compact();
       await this.#indexTraces();
+      await this.#lookAfterCold();
       this.#keeping_up = true;
     } catch (error) {
       if (!this.#closed && this.#keeping_up) this.#log(`segments are sealed and put together later: ${storageError(error, this.folder).message}`);
       this.#keeping_up = false;
     }
+  }
+
+  async #lookAfterCold(): Promise<void> {
+    const { places } = this.#parts.archive;
+    if (performance.now() - this.#cold_seen_ms < COLD_LOOK_MS) return;
+    this.#cold_seen_ms = performance.now();
+    const { version } = places;
+    await places.lookAgain();
+    if (places.version !== version) await this.#parts.archive.show();
   }
 
   /** Seals what is open, now; settles when every row written so far is in a sealed file. */
@@ -366,6 +380,11 @@ export class Warehouse {
 
   get exports(): ExportLedger {
     return this.#parts.exports;
+  }
+
+  /** What was exported and dropped, here or elsewhere. */
+  get archive(): ColdArchive {
+    return this.#parts.archive;
   }
 
   /** Waits for what is under way, seals what is open, lets the folder go. */

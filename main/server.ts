@@ -12,6 +12,7 @@ import { listenBoth, type Listening } from '../api/listen.ts';
 import type { Batch } from '../ingest/batch.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { Correlator } from '../queries/correlator.ts';
+import { ColdCache } from '../queries/export/cold-cache.ts';
 import { ExportScheduler, type KeepLimits } from '../queries/export/scheduler.ts';
 import { TracehouseError } from '../schema/errors.ts';
 import { openAccess, readAccess, type AccessRequest } from './access.ts';
@@ -26,6 +27,8 @@ export interface ServerOptions {
   readonly access?: AccessRequest;
   /** What the warehouse may hold; everything, for ever, unless it is said. */
   readonly keep?: KeepLimits;
+  /** Disk for exported files that are brought back from afar. */
+  readonly cold_cache_bytes?: number | undefined;
   /** What statements of strangers may take. */
   readonly sql?: Omit<SqlPoolOptions, 'log'>;
   readonly sql_jobs?: Partial<SqlJobOptions>;
@@ -40,6 +43,7 @@ export interface ServerOptions {
 const CYCLE_MS = 400;
 /** Correlation steps aside for batches for so long at a time. */
 const MOST_WAIT_MS = 100;
+const COLD_CACHE_BYTES = 2 * 1024 ** 3;
 /** At the end, for traces that the collector has not been told of; the next start goes on with the rest. */
 const MOST_LAST_SENDING_MS = 5000;
 
@@ -53,6 +57,7 @@ interface ServerParts {
   readonly sql: SqlPool;
   readonly correlator: Correlator;
   readonly exporter: ExportScheduler;
+  readonly cold: ColdCache;
   readonly otlp: OtlpExporter | undefined;
   readonly queue: BatchQueue;
   readonly listening: Listening;
@@ -66,6 +71,7 @@ export class Server {
   readonly #correlator: Correlator;
   readonly #sql: SqlPool;
   readonly #exporter: ExportScheduler;
+  readonly #cold: ColdCache;
   readonly #otlp: OtlpExporter | undefined;
   readonly #queue: BatchQueue;
   readonly #listening: Listening;
@@ -79,6 +85,7 @@ export class Server {
     this.#correlator = parts.correlator;
     this.#sql = parts.sql;
     this.#exporter = parts.exporter;
+    this.#cold = parts.cold;
     this.#otlp = parts.otlp;
     this.#queue = parts.queue;
     this.#listening = parts.listening;
@@ -115,11 +122,12 @@ export class Server {
       const pool = sql;
       const exporter = new ExportScheduler(warehouse, { queries: exportQueries(pool), log: options.log, cut_ns: () => correlator.cut_ns, ...(options.keep === undefined ? {} : { keep: options.keep }) });
       const otlp = options.otlp === undefined ? undefined : new OtlpExporter(warehouse, { target: options.otlp, log: options.log, cut_ns: () => correlator.cut_ns });
-      const app = (): FastifyInstance => buildApp({ warehouse, sql: pool, correlator, exporter, ...(otlp === undefined ? {} : { otlp }) }, { log: options.log, sql_jobs: options.sql_jobs ?? {}, access });
+      const cold = new ColdCache(warehouse, { limit_bytes: options.cold_cache_bytes ?? COLD_CACHE_BYTES, log: options.log });
+      const app = (): FastifyInstance => buildApp({ warehouse, sql: pool, correlator, exporter, cold, ...(otlp === undefined ? {} : { otlp }) }, { log: options.log, sql_jobs: options.sql_jobs ?? {}, access });
       const listening = await listenBoth(app, { address, socket_path: join(options.folder, 'tracehouse.sock') });
       exporter.start();
       otlp?.start();
-      return new Server({ warehouse, sql, correlator, exporter, otlp, queue, listening, storing, log: options.log });
+      return new Server({ warehouse, sql, correlator, exporter, cold, otlp, queue, listening, storing, log: options.log });
     } catch (error) {
       await sql?.close();
       await warehouse.close();
@@ -141,6 +149,7 @@ export class Server {
     await this.#listening.close();
     await this.#exporter.close();
     await this.#sql.close();
+    await this.#cold.close();
     this.#storing.closing = true;
     const [drained] = await Promise.allSettled([this.#queue.drain()]);
     this.#stopping = true;

@@ -138,6 +138,7 @@ export const SETTINGS = {
   relation: { flags: '--relation <name>', help: 'export this relation; repeat for more (default: all)', parse: (text: string, previous: unknown) => [...(Array.isArray(previous) ? (previous as string[]) : []), text] },
   keep_for: { flags: '--keep-for <duration>', help: 'drop what is older, such as 12h or 7d', parse: durationNs },
   keep_bytes: { flags: '--keep-bytes <size>', help: 'drop the oldest while the data folder holds more', parse: parseBytes },
+  cold_cache: { flags: '--cold-cache <size>', fallback: '2GiB', help: 'disk for exported files that are brought back from an S3 store; 0 = none', parse: parseBytes },
   keep_unexported: { flags: '--keep-unexported', fallback: false, help: 'drop nothing that no export has written' },
   otlp_endpoint: { flags: '--otlp-endpoint <url>', help: 'send finished traces to this collector, OTLP over HTTP; without a path: /v1/traces' },
   otlp_protocol: { flags: '--otlp-protocol <protocol>', fallback: 'protobuf', choices: ['protobuf', 'json'], help: 'what is sent there' },

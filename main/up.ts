@@ -18,6 +18,7 @@ export interface ServeOptions extends AccessSettings, OtlpSettings {
   readonly keepFor?: bigint;
   readonly keepBytes?: number;
   readonly keepUnexported?: boolean;
+  readonly coldCache?: number;
   readonly sqlMemory?: number;
   readonly sqlTemp?: number;
   readonly sqlAtOnce?: number;
@@ -61,7 +62,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   const otlp = otlpTarget(options);
   ensureDataFolder(options.data);
   dropToOwner(options.data);
-  const server = await Server.open({ folder: options.data, listen: options.listen, memory_limit: options.memoryLimit, access, keep: keepOf(options), sql: sqlOf(options), sql_jobs: sqlJobsOf(options), otlp, log });
+  const server = await Server.open({ folder: options.data, listen: options.listen, memory_limit: options.memoryLimit, access, keep: keepOf(options), cold_cache_bytes: options.coldCache, sql: sqlOf(options), sql_jobs: sqlJobsOf(options), otlp, log });
   console.log(`ready ${server.url}`);
   await stopSignal();
   await server.close();
@@ -99,7 +100,7 @@ export async function startUp(options: UpOptions): Promise<Running> {
       listen: options.listen,
       memory_limit: options.memoryLimit,
       access,
-      keep: keepOf(options), sql: sqlOf(options), sql_jobs: sqlJobsOf(options),
+      keep: keepOf(options), cold_cache_bytes: options.coldCache, sql: sqlOf(options), sql_jobs: sqlJobsOf(options),
       otlp,
       log,
       on_pressure: (full) => (full ? started.pause() : started.resume()),

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildApp } from '../api/app.ts';
 import { encodeBatches } from '../ingest/arrow-format.ts';
 import type { Warehouse } from '../ingest/warehouse.ts';
+import { ColdCache } from '../queries/export/cold-cache.ts';
 import { ExportScheduler } from '../queries/export/scheduler.ts';
 import { makeBatch } from './support/make-batch.ts';
 import { NOW_NS, shopWarehouse } from './support/shop-warehouse.ts';
@@ -29,7 +30,7 @@ beforeAll(async () => {
   trace_id = await shop.traceOf('/orders/1');
   const exporter = new ExportScheduler(warehouse, { now_ms: () => Number(NOW_NS / 1_000_000n) });
   ({ export_id } = await exporter.add({ destination: '/dev/null/nowhere', relations: ['spans'] }));
-  app = buildApp({ warehouse, correlator: shop.correlator, exporter }, { now_ns: () => NOW_NS });
+  app = buildApp({ warehouse, correlator: shop.correlator, exporter, cold: new ColdCache(warehouse, { limit_bytes: 1e6 }) }, { now_ns: () => NOW_NS });
   const { warehouse: closed } = await shopWarehouse(join(folder, 'closed'));
   await closed.close();
   poor = buildApp({ warehouse: closed }, { ingest_limit_bytes: 10 });
@@ -137,6 +138,12 @@ const PRODUCED: Readonly<Record<string, Produced>> = {
   'post /api/v1/exports 404': post('/api/v1/exports', { destination: '/tmp/x', query: 'none' }),
   'post /api/v1/exports 422': post('/api/v1/exports', { destination: '/tmp/x', cron: 'sometimes' }),
   'post /api/v1/exports 503': { poor: post('/api/v1/exports', { destination: '/tmp/x' }) },
+  'get /api/v1/cold 400': { method: 'GET', url: '/api/v1/cold?start=sometimes' },
+  'get /api/v1/cold 503': { poor: { method: 'GET', url: '/api/v1/cold' } },
+  'post /api/v1/cold 400': post('/api/v1/cold', { relations: ['none'] }),
+  'post /api/v1/cold 409': { elsewhere: 'export-cold.test.ts asks twice at once' },
+  'post /api/v1/cold 413': { elsewhere: 'export-cold.test.ts has a cache that is too small' },
+  'post /api/v1/cold 503': { poor: post('/api/v1/cold', {}) },
   'delete /api/v1/exports/{export_id} 400': { method: 'DELETE', url: '/api/v1/exports/x' },
   'delete /api/v1/exports/{export_id} 404': { method: 'DELETE', url: '/api/v1/exports/ffffffffffff' },
   'delete /api/v1/exports/{export_id} 503': { poor: { method: 'DELETE', url: '/api/v1/exports/ffffffffffff' } },

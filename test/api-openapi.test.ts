@@ -9,6 +9,7 @@ import { buildApp } from '../api/app.ts';
 import { EXAMPLE_QUERIES } from '../api/example-queries.ts';
 import { encodeBatches } from '../ingest/arrow-format.ts';
 import type { Warehouse } from '../ingest/warehouse.ts';
+import { ColdCache } from '../queries/export/cold-cache.ts';
 import { ExportScheduler } from '../queries/export/scheduler.ts';
 import { queryBook } from '../queries/query-book.ts';
 import { packageRoot } from '../schema/package-root.ts';
@@ -52,7 +53,7 @@ beforeAll(async () => {
   ({ warehouse } = shop);
   trace_id = await shop.traceOf('/orders/1');
   exporter = new ExportScheduler(warehouse, { now_ms: () => Number(NOW_NS / 1_000_000n) });
-  app = buildApp({ warehouse, correlator: shop.correlator, exporter }, { now_ns: () => NOW_NS });
+  app = buildApp({ warehouse, correlator: shop.correlator, exporter, cold: new ColdCache(warehouse, { limit_bytes: 1e6 }) }, { now_ns: () => NOW_NS });
   app.addHook('onRoute', ({ method, url }) => {
     for (const one of [method].flat()) if (one !== 'HEAD') registered.push(`${one.toLowerCase()} ${url.replaceAll(/:(\w+)/g, '{$1}')}`);
   });
@@ -90,8 +91,8 @@ test('the description names every route that is there, and no other', () => {
 test('every route is described: what the contract names so far, and what the command line needs', () => {
   const routes = operations().map(([method, path]) => `${method} ${path}`).toSorted();
   expect(routes).toEqual([
-    'delete /api/v1/exports/{export_id}', 'delete /api/v1/queries/{query}', 'get /api/v1/exports', 'get /api/v1/graph', 'get /api/v1/operations', 'get /api/v1/queries', 'get /api/v1/queries/{query}', 'get /api/v1/queries/{query}/run', 'get /api/v1/schema', 'get /api/v1/services', 'get /api/v1/sql', 'get /api/v1/traces', 'get /api/v1/traces/{trace_id}', 'get /api/v1/traces/{trace_id}/evidence', 'get /api/v1/traces/{trace_id}/spans/{span_id}/children',
-    'get /healthz', 'get /metrics', 'get /readyz', 'post /api/v1/correlate', 'post /api/v1/exports', 'post /api/v1/exports/{export_id}/run', 'post /api/v1/ingest', 'post /api/v1/queries', 'post /api/v1/sql',
+    'delete /api/v1/exports/{export_id}', 'delete /api/v1/queries/{query}', 'get /api/v1/cold', 'get /api/v1/exports', 'get /api/v1/graph', 'get /api/v1/operations', 'get /api/v1/queries', 'get /api/v1/queries/{query}', 'get /api/v1/queries/{query}/run', 'get /api/v1/schema', 'get /api/v1/services', 'get /api/v1/sql', 'get /api/v1/traces', 'get /api/v1/traces/{trace_id}', 'get /api/v1/traces/{trace_id}/evidence', 'get /api/v1/traces/{trace_id}/spans/{span_id}/children',
+    'get /healthz', 'get /metrics', 'get /readyz', 'post /api/v1/cold', 'post /api/v1/correlate', 'post /api/v1/exports', 'post /api/v1/exports/{export_id}/run', 'post /api/v1/ingest', 'post /api/v1/queries', 'post /api/v1/sql',
     'delete /api/v1/sql/{query_id}', 'get /api/v1/sql/{query_id}', 'get /api/v1/sql/{query_id}/result', 'post /api/v1/sql/async', ...CLIENT_ROUTES,
   ].toSorted());
 });

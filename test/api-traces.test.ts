@@ -50,7 +50,7 @@ describe('search', () => {
     expect(page.traces).toHaveLength(TRACES);
     expect(page.next_cursor).toBeNull();
     expect(page.duration_of).toBe('trace');
-    expect(page.searched).toEqual({ start: '2026-09-21T14:12:55.000000000Z', end: '2026-09-21T14:13:20.000000000Z' });
+    expect(page.searched).toEqual({ start: '2026-09-21T14:12:55.000000000Z', end: '2026-09-21T14:13:20.000000000Z', missing_files: 0 });
     expect(page.traces[0]).toEqual({
       trace_id: await traceOf('/orders/1'), root_service: 'shop', root_name: 'GET /orders/{id}', start_time: '2026-09-21T14:13:19.000000000Z', start_time_unix_nano: '1789999999000000000',
       duration_ns: '2000000', span_count: 3, error_count: 0, services: ['shop', 'stock'], complete: true,
@@ -115,7 +115,7 @@ describe('search', () => {
     for (const [start, end] of [[order_3, order_3 + 1n], ['2026-09-21T14:13:17Z', '2026-09-21T14:13:17.000000001Z'], ['2026-09-21T16:13:17+02:00', '2026-09-21T16:13:17.000000001+02:00'], ['3s', `${order_3 + 1n}`]] as const) {
       const page = await list(`start=${start}&end=${end}`);
       expect(page.traces.map((trace) => trace.start_time)).toEqual(['2026-09-21T14:13:17.000000000Z']);
-      expect(page.searched).toEqual({ start: '2026-09-21T14:13:17.000000000Z', end: '2026-09-21T14:13:17.000000001Z' });
+      expect(page.searched).toEqual({ start: '2026-09-21T14:13:17.000000000Z', end: '2026-09-21T14:13:17.000000001Z', missing_files: 0 });
     }
     expect((await list('end=2001-01-01T00:00:00Z')).traces).toEqual([]);
   });

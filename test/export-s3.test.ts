@@ -2,45 +2,34 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
-import S3rver from 's3rver';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { ExportScheduler } from '../queries/export/scheduler.ts';
 import { makeBatch } from './support/make-batch.ts';
+import { S3Server } from './support/s3-server.ts';
 import { NOW_NS, shopWarehouse } from './support/shop-warehouse.ts';
 import { keptFolder } from './support/temporary-folder.ts';
 
 const { folder, remove } = keptFolder();
-const ENV = { AWS_ACCESS_KEY_ID: 'S3RVER', AWS_SECRET_ACCESS_KEY: 'S3RVER', AWS_REGION: 'us-east-1', AWS_MAX_ATTEMPTS: '1' };
-const before = { ...process.env };
-let server: S3rver;
-let port: number;
+let server: S3Server;
 let warehouse: Warehouse;
 let scheduler: ExportScheduler;
 
-async function startServer(at: number): Promise<void> {
-  server = new S3rver({ address: '127.0.0.1', port: at, silent: true, directory: join(folder, 's3'), configureBuckets: [{ name: 'traces', configs: [] }] });
-  ({ port } = (await server.run()) as unknown as { port: number });
-}
-
 beforeAll(async () => {
-  await startServer(0);
-  Object.assign(process.env, ENV, { AWS_ENDPOINT_URL: `http://127.0.0.1:${port}` });
+  server = await S3Server.start(folder);
   ({ warehouse } = await shopWarehouse(join(folder, 'data')));
   scheduler = new ExportScheduler(warehouse, { now_ms: () => Number(NOW_NS / 1_000_000n) });
 });
 
-
 afterAll(async () => {
   await warehouse.close();
-  await server.close();
-  process.env = before;
+  await server.stop();
   remove();
 });
 
 /** Key -> SHA-256 of what the store gives back. */
 async function objects(prefix: string): Promise<Map<string, string>> {
-  const client = new S3Client({ region: 'us-east-1', endpoint: `http://127.0.0.1:${port}`, forcePathStyle: true, credentials: { accessKeyId: 'S3RVER', secretAccessKey: 'S3RVER' }, requestChecksumCalculation: 'WHEN_REQUIRED', responseChecksumValidation: 'WHEN_REQUIRED' });
+  const client = new S3Client({ region: 'us-east-1', endpoint: `http://127.0.0.1:${server.port}`, forcePathStyle: true, credentials: { accessKeyId: 'S3RVER', secretAccessKey: 'S3RVER' }, requestChecksumCalculation: 'WHEN_REQUIRED', responseChecksumValidation: 'WHEN_REQUIRED' });
   const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: 'traces', Prefix: prefix }));
   const found = new Map<string, string>();
   for (const { Key } of Contents) {
@@ -66,7 +55,7 @@ test('a store that is away holds nothing up: what is committed goes there later,
   const event = { mono_ns: 1, socket_id: 1, op: 'read', bytes: 1, other_offset: 0, layer: 'socket', flags: 0, payload_truncated: false };
   const apply = (sequence: bigint) => warehouse.apply(makeBatch({ sequence, node: 'node-2', run_id: 8n }, { socket_events: [{ ...event, ts_ns: NOW_NS + sequence, stream_offset: 1 }] }));
   await apply(2n);
-  await server.close();
+  await server.goAway();
   for (let tries = 0; tries < 2; tries++) await expect(scheduler.run(export_id)).rejects.toMatchObject({ code: 'export-failed' });
   expect((await warehouse.query('SELECT last_error IS NOT NULL FROM exports WHERE export_id = $1', [export_id])).rows).toEqual([[true]]);
   const staged = await ledger('staged');
@@ -77,7 +66,7 @@ test('a store that is away holds nothing up: what is committed goes there later,
   await apply(3n);
   await warehouse.seal();
   await warehouse.compact();
-  await startServer(port);
+  await server.comeBack();
   await scheduler.run(export_id);
   expect((await ledger('staged')).size).toBe(0);
   expect(await objects('from/here/')).toEqual(await ledger('done'));

@@ -93,7 +93,7 @@ export interface TraceListQuery {
 
 export interface TraceList {
   readonly traces: TraceSummary[];
-  readonly searched: { readonly start: string; readonly end: string };
+  readonly searched: { readonly start: string; readonly end: string; readonly missing_files: number };
   readonly next_cursor: string | null;
 }
 
@@ -180,5 +180,7 @@ export async function streamSql(address: Address, run: SqlRun): Promise<void> {
       throw new TracehouseError('answer-broken', `the answer broke off: ${(error as Error).message}`, { mend: 'what was written is not whole', cause: error });
     }
   }
+  const missing = response.headers['tracehouse-missing-files'];
+  if (missing !== undefined) on_note?.(`${String(missing)} exported files of these relations are elsewhere and were not read: \`tracehouse fetch\` brings them`);
   if (response.trailers['tracehouse-truncated'] === 'true') on_note?.(`there are more than these ${response.trailers['tracehouse-row-count']} rows: --max-rows takes more`);
 }

@@ -50,7 +50,7 @@ const Search = Type.Object({
 });
 
 /** operationId is told apart by `prefix`. */
-export function jaegerV1(scope: FastifyInstance, { db, warehouse, now_ns }: RouteContext, name: (id: string) => string): void {
+export function jaegerV1(scope: FastifyInstance, { db, warehouse, whole, now_ns }: RouteContext, name: (id: string) => string): void {
   const app = speakAs(scope, { content_type: `${JSON_TYPE}; charset=utf-8`, body: (code, msg) => envelope({ data: null, errors: [{ code, msg }] }) });
   const describe = (id: string, summary: string) => ({ operationId: name(id), summary, tags: ['jaeger'] });
   const bad = failed('a parameter is not understood');
@@ -75,11 +75,11 @@ export function jaegerV1(scope: FastifyInstance, { db, warehouse, now_ns }: Rout
   app.get('/traces', { schema: { ...describe('jaegerFindTraces', 'Find traces'), querystring: Search, response: { 200: ok('whole traces', JaegerTrace), 400: bad } } }, async (request, reply) => {
     const { trace_ids, match } = traceQuery(request.query, now_ns());
     if (trace_ids.length > 0) {
-      const { found, missing } = await tracesById(db, warehouse, trace_ids);
+      const { found, missing } = await whole(() => tracesById(db, warehouse, trace_ids));
       const answer = jaegerTraces(found.map(({ spans }) => spans));
       return sendJson(reply, envelope({ data: answer.data, errors: missing.length === 0 ? null : missing.map((traceID) => ({ msg: 'trace not found', traceID })) }));
     }
-    const found = await spansOfTraces(db, warehouse, await findTraceIds(db, warehouse, match));
+    const found = await whole(async () => spansOfTraces(db, warehouse, await findTraceIds(db, warehouse, match)));
     return sendJson(reply, envelope({ data: found.flatMap(({ spans, partial }) => jaegerTraces([spans], partial).data) }));
   });
 
@@ -94,7 +94,7 @@ export function jaegerV1(scope: FastifyInstance, { db, warehouse, now_ns }: Rout
     const trace_id = wholeTraceId(request.params.trace_id);
     unixTime(request.query, 'start', 1000n);
     unixTime(request.query, 'end', 1000n);
-    const { spans, partial } = await requireTrace(db, warehouse, trace_id, { max_spans: MOST_SPANS });
+    const { spans, partial } = await whole(() => requireTrace(db, warehouse, trace_id, { max_spans: MOST_SPANS }));
     return sendJson(reply, envelope({ data: jaegerTraces([spans], partial).data }));
   });
 
@@ -103,7 +103,7 @@ export function jaegerV1(scope: FastifyInstance, { db, warehouse, now_ns }: Rout
   }, async (request, reply) => {
     const end_ns = unixTime(request.query, 'endTs', MS_NS) ?? now_ns();
     const lookback_ns = unixTime(request.query, 'lookback', MS_NS) ?? DAY_MS * MS_NS;
-    const edges = await graphEdges(db, warehouse, { start_ns: end_ns > lookback_ns ? end_ns - lookback_ns : 0n, end_ns }, MOST_EDGES);
+    const edges = await whole(() => graphEdges(db, warehouse, { start_ns: end_ns > lookback_ns ? end_ns - lookback_ns : 0n, end_ns }, MOST_EDGES));
     const service = oneOf(request.query, 'service');
     const calls = edges.filter(({ client, server }) => service === undefined || service === client || service === server);
     return sendJson(reply, envelope({ data: calls.map(({ client, server, count }) => ({ parent: client, child: server, callCount: Number(count) })) }));

@@ -7,6 +7,7 @@ import type { RouteContext } from '../dependencies.ts';
 import { JSON_TYPE, answers, needed, sendJson, speakAs, text } from '../foreign-api.ts';
 import { otlpTraces } from '../formats/otlp-json.ts';
 import { findTraceIds, spansOfTraces } from '../lookups/matching-traces.ts';
+import type { SpanMatch } from '../lookups/matching-traces.ts';
 import { requireTrace } from '../lookups/one-trace.ts';
 import { operationNames, serviceNames } from '../lookups/service-names.ts';
 import type { SpanRow } from '../lookups/trace-spans.ts';
@@ -51,7 +52,7 @@ function otlpResult(traces: readonly (readonly SpanRow[])[]) {
   return { result: { resourceSpans: traces.flatMap((spans) => otlpTraces(spans).resourceSpans) } };
 }
 
-export function jaegerV3(scope: FastifyInstance, { db, warehouse, now_ns }: RouteContext, name: (id: string) => string): void {
+export function jaegerV3(scope: FastifyInstance, { db, warehouse, whole, now_ns }: RouteContext, name: (id: string) => string): void {
   const app = speakAs(scope, { content_type: `${JSON_TYPE}; charset=utf-8`, body: (httpCode, message) => ({ error: { httpCode, message: message === 'trace not found' ? 'No traces found' : message } }) });
   const describe = (id: string, summary: string) => ({ operationId: name(id), summary, tags: ['jaeger'] });
   const bad = failed('a parameter is not understood');
@@ -77,7 +78,7 @@ export function jaegerV3(scope: FastifyInstance, { db, warehouse, now_ns }: Rout
     if (min === undefined || max === undefined) throw new ClientError(400, 'query.start_time_min and query.start_time_max are required');
     const depth = oneOf(query, 'query.search_depth') === undefined ? 'query.num_traces' : 'query.search_depth';
     const told = (which: string) => (problem: string) => `malformed parameter ${which}: ${problem}`;
-    const ids = await findTraceIds(db, warehouse, {
+    const match: SpanMatch = {
       range: { start_ns: min, end_ns: max },
       limit: countOf(oneOf(query, depth), depth, DEFAULT_DEPTH),
       conditions: spanConditions({
@@ -87,8 +88,9 @@ export function jaegerV3(scope: FastifyInstance, { db, warehouse, now_ns }: Rout
         min_ns: duration(query, 'query.duration_min', told('query.duration_min')),
         max_ns: duration(query, 'query.duration_max', told('query.duration_max')),
       }),
-    });
-    return sendJson(reply, otlpResult((await spansOfTraces(db, warehouse, ids)).map(({ spans }) => spans)));
+    };
+    const found = await whole(async () => spansOfTraces(db, warehouse, await findTraceIds(db, warehouse, match)));
+    return sendJson(reply, otlpResult(found.map(({ spans }) => spans)));
   });
 
   app.get('/traces/:trace_id', {
@@ -107,6 +109,6 @@ export function jaegerV3(scope: FastifyInstance, { db, warehouse, now_ns }: Rout
     }
     time(request.query, 'start_time', now_ns());
     time(request.query, 'end_time', now_ns());
-    return sendJson(reply, otlpResult([(await requireTrace(db, warehouse, trace_id, { max_spans: MOST_SPANS })).spans]));
+    return sendJson(reply, otlpResult([(await whole(() => requireTrace(db, warehouse, trace_id, { max_spans: MOST_SPANS }))).spans]));
   });
 }

@@ -48,7 +48,7 @@ function measures(row: NodeRow | EdgeRow, seconds: number) {
 
 const NOT_MEASURED = { count: 0, rate: 0, error_count: 0, p50_ns: '0', p95_ns: '0', p99_ns: '0' };
 
-export function graphRoute(app: App, { db, warehouse, now_ns }: RouteContext): void {
+export function graphRoute(app: App, { db, warehouse, whole, now_ns }: RouteContext): void {
   app.route({
     method: 'GET',
     url: '/graph',
@@ -57,7 +57,7 @@ export function graphRoute(app: App, { db, warehouse, now_ns }: RouteContext): v
       const { limit = 2000 } = request.query;
       const range = await searchRange(warehouse, request.query, now_ns());
       const seconds = Number(range.end_ns - range.start_ns) / 1e9;
-      const [all_services, all_edges] = await Promise.all([graphNodes(db, warehouse, range, limit + 1), graphEdges(db, warehouse, range, limit + 1)]);
+      const [all_services, all_edges] = await whole(() => Promise.all([graphNodes(db, warehouse, range, limit + 1), graphEdges(db, warehouse, range, limit + 1)]));
       const [services, edges] = [all_services.slice(0, limit), all_edges.slice(0, limit)];
       const known = new Set(services.map(({ name }) => name));
       // Callers that answer nothing themselves are services too.
@@ -71,7 +71,7 @@ export function graphRoute(app: App, { db, warehouse, now_ns }: RouteContext): v
         ],
         edges: edges.map((row) => ({ client: row.client, server: row.server, ...measures(row, seconds) })),
         truncated: all_services.length > limit || all_edges.length > limit,
-        searched: searchedJson(range),
+        searched: searchedJson(range, request.away),
       };
     },
   });

@@ -50,7 +50,7 @@ const Operations = Type.Object({
 
 const rounded = (ns: number): string => String(Math.round(ns));
 
-export function serviceRoutes(app: App, { db, warehouse, now_ns }: RouteContext): void {
+export function serviceRoutes(app: App, { db, warehouse, whole, now_ns }: RouteContext): void {
   app.route({
     method: 'GET',
     url: '/services',
@@ -60,7 +60,7 @@ export function serviceRoutes(app: App, { db, warehouse, now_ns }: RouteContext)
       const asked = ['services', start, end];
       const before = cursor === undefined ? undefined : decodeCursor(cursor, asked, [TEXT_PART]);
       const range = before ?? (await searchRange(warehouse, request.query, now_ns()));
-      const rows = await listServices(db, warehouse, range, limit + 1, before?.key[0]);
+      const rows = await whole(() => listServices(db, warehouse, range, limit + 1, before?.key[0]));
       const page = rows.slice(0, limit);
       const last = rows.length > limit ? page.at(-1) : undefined;
       return {
@@ -73,7 +73,7 @@ export function serviceRoutes(app: App, { db, warehouse, now_ns }: RouteContext)
           first_seen: rfc3339(row.first_ns),
           last_seen: rfc3339(row.last_ns),
         })),
-        searched: searchedJson(range),
+        searched: searchedJson(range, request.away),
         next_cursor: last === undefined ? null : encodeCursor({ ...range, key: [last.service_name] }, asked),
       };
     },
@@ -104,7 +104,7 @@ export function serviceRoutes(app: App, { db, warehouse, now_ns }: RouteContext)
       const [service_name, span_name, of_kind] = before?.key ?? [];
       const range = before ?? (await searchRange(warehouse, request.query, now_ns()));
       const after = service_name === undefined || span_name === undefined || of_kind === undefined ? undefined : { service_name, span_name, kind: of_kind };
-      const rows = await listOperations(db, warehouse, range, { service, kind }, limit + 1, after);
+      const rows = await whole(() => listOperations(db, warehouse, range, { service, kind }, limit + 1, after));
       const page = rows.slice(0, limit);
       const last = rows.length > limit ? page.at(-1) : undefined;
       return {
@@ -119,7 +119,7 @@ export function serviceRoutes(app: App, { db, warehouse, now_ns }: RouteContext)
           p99_ns: rounded(row.p99_ns),
         })),
         truncated: last !== undefined,
-        searched: searchedJson(range),
+        searched: searchedJson(range, request.away),
         next_cursor: last === undefined ? null : encodeCursor({ ...range, key: [last.service_name, last.span_name ?? '', last.kind] }, asked),
       };
     },

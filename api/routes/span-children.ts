@@ -29,7 +29,7 @@ const Answer = Type.Object(
 
 const id = (hex: string): bigint => BigInt(`0x${hex}`);
 
-export function spanChildrenRoute(app: App, { db, warehouse }: RouteContext): void {
+export function spanChildrenRoute(app: App, { db, warehouse, whole }: RouteContext): void {
   app.route({
     method: 'GET',
     url: '/traces/:trace_id/spans/:span_id/children',
@@ -45,11 +45,11 @@ export function spanChildrenRoute(app: App, { db, warehouse }: RouteContext): vo
     handler: async (request) => {
       const { limit = 1000, cursor } = request.query;
       const { span_id } = request.params;
-      const { trace, key } = await findTraceByAnyId(db, warehouse, request.params.trace_id);
+      const { trace, key } = await whole(() => findTraceByAnyId(db, warehouse, request.params.trace_id));
       const asked = [trace.trace_id, span_id];
       const [start, last_id] = cursor === undefined ? [] : decodeCursor(cursor, asked, [NUMBER_PART, SPAN_ID_PART]).key;
       const after = start === undefined || last_id === undefined ? undefined : { start_ns: BigInt(start), span_id: id(last_id) };
-      const [rows, own] = await Promise.all([childrenOfSpan(db, warehouse, key, id(span_id), limit + 1, after), countChildren(db, warehouse, key, [id(span_id)])]);
+      const [rows, own] = await whole(() => Promise.all([childrenOfSpan(db, warehouse, key, id(span_id), limit + 1, after), countChildren(db, warehouse, key, [id(span_id)])]));
       const children_count = own.get(id(span_id)) ?? 0;
       if (children_count === 0 && (await spansOfTrace(db, warehouse, key, [id(span_id)])).length === 0) throw noSuchSpan(trace.trace_id, span_id);
       const page = rows.slice(0, limit);

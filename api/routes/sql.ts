@@ -50,7 +50,7 @@ export const ANSWER_CONTENT = {
 export const RESPONSES = {
   200: {
     description: 'the rows. A failure after the first byte breaks the connection off: an answer that ends in order is whole. Trailers tell row count and truncation in every format.',
-    headers: { 'tracehouse-query-id': { type: 'string', description: 'of this execution' } },
+    headers: { 'tracehouse-query-id': { type: 'string', description: 'of this execution' }, 'tracehouse-missing-files': { type: 'string', description: 'exported files of its relations, of any time, that are elsewhere and that it did not read; left out when there are none' } },
     content: ANSWER_CONTENT,
   },
   ...problems(400, 403, 406, 408, 422, 429),
@@ -69,7 +69,7 @@ function exact(value: unknown): void {
 }
 
 /** Sends the rows of one statement as the answer of a request. */
-export function sqlAnswers(app: App, { sql, log }: RouteContext) {
+export function sqlAnswers(app: App, { sql, warehouse, log }: RouteContext) {
   const closing = new AbortController();
   app.addHook('preClose', async () => closing.abort());
 
@@ -81,6 +81,8 @@ export function sqlAnswers(app: App, { sql, log }: RouteContext) {
     });
     const signal = AbortSignal.any([gone.signal, closing.signal]);
     reply.request.audit_note = { sql: statement.sql };
+    const { archive } = warehouse;
+    reply.request.away.add(archive.files({ tables: archive.tablesNamedIn(statement.sql) }).filter(({ is_here }) => !is_here).map(({ file }) => file));
     const { query_id, parts, progress } = await sql.run({ ...statement, signal }, format);
     reply.request.audit_note = { sql: statement.sql, rows: () => progress().row_count };
     async function* body(): AsyncGenerator<string | Uint8Array> {

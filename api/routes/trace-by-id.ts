@@ -32,7 +32,7 @@ function withOmitted({ spans, children }: WholeTrace): SpanRow[] {
   });
 }
 
-export function traceByIdRoute(app: App, { db, warehouse }: RouteContext): void {
+export function traceByIdRoute(app: App, { db, warehouse, whole }: RouteContext): void {
   app.route({
     method: 'GET',
     url: '/traces/:trace_id',
@@ -50,7 +50,7 @@ export function traceByIdRoute(app: App, { db, warehouse }: RouteContext): void 
     },
     handler: async (request, reply) => {
       const { format = 'tracehouse', max_spans = 10_000, root, depth } = request.query;
-      const found = await requireTrace(db, warehouse, request.params.trace_id, { max_spans, root, depth });
+      const found = await whole(() => requireTrace(db, warehouse, request.params.trace_id, { max_spans, root, depth }));
       const { trace, spans, partial, children, subtree_span_count, roots_omitted } = found;
       reply.header('content-location', `/api/v1/traces/${trace.trace_id}`);
       reply.header('tracehouse-partial', String(partial)).header('tracehouse-span-count', String(trace.span_count));
@@ -60,7 +60,7 @@ export function traceByIdRoute(app: App, { db, warehouse }: RouteContext): void 
         // These have formats of their own, which the schema of 200 does not describe.
         return reply.header('content-type', 'application/json; charset=utf-8').serializer((value: unknown) => JSON.stringify(value)).send(body);
       }
-      const candidates = await candidatesOf(db, warehouse, spans.filter((span) => span.parent_span_id === null));
+      const candidates = await whole(() => candidatesOf(db, warehouse, spans.filter((span) => span.parent_span_id === null)));
       const answer: Trace = {
         ...traceSummary(trace),
         requested_trace_id: request.params.trace_id.toLowerCase(),

@@ -77,7 +77,7 @@ function eventJson({ event, span_ids }: SpanEvent) {
   };
 }
 
-export function traceEvidenceRoute(app: App, { db, warehouse }: RouteContext): void {
+export function traceEvidenceRoute(app: App, { db, warehouse, whole }: RouteContext): void {
   app.route({
     method: 'GET',
     url: '/traces/:trace_id/evidence',
@@ -92,8 +92,8 @@ export function traceEvidenceRoute(app: App, { db, warehouse }: RouteContext): v
     },
     handler: async (request) => {
       const { max_spans = 1000, max_events = 5000 } = request.query;
-      const { trace, spans, partial } = await requireTrace(db, warehouse, request.params.trace_id, { max_spans });
-      const [candidates, { events, truncated }] = await Promise.all([candidatesOf(db, warehouse, spans), eventsOfSpans(db, warehouse, spans, max_events)]);
+      const { trace, spans, partial } = await whole(() => requireTrace(db, warehouse, request.params.trace_id, { max_spans }));
+      const [candidates, { events, truncated }] = await whole(() => Promise.all([candidatesOf(db, warehouse, spans), eventsOfSpans(db, warehouse, spans, max_events)]));
       return {
         trace_id: trace.trace_id,
         links: spans.map((span) => ({

@@ -33,7 +33,7 @@ const Answer = Type.Object({
   next_cursor: Type.Unsafe<string | null>({ type: ['string', 'null'], description: 'null: this was the last page' }),
 }, { description: 'a page of summaries' });
 
-export function traceSearchRoute(app: App, { db, warehouse, now_ns }: RouteContext): void {
+export function traceSearchRoute(app: App, { db, warehouse, whole, now_ns }: RouteContext): void {
   app.route({
     method: 'GET',
     url: '/traces',
@@ -53,12 +53,12 @@ export function traceSearchRoute(app: App, { db, warehouse, now_ns }: RouteConte
       if (filters.min_duration_ns !== undefined && filters.max_duration_ns !== undefined && filters.min_duration_ns > filters.max_duration_ns) {
         throw new TracehouseError('invalid-range', 'min_duration is longer than max_duration', { mend: 'swap them' });
       }
-      const rows = await searchTraces(db, warehouse, { range, filters, order: sort, limit: limit + 1, after });
+      const rows = await whole(() => searchTraces(db, warehouse, { range, filters, order: sort, limit: limit + 1, after }));
       const page = rows.slice(0, limit);
       const last = rows.length > limit ? page.at(-1) : undefined;
       return {
         traces: page.map(traceSummary),
-        searched: searchedJson(range),
+        searched: searchedJson(range, request.away),
         duration_of,
         next_cursor: last === undefined ? null : encodeCursor({ start_ns: range.start_ns, end_ns: range.end_ns, key: [String(last.duration_ns), last.trace_id] }, same_query),
       };

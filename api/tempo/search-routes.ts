@@ -51,7 +51,7 @@ function rangeOf(query: unknown, now_ns: bigint, default_start_ns: bigint): Sear
   return range;
 }
 
-export function tempoSearchRoutes(app: App, { db, warehouse, now_ns }: RouteContext): void {
+export function tempoSearchRoutes(app: App, { db, warehouse, whole: complete, now_ns }: RouteContext): void {
   const describe = (operationId: string, summary: string) => ({ operationId, summary, tags: ['tempo'] });
 
   /** Only the database knows its regular expressions. */
@@ -76,7 +76,7 @@ export function tempoSearchRoutes(app: App, { db, warehouse, now_ns }: RouteCont
   app.get('/search', { schema: { ...describe('tempoSearch', 'Find traces'), querystring: Search, response: { 200: answers(JSON_TYPE, 'a line a trace', Type.Object({ traces: Type.Array(Type.Object({ traceID: Type.String() }, { additionalProperties: true })), metrics: Type.Object({}) })), 400: bad } } }, async (request, reply) => {
     const range = rangeOf(request.query, now_ns(), 0n);
     const conditions = await conditionsOf(request.query, range);
-    return sendJson(reply, await searchAnswer(db, warehouse, { range, conditions, limit: whole(request.query, 'limit', 20, 1000) }, whole(request.query, 'spss', 3, 100)));
+    return sendJson(reply, await complete(() => searchAnswer(db, warehouse, { range, conditions, limit: whole(request.query, 'limit', 20, 1000) }, whole(request.query, 'spss', 3, 100))));
   });
 
   app.get('/search/tags', { schema: { ...describe('tempoTags', 'Names of attributes'), querystring: Type.Object(Tags), response: { 200: answers(JSON_TYPE, 'their names', Type.Object({ tagNames: Type.Array(Type.String()) })), 400: bad } } }, async (request, reply) =>
@@ -87,7 +87,7 @@ export function tempoSearchRoutes(app: App, { db, warehouse, now_ns }: RouteCont
 
   app.get('/search/tag/:tag/values', { schema: { ...describe('tempoTagValues', 'Values of an attribute'), params: Tag, querystring: Type.Object({ limit: Values.limit, ...RANGE }), response: { 200: answers(JSON_TYPE, 'its values', Type.Object({ tagValues: Type.Array(Type.String()) })), 400: bad } } }, async (request, reply) => {
     const { query } = request;
-    return sendJson(reply, { tagValues: await tagValues(db, warehouse, request.params.tag, { range: rangeOf(query, now_ns(), 0n), limit: whole(query, 'limit', 1000, 10_000), conditions: [] }) });
+    return sendJson(reply, { tagValues: await complete(() => tagValues(db, warehouse, request.params.tag, { range: rangeOf(query, now_ns(), 0n), limit: whole(query, 'limit', 1000, 10_000), conditions: [] })) });
   });
 
   app.get('/v2/search/tag/:tag/values', { schema: { ...describe('tempoTagValuesV2', 'Values of a field, with their types'), params: Tag, querystring: Type.Object(Values), response: { 200: answers(JSON_TYPE, 'its values', Type.Object({ tagValues: Type.Array(Type.Object({ type: Type.String(), value: Type.String() })) })), 400: bad } } }, async (request, reply) => {
@@ -95,6 +95,6 @@ export function tempoSearchRoutes(app: App, { db, warehouse, now_ns }: RouteCont
     const range = rangeOf(query, now_ns(), 0n);
     // Grafana sends it while it is being typed.
     const condition = await Promise.resolve().then(() => checked(parseSelector(oneOf(query, 'q') ?? '{}'))).catch(() => undefined);
-    return sendJson(reply, { tagValues: await tagValuesV2(db, warehouse, request.params.tag, { range, limit: whole(query, 'limit', 1000, 10_000), conditions: condition === undefined ? [] : [condition(range)] }) });
+    return sendJson(reply, { tagValues: await complete(() => tagValuesV2(db, warehouse, request.params.tag, { range, limit: whole(query, 'limit', 1000, 10_000), conditions: condition === undefined ? [] : [condition(range)] })) });
   });
 }

@@ -26,7 +26,7 @@ function resourceSpans(spans: readonly SpanRow[]) {
   }));
 }
 
-export function tempoTraceRoutes(app: App, { db, warehouse }: RouteContext): void {
+export function tempoTraceRoutes(app: App, { db, warehouse, whole }: RouteContext): void {
   const params = Type.Object({ trace_id: needed('up to 32 hex digits', '18b0c6a27b4d3c00023f9a1b7c6d5e4f') });
   const querystring = Type.Object({ start: text('ignored: every trace is found by its id', '1700000000'), end: text('ignored', '7258118400') });
   const errors = { 400: answers('text/plain', 'this is no id', Type.String()), 404: answers('text/plain', 'there is no such trace', Type.String()) };
@@ -36,7 +36,8 @@ export function tempoTraceRoutes(app: App, { db, warehouse }: RouteContext): voi
 
   const find = (request: FastifyRequest): Promise<WholeTrace> => {
     try {
-      return requireTrace(db, warehouse, wholeTraceId((request.params as { trace_id: string }).trace_id), { max_spans: MOST_SPANS });
+      const trace_id = wholeTraceId((request.params as { trace_id: string }).trace_id);
+      return whole(() => requireTrace(db, warehouse, trace_id, { max_spans: MOST_SPANS }));
     } catch (error) {
       throw new ClientError(400, `invalid trace id: ${(error as Error).message}`);
     }

@@ -1,10 +1,13 @@
 // Where files go. What is put there appears whole or not at all, and putting it there again changes nothing.
+import type { Readable } from 'node:stream';
 import { TracehouseError } from '../../schema/errors.ts';
 import { LocalFolder } from './local-folder.ts';
 
 export interface Destination {
   /** Settles when the file lasts under this name. */
   put(staged: string, path: string): Promise<void>;
+  /** Its bytes. Error: export-destination when there is none. */
+  get(path: string): Promise<Readable>;
   /** Does nothing when there is none. */
   remove(path: string): Promise<void>;
   close(): void;

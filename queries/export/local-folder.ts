@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
-import { copyFile, mkdir, rename, rm } from 'node:fs/promises';
+import { copyFile, mkdir, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import type { Readable } from 'node:stream';
 import type { Destination } from './destination.ts';
 import { syncPath } from './write-parquet.ts';
 
@@ -25,6 +26,11 @@ export class LocalFolder implements Destination {
       await syncPath(at);
       if (at === dirname(at)) break;
     }
+  }
+
+  async get(path: string): Promise<Readable> {
+    const handle = await open(join(this.#folder, path), 'r');
+    return handle.createReadStream();
   }
 
   async remove(path: string): Promise<void> {

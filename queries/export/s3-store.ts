@@ -1,7 +1,8 @@
 // An S3-compatible store. An object appears when its upload is complete, and again under the same key it is the same.
 // Endpoint, region and credentials come from where AWS's own tools take them: AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE, ...
 import { createReadStream } from 'node:fs';
-import { DeleteObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import { Readable } from 'node:stream';
+import { DeleteObjectCommand, GetObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { Upload } from '@aws-sdk/lib-storage';
 import { TracehouseError } from '../../schema/errors.ts';
 import type { Destination } from './destination.ts';
@@ -36,6 +37,12 @@ export class S3Store implements Destination {
   async put(staged: string, path: string): Promise<void> {
     const params = { Bucket: this.#bucket, Key: this.#prefix + path, Body: createReadStream(staged), ContentType: 'application/vnd.apache.parquet' };
     await new Upload({ client: this.#client, params, partSize: PART_BYTES, queueSize: 2 }).done();
+  }
+
+  async get(path: string): Promise<Readable> {
+    const { Body } = await this.#client.send(new GetObjectCommand({ Bucket: this.#bucket, Key: this.#prefix + path }));
+    if (!(Body instanceof Readable)) throw new TracehouseError('export-destination', `the store gave no bytes for ${path}`);
+    return Body;
   }
 
   async remove(path: string): Promise<void> {

@@ -9,7 +9,7 @@ import { sqlName, sqlText } from '../../ingest/duckdb-instance.ts';
 import { runQuery } from '../../ingest/duckdb-query.ts';
 import type { Segment } from '../../ingest/segment-catalog.ts';
 import { templateSchema } from '../../ingest/segment-tables.ts';
-import { sortColumn, writtenColumns } from '../../ingest/parquet-columns.ts';
+import { shapeOf, sortColumn, writtenColumns } from '../../ingest/parquet-columns.ts';
 import type { StoredColumn } from '../../ingest/parquet-columns.ts';
 
 const HOUR_NS = 3_600_000_000_000n;
@@ -18,7 +18,7 @@ const ROW_GROUP = 65_536;
 /** Rows that belong to no node. */
 const NO_NODE = 'all';
 
-export interface StagedFile extends Pick<ExportFile, 'relation' | 'path' | 'rows' | 'bytes' | 'min_ns' | 'max_ns' | 'checksum'> {}
+export interface StagedFile extends Pick<ExportFile, 'relation' | 'path' | 'rows' | 'bytes' | 'min_ns' | 'max_ns' | 'checksum' | 'shape'> {}
 
 /** date=2026-01-31/hour=05/node=web-1, UTC; a node's name is escaped as Hive does it. */
 export function partitionPath(hour: bigint, node: string): string {
@@ -41,11 +41,12 @@ export async function writeSegment(connection: DuckDBConnection, folder: string,
   const hour = time === null ? `CAST(${segment.from_ns / HOUR_NS} AS BIGINT)` : `coalesce(${time}, ${segment.from_ns}) // ${HOUR_NS}`;
   const parts = await runQuery(connection, `SELECT ${hour}, ${node}, count(*), ${time === null ? 'NULL, NULL' : `min(${time}), max(${time})`} FROM ${source} GROUP BY 1, 2 ORDER BY 1, 2`);
   const files: StagedFile[] = [];
+  const shape = shapeOf(table, columns);
   for (const [part_hour, part_node, rows, min_ns, max_ns] of parts.rows as [bigint, string | null, bigint, bigint | null, bigint | null][]) {
     const path = `${table}/${partitionPath(part_hour, part_node ?? NO_NODE)}/${segment.from_ns}-${segment.uid}.parquet`;
     const own = `${hour} = ${part_hour}${node === 'NULL' ? '' : ` AND node IS NOT DISTINCT FROM ${part_node === null ? 'NULL' : sqlText(part_node)}`}`;
     const select = `SELECT ${writtenColumns(table, columns)} FROM ${source} WHERE ${own}${time === null ? '' : ` ORDER BY ${time}`}`;
-    files.push({ relation: table, path, rows, min_ns, max_ns, ...(await copyTo(connection, select, join(folder, path))) });
+    files.push({ relation: table, path, rows, min_ns, max_ns, shape, ...(await copyTo(connection, select, join(folder, path))) });
   }
   return files;
 }

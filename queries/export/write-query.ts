@@ -35,5 +35,5 @@ export async function writeQuery(runner: QueryRunner, folder: string, query: str
   const path = `query/${partitionPath(stretch.to_ns / HOUR_NS, 'all')}/${stretch.from_ns}-${stretch.to_ns}.parquet`;
   await mkdir(dirname(join(folder, path)), { recursive: true });
   const rows = await runner.writeParquet(`SELECT ${list.join(', ')} FROM (${sql}\n)`, join(folder, path));
-  return [{ relation: 'query', path, rows, min_ns: stretch.from_ns, max_ns: stretch.to_ns, ...(await finishFile(join(folder, path))) }];
+  return [{ relation: 'query', path, rows, min_ns: stretch.from_ns, max_ns: stretch.to_ns, shape: null, ...(await finishFile(join(folder, path))) }];
 }
