@@ -119,3 +119,9 @@ test('schedules and relations that make no sense are refused', async () => {
   await expect(scheduler.run('000000000000')).rejects.toMatchObject({ code: 'export-not-found' });
   expect(portable('x', 'HUGEINT')).toEqual([['x', 'CAST("x" AS BIGINT)']]);
 });
+
+test('a folder that cannot be made fails the run, and names it', async () => {
+  const { export_id: nowhere } = await scheduler.add({ destination: '/proc/nowhere/parquet', relations: ['spans'] });
+  await expect(scheduler.run(nowhere)).rejects.toMatchObject({ code: 'export-failed', message: expect.stringMatching(/^\/proc\/nowhere\/parquet: ENOENT/) });
+  expect(await rowsOf(`SELECT last_error FROM exports WHERE export_id = '${nowhere}'`)).toEqual([[expect.stringMatching(/ENOENT/)]]);
+});

@@ -1,9 +1,19 @@
 import { constants } from 'node:fs';
-import { copyFile, mkdir, open, rename, rm } from 'node:fs/promises';
+import { copyFile, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { Destination } from './destination.ts';
 import { syncPath } from './write-parquet.ts';
+
+/** Node's own recursive one never settles in /proc, where nothing can be made. */
+async function makeFolders(path: string): Promise<void> {
+  if (await stat(path).then((found) => found.isDirectory(), () => false)) return;
+  const parent = dirname(path);
+  if (parent !== path) await makeFolders(parent);
+  await mkdir(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error;
+  });
+}
 
 export class LocalFolder implements Destination {
   readonly #folder: string;
@@ -16,7 +26,7 @@ export class LocalFolder implements Destination {
   async put(staged: string, path: string): Promise<void> {
     const final = join(this.#folder, path);
     const folder = dirname(final);
-    await mkdir(folder, { recursive: true });
+    await makeFolders(folder);
     const partial = join(folder, `.${basename(final)}.part`);
     await copyFile(staged, partial, constants.COPYFILE_FICLONE);
     await syncPath(partial);
