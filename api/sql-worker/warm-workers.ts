@@ -1,0 +1,138 @@
+// The processes that statements run in: one is kept ready, more only for a while, and none that has grown or was let forward.
+import { mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Warehouse } from '../../ingest/warehouse.ts';
+import type { SqlLimits } from '../../queries/sql-limits.ts';
+import { TracehouseError } from '../../schema/errors.ts';
+import { FRAME } from './frames.ts';
+import { WorkerClient } from './worker-client.ts';
+
+export interface WorkerLimits {
+  readonly limits: SqlLimits;
+  readonly memory_bytes: number;
+  readonly temp_bytes: number;
+  readonly threads: number;
+  readonly log: (line: string) => void;
+}
+
+/** Kept for the next statement; more than one only for a while. */
+const WARM = 1;
+const IDLE_MS = 60_000;
+/** Idle workers let go of files that are no longer part of anything. */
+const REFRESH_MS = 5000;
+/** Beyond DuckDB's own limit: rows on their way, JavaScript. */
+export const SPARE_BYTES = 256e6;
+/** All statements together leave the disk at least this share of what is free. */
+const DISK_SHARE = 0.5;
+
+interface Idle {
+  readonly worker: WorkerClient;
+  readonly since_ms: number;
+}
+
+export class WarmWorkers {
+  readonly #warehouse: Warehouse;
+  readonly #options: WorkerLimits;
+  readonly #folder: string;
+  readonly #all = new Set<WorkerClient>();
+  readonly #coming = new Set<Promise<WorkerClient>>();
+  readonly #timer: NodeJS.Timeout;
+  #idle: Idle[] = [];
+  #starting = 0;
+  #refreshing: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  constructor(warehouse: Warehouse, options: WorkerLimits) {
+    this.#warehouse = warehouse;
+    this.#options = options;
+    mkdirSync(join(warehouse.folder, 'tmp'), { recursive: true });
+    this.#folder = mkdtempSync(join(warehouse.folder, 'tmp', 'sql-'));
+    this.#timer = setInterval(() => {
+      this.#refreshing = this.#refresh();
+    }, REFRESH_MS).unref();
+    this.#keepWarm();
+  }
+
+  #tempBytes(): number {
+    const { bavail, bsize } = statfsSync(this.#folder);
+    const share = Math.floor((bavail * bsize * DISK_SHARE) / this.#options.limits.at_once);
+    return Math.min(this.#options.temp_bytes, share);
+  }
+
+  #start(): Promise<WorkerClient> {
+    const coming = this.#startOne().finally(() => this.#coming.delete(coming));
+    this.#coming.add(coming);
+    return coming;
+  }
+
+  async #startOne(): Promise<WorkerClient> {
+    const { memory_bytes, threads, limits } = this.#options;
+    const folder = mkdtempSync(join(this.#folder, 'worker-'));
+    const worker = await WorkerClient.start({ data_folders: this.#warehouse.data_folders, folder, memory_bytes, temp_bytes: this.#tempBytes(), threads, limits });
+    if (this.#closed) {
+      await worker.close();
+      throw new TracehouseError('not-ready', 'the server is shutting down');
+    }
+    this.#all.add(worker);
+    return worker;
+  }
+
+  #keepWarm(): void {
+    if (this.#closed || this.#idle.length + this.#starting >= WARM) return;
+    this.#starting += 1;
+    this.#start()
+      .then((worker) => this.giveBack(worker, true), (error: Error) => this.#closed || this.#options.log(error.message))
+      .finally(() => {
+        this.#starting -= 1;
+      });
+  }
+
+  /** For one job. Errors: not-ready, and what keeps a process from starting. */
+  async take(): Promise<WorkerClient> {
+    if (this.#idle.length === 0) await this.#refreshing;
+    for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
+      if (!idle.worker.ended) return idle.worker;
+      this.dismiss(idle.worker);
+    }
+    return this.#start();
+  }
+
+  /** whole: its job ended in order. */
+  giveBack(worker: WorkerClient, whole: boolean): void {
+    const fresh = worker.grown_bytes < SPARE_BYTES && !worker.let_forward;
+    if (whole && fresh && !worker.ended && !this.#closed) this.#idle.push({ worker, since_ms: performance.now() });
+    else this.dismiss(worker);
+    this.#keepWarm();
+  }
+
+  dismiss(worker: WorkerClient): void {
+    this.#all.delete(worker);
+    void worker.close();
+  }
+
+  async #refresh(): Promise<void> {
+    const files = await this.#warehouse.visibleFiles(null).catch(() => undefined);
+    const resting = this.#idle;
+    this.#idle = [];
+    for (const { worker, since_ms } of resting) {
+      let whole = false;
+      try {
+        const tired = this.#idle.length >= WARM && performance.now() - since_ms > IDLE_MS;
+        if (files !== undefined && !tired) for await (const frame of worker.run({ files })) whole = frame.kind === FRAME.end;
+      } catch {
+        whole = false;
+      }
+      if (whole && !this.#closed) this.#idle.push({ worker, since_ms });
+      else this.dismiss(worker);
+    }
+    this.#keepWarm();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#timer);
+    await Promise.allSettled(this.#coming);
+    await Promise.all([...this.#all].map((worker) => worker.close()));
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
