@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import { NetworkNamespace } from '../demo/network-namespace.ts';
 import { packageRoot } from '../schema/package-root.ts';
 import { Tracer } from '../test/accuracy/tracer.ts';
-import { childNamed, cpuSeconds, residentBytes } from './process-memory.ts';
+import { figure, quantile, rounded } from './figure.ts';
+import type { Figure } from './figure.ts';
+import { childNamed, cpuSeconds, ownBytes, residentBytes } from './process-memory.ts';
 
 export interface LiveFigures {
   readonly events_per_second: number;
@@ -19,6 +21,8 @@ export interface LiveFigures {
   readonly spans_complete: number;
   readonly warehouse_rss_max_mib: number;
   readonly loader_rss_max_mib: number;
+  /** Mean of the last third over that of the second: 1 is flat. */
+  readonly rss_growth: number;
   readonly cpu_cores_used: number;
   /** How far behind the newest readable span was, while load ran: ms. */
   readonly readable_p50_ms: number;
@@ -28,8 +32,23 @@ export interface LiveFigures {
 
 const MIB = 2 ** 20;
 
-function quantile(sorted: readonly number[], q: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? Number.NaN;
+const meanOf = (values: readonly number[]): number => values.reduce((sum, one) => sum + one, 0) / values.length;
+
+/** Readable within so long; and what it takes. */
+export function liveFigures(runs: readonly LiveFigures[]): Figure[] {
+  const [first] = runs;
+  if (first === undefined) return [];
+  const share = runs.reduce((sum, run) => sum + run.events_lost, 0) / runs.reduce((sum, run) => sum + run.calls, 0);
+  const mean = (of: (run: LiveFigures) => number): number => rounded(runs.reduce((sum, run) => sum + of(run), 0) / runs.length);
+  const variant = `${first.events_per_second} events/s`;
+  return [
+    figure({
+      figure: 'readable_after', variant, unit: 'ms, p99', values: runs.map((run) => run.readable_p99_ms), goal: { of: 'value', at_most: 2000 }, lost_share: share,
+      notes: { seconds: first.seconds, p50_ms: mean((run) => run.readable_p50_ms), p95_ms: mean((run) => run.readable_p95_ms), cores: mean((run) => run.cpu_cores_used), payload_shed: mean((run) => run.payload_shed), spans_whole: rounded(mean((run) => run.spans_complete / run.spans)) },
+    }),
+    figure({ figure: 'resident', variant: `warehouse, ${variant}`, unit: 'MiB', values: runs.map((run) => run.warehouse_rss_max_mib), goal: { of: 'value', at_most: 1024 }, lost_share: share, notes: { last_over_second_third: mean((run) => run.rss_growth) } }),
+    figure({ figure: 'resident', variant: `loader, ${variant}`, unit: 'MiB', values: runs.map((run) => run.loader_rss_max_mib), goal: { of: 'value', at_most: 64 }, lost_share: share }),
+  ];
 }
 
 /** Compiles the load program into `folder`. */
@@ -58,7 +77,8 @@ export async function measureLive(events_per_second: number, seconds: number): P
     void ended.then(() => (running = false));
     const cpu_before = cpuSeconds(up);
     const behind: number[] = [];
-    let [rss, loader_rss] = [0, 0];
+    const resident: number[] = [];
+    let loader_rss = 0;
     const started = Date.now();
     while (running) {
       const asked = Date.now();
@@ -66,8 +86,8 @@ export async function measureLive(events_per_second: number, seconds: number): P
       const [row] = await tracer.sql('select max(end_time) as newest from spans where start_time > now()::timestamp - interval 20 seconds');
       const newest = row?.['newest'];
       if (typeof newest === 'string' && asked - started > 3000) behind.push(asked - Date.parse(`${newest.replace(' ', 'T').slice(0, 23)}Z`));
-      rss = Math.max(rss, residentBytes(up));
-      if (loader !== undefined) loader_rss = Math.max(loader_rss, residentBytes(loader));
+      resident.push(residentBytes(up));
+      if (loader !== undefined) loader_rss = Math.max(loader_rss, ownBytes(loader));
       await new Promise((resolve) => setTimeout(resolve, 200));
     }
     const cpu = cpuSeconds(up) - cpu_before;
@@ -76,7 +96,6 @@ export async function measureLive(events_per_second: number, seconds: number): P
     const [spans] = await tracer.poll('select count(*) as n, count(*) filter (complete) as whole from spans', ([row]) => Number(row?.['n']) >= calls / 2, 10_000);
     const losses = await tracer.sql('select cause, sum(events_lost)::bigint as n from losses group by cause');
     const lost = (cause: string): number => Number(losses.find((row) => row['cause'] === cause)?.['n'] ?? 0);
-    behind.sort((a, b) => a - b);
     return {
       events_per_second,
       seconds,
@@ -86,8 +105,9 @@ export async function measureLive(events_per_second: number, seconds: number): P
       payload_shed: lost('payload_shed'),
       spans: Number(spans?.['n']),
       spans_complete: Number(spans?.['whole']),
-      warehouse_rss_max_mib: Math.round(rss / MIB),
+      warehouse_rss_max_mib: Math.round(Math.max(...resident) / MIB),
       loader_rss_max_mib: Math.round(loader_rss / MIB),
+      rss_growth: rounded(meanOf(resident.slice((resident.length * 2) / 3)) / meanOf(resident.slice(resident.length / 3, (resident.length * 2) / 3))),
       cpu_cores_used: Number((cpu / seconds).toFixed(2)),
       readable_p50_ms: quantile(behind, 0.5),
       readable_p95_ms: quantile(behind, 0.95),

@@ -1,34 +1,73 @@
-// npm run bench [-- --quick]: figures as JSON lines, one a figure, on standard output.
-import { mkdirSync, appendFileSync } from 'node:fs';
+// npm run bench [-- --quick] [--only NAME,...] [--list]: each figure as a JSON line on standard output; all of them as a table and
+// plots in bench/results/.
+import { appendFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { packageRoot } from '../schema/package-root.ts';
+import type { Figure } from './figure.ts';
 import { measureHookCost } from './hook-cost.ts';
-import { measureLive } from './live-load.ts';
+import { measureIngest } from './ingest-rate.ts';
+import { liveFigures, measureLive } from './live-load.ts';
+import { measureQuestions } from './lookups.ts';
+import { machine, writeReport } from './report.ts';
 import { measureSqlIsolation } from './sql-isolation.ts';
-import { measureSaturation } from './saturation.ts';
+import { measureThroughput } from './throughput.ts';
 import { measureLookups } from './trace-lookup.ts';
 
-const quick = process.argv.includes('--quick');
-const results = join(packageRoot(), 'bench', 'results');
-mkdirSync(results, { recursive: true });
-const file = join(results, `${new Date().toISOString().replaceAll(':', '-')}.ndjson`);
-
-function report(figure: string, values: object): void {
-  const line = JSON.stringify({ figure, ...values });
-  console.log(line);
-  appendFileSync(file, `${line}\n`);
+interface Bench {
+  readonly name: string;
+  readonly what: string;
+  run(quick: boolean): Promise<readonly Figure[]>;
 }
 
-for (const rate of [10_000, 50_000]) {
-  console.error(`live load at ${rate} events/s`);
-  report('live_load', await measureLive(rate, quick ? 15 : 60));
+async function live(rates: readonly number[], seconds: number): Promise<Figure[]> {
+  const figures: Figure[] = [];
+  for (const rate of rates) figures.push(...liveFigures([await measureLive(rate, seconds)]));
+  return figures;
 }
-console.error('nginx at saturation');
-report('saturation', await measureSaturation(quick ? 5 : 15));
-console.error('ingest and lookups while users run the worst SQL');
-report('sql_isolation', await measureSqlIsolation(quick ? 10 : 30));
-console.error('what each optional hook costs');
-for (const cost of await measureHookCost(quick ? 3 : 5, quick ? 3 : 5)) report('hook_cost', cost);
-console.error('lookups by trace id in 1 and in many files');
-for (const cost of await measureLookups(300, quick ? 100 : 300, quick ? 60 : 300)) report('trace_lookup', cost);
-console.error(`written to ${file}`);
+
+const BENCHES: readonly Bench[] = [
+  { name: 'throughput', what: 'nginx at saturation: untraced, recorded, with up, with bpftrace', run: (quick) => measureThroughput(5, quick ? 3 : 8) },
+  { name: 'hooks', what: 'what each optional hook costs', run: (quick) => measureHookCost(5, quick ? 2 : 5) },
+  { name: 'ingest', what: 'kernel records to DuckDB on disk', run: (quick) => measureIngest(5, quick ? 4 : 10) },
+  { name: 'live', what: 'from the end of a trace to its being readable; memory', run: (quick) => live([10_000, 50_000, ...(quick ? [] : [100_000])], quick ? 15 : 60) },
+  { name: 'lookups', what: 'trace by id, search, slowest 20, against DuckDB by hand', run: (quick) => measureQuestions(quick ? 2 : 10, quick ? 5 : 15) },
+  { name: 'files', what: 'lookups by trace id in one and in many files', run: (quick) => measureLookups(quick ? 100 : 300, quick ? 60 : 120, quick ? 60 : 300) },
+  { name: 'sql', what: 'ingest and lookups while users run the worst SQL', run: (quick) => measureSqlIsolation(quick ? 8 : 30) },
+];
+
+const { values: asked } = parseArgs({ options: { quick: { type: 'boolean', default: false }, only: { type: 'string' }, list: { type: 'boolean', default: false } } });
+const names = asked.only?.split(',') ?? BENCHES.map(({ name }) => name);
+const unknown = names.find((name) => !BENCHES.some((bench) => bench.name === name));
+if (asked.list || unknown !== undefined) {
+  if (unknown !== undefined) console.error(`--only: there is no benchmark ${unknown}; there are:`);
+  for (const { name, what } of BENCHES) console.log(`${name.padEnd(12)} ${what}`);
+  process.exit(unknown === undefined ? 0 : 2);
+}
+
+const folder = join(packageRoot(), 'bench', 'results');
+mkdirSync(folder, { recursive: true });
+const path = join(folder, new Date().toISOString().replaceAll(':', '-').slice(0, 19));
+console.error(machine());
+const figures: Figure[] = [];
+let failed = 0;
+for (const { name, what, run } of BENCHES.filter((bench) => names.includes(bench.name))) {
+  console.error(`${name}: ${what}`);
+  const started = performance.now();
+  try {
+    for (const figure of await run(asked.quick)) {
+      figures.push(figure);
+      const line = JSON.stringify(figure);
+      console.log(line);
+      appendFileSync(`${path}.ndjson`, `${line}\n`);
+    }
+  } catch (error) {
+    // The others are still worth having.
+    failed += 1;
+    console.error(`${name} failed: ${(error as Error).stack ?? String(error)}`);
+  }
+  console.error(`${name} took ${Math.round((performance.now() - started) / 1000)} s`);
+}
+await writeReport(figures, path, `Benchmarks${asked.quick ? ', quick' : ''}, ${new Date().toISOString().slice(0, 10)}`);
+console.error(`written to ${path}.ndjson, .md and .svg`);
+process.exit(failed === 0 ? 0 : 1);

@@ -7,6 +7,8 @@ import { encodeBatches } from '../ingest/arrow-format.ts';
 import { packageRoot } from '../schema/package-root.ts';
 import { makeBatch } from '../test/support/make-batch.ts';
 import { NOW_NS, shopBatch } from '../test/support/shop-warehouse.ts';
+import { figure, quantile, rounded } from './figure.ts';
+import type { Figure } from './figure.ts';
 
 /** Each wants all of one thing: cores, disk, memory, a thread that cannot be interrupted. */
 const WORST = [
@@ -24,21 +26,7 @@ interface Latency {
 }
 type Kind = 'ingest' | 'lookup' | 'search';
 
-export interface SqlIsolationFigures {
-  readonly seconds: number;
-  readonly quiet: Record<Kind, Latency>;
-  readonly attacked: Record<Kind, Latency>;
-  /** Attacked / quiet, of the medians and of the 95th percentiles. */
-  readonly ratio: Record<Kind, Latency>;
-  readonly ingest_failed: number;
-  readonly worst_statements: number;
-  /** Of a count over all spans, nothing else running. */
-  readonly small_statement: Latency;
-}
-
-const quantile = (values: readonly number[], q: number): number => values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(q * values.length))] ?? Number.NaN;
-const round = (value: number): number => Number(value.toFixed(2));
-const latency = (values: readonly number[]): Latency => ({ p50_ms: round(quantile(values, 0.5)), p95_ms: round(quantile(values, 0.95)) });
+const latency = (values: readonly number[]): Latency => ({ p50_ms: rounded(quantile(values, 0.5)), p95_ms: rounded(quantile(values, 0.95)) });
 
 async function startServer(data: string): Promise<{ url: string; stop: () => Promise<void> }> {
   const server = spawn(process.execPath, [join(packageRoot(), 'bin', 'tracehouse.js'), 'serve', '--data', data, '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -60,7 +48,7 @@ function eventsBatch(sequence: bigint): Uint8Array {
   return encodeBatches([makeBatch({ sequence }, { socket_events: rows })]);
 }
 
-export async function measureSqlIsolation(seconds: number): Promise<SqlIsolationFigures> {
+export async function measureSqlIsolation(seconds: number): Promise<Figure[]> {
   const data = mkdtempSync(join(tmpdir(), 'tracehouse-bench-'));
   const server = await startServer(data);
   let sequence = 10n;
@@ -116,8 +104,16 @@ export async function measureSqlIsolation(seconds: number): Promise<SqlIsolation
       await (await sql('SELECT count(*) FROM spans', 5000)).arrayBuffer();
       small.push(performance.now() - started);
     }
-    const over = (kind: Kind): Latency => ({ p50_ms: round(attacked[kind].p50_ms / quiet[kind].p50_ms), p95_ms: round(attacked[kind].p95_ms / quiet[kind].p95_ms) });
-    return { seconds, quiet, attacked, ratio: { ingest: over('ingest'), lookup: over('lookup'), search: over('search') }, ingest_failed: failed, worst_statements, small_statement: latency(small) };
+    const kinds: readonly Kind[] = ['ingest', 'lookup', 'search'];
+    return [
+      ...kinds.map((kind) =>
+        figure({
+          figure: 'sql_isolation', variant: kind, unit: 'ms', values: [attacked[kind].p50_ms], reference: { what: 'nobody runs SQL', values: [quiet[kind].p50_ms] }, goal: { of: 'ratio', at_most: 2 },
+          notes: { p95_ms: attacked[kind].p95_ms, quiet_p95_ms: quiet[kind].p95_ms, worst_statements, ingest_failed: failed },
+        }),
+      ),
+      figure({ figure: 'small_statement', variant: 'count over spans, through HTTP', unit: 'ms', values: [latency(small).p50_ms], goal: { of: 'value', at_most: 30 }, notes: { p95_ms: latency(small).p95_ms } }),
+    ];
   } finally {
     await server.stop();
     rmSync(data, { recursive: true, force: true });

@@ -6,20 +6,12 @@ import { join } from 'node:path';
 import { buildApp } from '../api/app.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { ExportScheduler } from '../queries/export/scheduler.ts';
+import { figure, rounded } from './figure.ts';
+import type { Figure } from './figure.ts';
 
 const EPOCH_NS = 1_790_000_000_000_000_000n;
 const FILE_NS = 60_000_000_000n;
 const [TRACES_A_FILE, SPANS_A_TRACE] = [200, 10];
-
-export interface LookupCost {
-  readonly files: number;
-  readonly where: 'segments' | 'parquet';
-  readonly lookup_ms_p50: number;
-  /** To one file of that kind. */
-  readonly ratio: number;
-  readonly view_ms_p50: number;
-  readonly view_ratio: number;
-}
 
 const startOf = (file: number, trace: number): bigint => EPOCH_NS + BigInt(file) * FILE_NS + BigInt(trace) * 1_000_000n;
 const idOf = (file: number, trace: number): string => startOf(file, trace).toString(16).padStart(16, '0') + (trace + 1).toString(16).padStart(16, '0');
@@ -104,9 +96,13 @@ const inParquet = (files: number, lookups: number): Promise<[Medians, Medians]> 
   });
 
 /** Of as many segments, and of as many exported files. */
-export async function measureLookups(segments: number, parquet: number, lookups: number): Promise<LookupCost[]> {
-  const cost = (where: LookupCost['where'], files: number, own: Medians, alone: Medians): LookupCost => ({ where, files, ...own, ratio: own.lookup_ms_p50 / alone.lookup_ms_p50, view_ratio: own.view_ms_p50 / alone.view_ms_p50 });
+export async function measureLookups(segments: number, parquet: number, lookups: number): Promise<Figure[]> {
+  const cost = (variant: string, own: Medians, alone: Medians): Figure =>
+    figure({
+      figure: 'trace_lookup_files', variant, unit: 'ms', values: [own.lookup_ms_p50], reference: { what: 'the same lookup in one file', values: [alone.lookup_ms_p50] }, goal: { of: 'ratio', at_most: 2 },
+      notes: { lookups, view_p50_ms: rounded(own.view_ms_p50), view_ratio: rounded(own.view_ms_p50 / alone.view_ms_p50) },
+    });
   const [one_segment, all_segments] = await inSegments(segments, lookups);
   const [one_file, all_files] = await inParquet(parquet, lookups);
-  return [cost('segments', 1, one_segment, one_segment), cost('segments', segments, all_segments, one_segment), cost('parquet', 1, one_file, one_file), cost('parquet', parquet, all_files, one_file)];
+  return [cost(`${segments} segments`, all_segments, one_segment), cost(`${parquet} Parquet files`, all_files, one_file)];
 }

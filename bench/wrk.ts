@@ -31,8 +31,8 @@ http {
 }
 
 /** Requests that wrk got answered, from inside the stage's namespace. */
-export async function wrk(stage: Stage, url: string, seconds: number): Promise<{ requests: number; per_second: number }> {
-  const [command = '', ...args] = stage.netns.inside(['wrk', '-t', '1', '-c', String(CONNECTIONS), '-d', `${seconds}s`, url]);
+export async function wrk(stage: Stage, url: string, seconds: number, script?: string): Promise<{ requests: number; per_second: number }> {
+  const [command = '', ...args] = stage.netns.inside(['wrk', '-t', '1', '-c', String(CONNECTIONS), '-d', `${seconds}s`, ...(script === undefined ? [] : ['-s', script]), url]);
   const { stdout } = await run(command, args);
   const requests = /(\d+) requests in/.exec(stdout)?.[1];
   const per_second = /Requests\/sec:\s+([\d.]+)/.exec(stdout)?.[1];

@@ -36,7 +36,7 @@ export async function traces(options: TracesOptions): Promise<void> {
     });
     console.log(options.json === true ? JSON.stringify(page, null, 2) : renderTraceTable(page.traces, width()));
     const { missing_files } = page.searched;
-    if (missing_files > 0) console.error(`${missing_files} exported files of that time are elsewhere and were not searched: \`tracehouse fetch\` brings them`);
+    if (missing_files > 0) console.error(`exported files of that time that are elsewhere and were not searched: ${missing_files}; \`tracehouse fetch\` brings them`);
   } finally {
     await source.close();
   }

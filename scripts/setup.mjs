@@ -1,6 +1,6 @@
 // Sets up what is missing and builds: npm packages, Debian packages, the loader, dist/. Quick when there is nothing to do.
-// node scripts/setup.mjs [--test|--accuracy]   (--test: also the servers that the tests trace; --accuracy: and the runtimes that only
-// `npm run accuracy` traces)
+// node scripts/setup.mjs [--test|--accuracy|--bench]   (--test: also the servers that the tests trace; --accuracy: and the runtimes that
+// only `npm run accuracy` traces; --bench: and what `npm run bench` compares with)
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -51,6 +51,11 @@ const ACCURACY_PACKAGES = {
   'python3-uvloop': '/usr/lib/python3/dist-packages/uvloop/__init__.py',
   'python3-httptools': '/usr/lib/python3/dist-packages/httptools/__init__.py',
   'python3-httpx': '/usr/lib/python3/dist-packages/httpx/__init__.py',
+};
+/** What only `npm run bench` needs. */
+const BENCH_PACKAGES = {
+  ...TEST_PACKAGES,
+  bpftrace: '/usr/bin/bpftrace',
 };
 /** Units that these packages enable on their own: we install programs, not services. */
 const UNITS = ['nginx', 'apache2', 'apache-htcacheclean', 'php-fpm', 'nftables'];
@@ -158,10 +163,11 @@ try {
   fail(`${root} is not writable by this user`);
 }
 const for_accuracy = process.argv.includes('--accuracy');
-const for_test = for_accuracy || process.argv.includes('--test');
+const for_bench = process.argv.includes('--bench');
+const for_test = for_accuracy || for_bench || process.argv.includes('--test');
 npmPackages();
 if (process.platform === 'linux') {
-  const wanted = { ...BUILD_PACKAGES, ...(for_accuracy ? ACCURACY_PACKAGES : for_test ? TEST_PACKAGES : DEMO_PACKAGES) };
+  const wanted = { ...BUILD_PACKAGES, ...(for_accuracy ? ACCURACY_PACKAGES : for_bench ? BENCH_PACKAGES : for_test ? TEST_PACKAGES : DEMO_PACKAGES) };
   // Without root the recording that ships with the package can still be replayed.
   if (process.getuid() === 0 || for_test) installDebian(wanted);
   else {

@@ -181,6 +181,6 @@ export async function streamSql(address: Address, run: SqlRun): Promise<void> {
     }
   }
   const missing = response.headers['tracehouse-missing-files'];
-  if (missing !== undefined) on_note?.(`${String(missing)} exported files of these relations are elsewhere and were not read: \`tracehouse fetch\` brings them`);
+  if (missing !== undefined) on_note?.(`exported files of these relations that are elsewhere and were not read: ${String(missing)}; \`tracehouse fetch\` brings them`);
   if (response.trailers['tracehouse-truncated'] === 'true') on_note?.(`there are more than these ${response.trailers['tracehouse-row-count']} rows: --max-rows takes more`);
 }

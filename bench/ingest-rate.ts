@@ -1,0 +1,121 @@
+// Kernel records (bytes) -> batches -> committed in DuckDB on disk, against DuckDB loading the same rows from Parquet into a table of
+// the same columns, in the same process.
+import { createReadStream, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { DuckDBInstance } from '@duckdb/node-api';
+import type { Batch } from '../ingest/batch.ts';
+import { BatchAssembler } from '../ingest/batch-assembler.ts';
+import { Warehouse } from '../ingest/warehouse.ts';
+import { RELATION_NAMES } from '../schema/relations.ts';
+import { captureFrames } from './captured-frames.ts';
+import { alternate, figure, quantile } from './figure.ts';
+import type { Figure } from './figure.ts';
+
+/** As many wait in front of the warehouse as in `up`. */
+const MOST_WAITING = 4;
+
+interface Loaded {
+  readonly events: number;
+  readonly rows: number;
+  readonly events_per_second: number;
+  readonly blocked_ms: number;
+  readonly apply_p99_ms: number;
+}
+
+async function load(frames: string, folder: string): Promise<Loaded> {
+  const warehouse = await Warehouse.open({ folder, retire_after_ms: 1 });
+  const delay = monitorEventLoopDelay({ resolution: 1 });
+  const waiting: Batch[] = [];
+  const applied_ms: number[] = [];
+  let [events, rows] = [0, 0];
+  const assembler = new BatchAssembler({ node: 'bench', keep_payload: false, keep_query: false, on_batch: (batch) => waiting.push(batch) });
+  let ended = false;
+  const applying = (async () => {
+    while (!ended || waiting.length > 0) {
+      const batch = waiting.shift();
+      if (batch === undefined) {
+        await new Promise((resolve) => setImmediate(resolve));
+        continue;
+      }
+      const started = performance.now();
+      await warehouse.apply(batch);
+      applied_ms.push(performance.now() - started);
+      events += batch.tables.socket_events.rows + batch.tables.thread_events.rows;
+      rows += RELATION_NAMES.reduce((sum, name) => sum + batch.tables[name].rows, 0);
+    }
+  })();
+  delay.enable();
+  const started = performance.now();
+  for await (const chunk of createReadStream(frames, { highWaterMark: 256 * 1024 })) {
+    assembler.push(chunk as Buffer);
+    while (waiting.length > MOST_WAITING) await new Promise((resolve) => setImmediate(resolve));
+  }
+  assembler.end();
+  ended = true;
+  await applying;
+  const seconds = (performance.now() - started) / 1000;
+  delay.disable();
+  await warehouse.close();
+  return { events, rows, events_per_second: events / seconds, blocked_ms: delay.max / 1e6, apply_p99_ms: quantile(applied_ms, 0.99) };
+}
+
+/** Every raw table as a Parquet file. */
+async function toParquet(data: string, parquet: string): Promise<readonly string[]> {
+  const warehouse = await Warehouse.open({ folder: data, seal_every_ms: 0, more_folders: [parquet] });
+  const tables: string[] = [];
+  for (const table of RELATION_NAMES) {
+    const { rows } = await warehouse.query(`SELECT count(*) FROM stored.${table}`);
+    if ((rows[0]?.[0] as bigint) === 0n) continue;
+    await warehouse.query(`COPY (FROM stored.${table}) TO '${join(parquet, `${table}.parquet`)}' (FORMAT parquet)`);
+    tables.push(table);
+  }
+  await warehouse.close();
+  return tables;
+}
+
+async function loadParquet(parquet: string, tables: readonly string[], path: string): Promise<number> {
+  const instance = await DuckDBInstance.create(':memory:', { threads: '1', memory_limit: '512MB' });
+  const connection = await instance.connect();
+  try {
+    await connection.run(`ATTACH '${path}' AS target (STORAGE_VERSION 'latest')`);
+    for (const table of tables) await connection.run(`CREATE TABLE target.${table} AS FROM '${join(parquet, `${table}.parquet`)}' LIMIT 0`);
+    const started = performance.now();
+    for (const table of tables) await connection.run(`INSERT INTO target.${table} FROM '${join(parquet, `${table}.parquet`)}'`);
+    await connection.run('CHECKPOINT target');
+    return (performance.now() - started) / 1000;
+  } finally {
+    connection.closeSync();
+    instance.closeSync();
+  }
+}
+
+/** Of the frames that a busy server makes in so many seconds. */
+export async function measureIngest(rounds: number, seconds: number): Promise<Figure[]> {
+  const folder = mkdtempSync(join(tmpdir(), 'tracehouse-bench-'));
+  try {
+    const frames = join(folder, 'frames');
+    await captureFrames(frames, seconds);
+    const data = join(folder, 'data');
+    const first = await load(frames, data);
+    const parquet = mkdtempSync(join(folder, 'parquet-'));
+    const tables = await toParquet(data, parquet);
+    const fresh = (name: string): string => join(folder, name);
+    const found = await alternate(rounds, {
+      ours: async (round) => {
+        rmSync(data, { recursive: true, force: true });
+        return load(frames, fresh(`data-${round}`)).finally(() => rmSync(fresh(`data-${round}`), { recursive: true, force: true }));
+      },
+      duckdb: (round) => loadParquet(parquet, tables, fresh(`load-${round}.duckdb`)).finally(() => rmSync(fresh(`load-${round}.duckdb`), { force: true })),
+    });
+    const rates = found.ours.map(({ events_per_second }) => events_per_second);
+    const notes = { events: first.events, rows: first.rows, frame_bytes_an_event: Math.round(statSync(frames).size / first.events), apply_p99_ms: Math.round(Math.max(...found.ours.map(({ apply_p99_ms }) => apply_p99_ms))) };
+    return [
+      figure({ figure: 'ingest', variant: 'kernel records to DuckDB', unit: 'events/s', values: rates, reference: { what: 'DuckDB loads the same rows from Parquet', values: found.duckdb.map((taken) => first.events / taken) }, goal: { of: 'ratio', at_least: 0.8 }, notes }),
+      figure({ figure: 'ingest', variant: 'event loop blocked at most', unit: 'ms', values: found.ours.map(({ blocked_ms }) => blocked_ms), goal: { of: 'value', at_most: 20 } }),
+    ];
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
