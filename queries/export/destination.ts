@@ -21,6 +21,8 @@ export const isFolder = (destination: string): boolean => schemeOf(destination) 
 export async function openDestination(destination: string): Promise<Destination> {
   if (isFolder(destination)) return new LocalFolder(destination);
   if (schemeOf(destination) !== 's3') throw new TracehouseError('export-destination', `${destination} is no destination`, { mend: 'write a folder, or s3://bucket/prefix' });
+  // Not the business of whoever exports something.
+  process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
   // The SDK takes its time to load; who exports to folders does not wait for it.
   const { S3Store } = await import('./s3-store.ts');
   return new S3Store(destination);
