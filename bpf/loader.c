@@ -13,6 +13,7 @@
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
+#include "give-way.h"
 #include "hooks.h"
 #include "ids.h"
 #include "output.h"
@@ -20,6 +21,7 @@
 #include "records.h"
 #include "ring.h"
 #include "scope.h"
+#include "spill.h"
 #include "task-identity.h"
 
 #define POLL_BUSY_MS 5
@@ -403,11 +405,20 @@ static void prepare(struct bpf_object *loaded)
 			scope_error = why;
 }
 
+/* What the reader makes of it can wait: while others need the processors it sleeps, as long as there is room for what it misses. */
+static void yield_to_others(void)
+{
+	bool busy = machine_busy();
+
+	output_hold(busy && spill_used() < spill_capacity() / 2);
+}
+
 static int usage(const char *problem)
 {
 	fprintf(stderr,
 		"tracehouse-loader: %s\n"
 		"usage: tracehouse-loader [--node NAME] [--ring-bytes N] [--payload 0..4096] [--scope SPEC]... [--exclude-pid N]...\n"
+		"                         [--spill FOLDER] [--spill-bytes N] [--give-way]\n"
 		"                         [--no-wakes] [--no-turns] [--stacks] [--task-identity on|off] [--hooks auto|tp|fexit|kprobe] [--probe]\n"
 		"SPEC: all, netns:NAME_OR_PATH, cgroup:PATH, pid:N\n",
 		problem);
@@ -426,13 +437,13 @@ static bool number(const char *text, unsigned long long least, unsigned long lon
 int main(int argc, char **argv)
 {
 	char boot_id[64], hostname[256] = "";
-	const char *node = NULL, *kind = "auto";
-	unsigned long long ring_bytes = 16 << 20, payload = 256, value;
+	const char *node = NULL, *kind = "auto", *spill = NULL;
+	unsigned long long ring_bytes = 16 << 20, payload = 256, spill_bytes = 256 << 20, value;
 	struct th_settings settings = {.wakes = 1, .turns = 1, .task_identity = 1};
 	struct sigaction action = {.sa_handler = on_signal};
 	uint64_t run_id = read_clock(CLOCK_REALTIME), reported = 0, swept = 0;
 	struct utsname kernel;
-	bool probe = false, busy = false, drained = true, stop = false;
+	bool probe = false, yields = false, busy = false, drained = true, stop = false;
 	int code = 0;
 
 	for (int i = 1; i < argc; i++) {
@@ -446,12 +457,16 @@ int main(int argc, char **argv)
 		} else if (!strcmp(name, "--stacks")) {
 			settings.stacks = 1;
 			continue;
+		} else if (!strcmp(name, "--give-way")) {
+			yields = true;
+			continue;
 		} else if (!strcmp(name, "--probe")) {
 			probe = true;
 			continue;
 		}
 		if (strcmp(name, "--node") && strcmp(name, "--ring-bytes") && strcmp(name, "--payload") && strcmp(name, "--scope") &&
-		    strcmp(name, "--exclude-pid") && strcmp(name, "--hooks") && strcmp(name, "--task-identity"))
+		    strcmp(name, "--exclude-pid") && strcmp(name, "--hooks") && strcmp(name, "--task-identity") && strcmp(name, "--spill") &&
+		    strcmp(name, "--spill-bytes"))
 			return usage("unknown argument");
 		if (!text)
 			return usage("an argument lacks its value");
@@ -468,6 +483,11 @@ int main(int argc, char **argv)
 			if (!number(text, 1, 1 << 30, &value) || excluded_count == 256)
 				return usage("--exclude-pid takes a process id");
 			excluded[excluded_count++] = value;
+		} else if (!strcmp(name, "--spill")) {
+			spill = text;
+		} else if (!strcmp(name, "--spill-bytes")) {
+			if (!number(text, 1 << 20, 1ull << 40, &spill_bytes))
+				return usage("--spill-bytes takes 1048576 to 1099511627776");
 		} else if (!strcmp(name, "--hooks")) {
 			if (strcmp(text, "auto") && strcmp(text, "tp") && strcmp(text, "fexit") && strcmp(text, "kprobe"))
 				return usage("--hooks takes auto, tp, fexit or kprobe");
@@ -504,6 +524,8 @@ int main(int argc, char **argv)
 	settings.ring_full = size / 10 * 9;
 
 	output_open();
+	if (spill && !spill_open(spill, spill_bytes))
+		complain(0, "what its reader cannot take at once is dropped, because there can be no file in %s: %s", spill, strerror(errno));
 	bool collecting = hooks_open(&hooks, kind, size, &settings, prepare);
 	if (probe || !collecting) {
 		write_capabilities();
@@ -530,9 +552,9 @@ int main(int argc, char **argv)
 	run_iterator("existing_sockets", 1, NULL);
 
 	while (!stop && !stopping) {
-		struct pollfd watched[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = output_pending() ? STDOUT_FILENO : -1, .events = POLLOUT}};
+		struct pollfd watched[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = output_waiting() ? STDOUT_FILENO : -1, .events = POLLOUT}};
 		/* With room in the pipe and more in the ring there is nothing to wait for. */
-		poll(watched, 2, !drained && !output_pending() ? 0 : busy ? POLL_BUSY_MS : POLL_IDLE_MS);
+		poll(watched, 2, !drained && output_room() > OUTPUT_MARGIN ? 0 : busy ? POLL_BUSY_MS : POLL_IDLE_MS);
 		if (watched[0].revents) {
 			int asked = read_control();
 			if (asked < 0) {
@@ -548,6 +570,8 @@ int main(int argc, char **argv)
 			write_losses();
 			write_watermark();
 			task_identity_sweep(now);
+			if (yields)
+				yield_to_others();
 			reported = now;
 			if (now - swept >= SWEEP_NS) {
 				processes_sweep(now);
@@ -560,6 +584,7 @@ int main(int argc, char **argv)
 		}
 	}
 
+	output_hold(false);
 	task_identity_close();
 	hooks_close(&hooks);
 	/* What was being written when the hooks went is complete after a moment; all else is there. */

@@ -19,6 +19,12 @@ export interface CaptureOptions {
   readonly stacks?: boolean;
   readonly taskIdentity?: 'on' | 'off';
   readonly hooks?: string;
+  /** Disk for what cannot be taken in at once, bytes; 0 = none. */
+  readonly burst?: number;
+  /** Folder of that file. */
+  readonly burst_folder?: string;
+  /** Take nothing in while others need the processors, as long as that file has room. */
+  readonly give_way?: boolean;
 }
 
 export interface CollectorHandlers {
@@ -74,6 +80,7 @@ export class Collector {
         stacks: options.stacks === true,
         task_identity: options.taskIdentity !== 'off',
         ...(options.hooks === undefined ? {} : { hooks: options.hooks }),
+        ...(options.burst_folder === undefined || !options.burst ? {} : { spill: { folder: options.burst_folder, bytes: options.burst }, give_way: options.give_way === true }),
       },
       {
         on_chunk: (chunk) => {

@@ -1,3 +1,4 @@
+import { dirname, resolve } from 'node:path';
 import { openRecordingWriter } from '../ingest/recording.ts';
 import { TracehouseError } from '../schema/errors.ts';
 import { Collector, type CaptureOptions } from './collector.ts';
@@ -15,7 +16,8 @@ export async function record(options: RecordOptions): Promise<void> {
   let batches = 0;
   let failed: unknown;
   let writing: Promise<void> = Promise.resolve();
-  const collector = Collector.start(options, {
+  // A recording can wait: the traced programs come first, as long as there is room for what they do.
+  const collector = Collector.start({ ...options, burst_folder: dirname(resolve(options.out)), give_way: true }, {
     log: (line) => console.error(`loader: ${line}`),
     on_batch: (batch) => {
       events += batch.tables.socket_events.rows;
@@ -37,8 +39,9 @@ export async function record(options: RecordOptions): Promise<void> {
       return undefined;
     })(),
   ]);
-  clearInterval(shown);
+  if (process.stderr.isTTY) process.stderr.write('\rwriting what waits ');
   await collector.stop();
+  clearInterval(shown);
   await writing;
   await writer.close();
   if (failed !== undefined) {
