@@ -13,12 +13,14 @@
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
+#include "expand.h"
 #include "give-way.h"
 #include "hooks.h"
 #include "ids.h"
 #include "output.h"
 #include "processes.h"
 #include "records.h"
+#include "ring-records.h"
 #include "ring.h"
 #include "scope.h"
 #include "spill.h"
@@ -27,6 +29,7 @@
 #define POLL_BUSY_MS 5
 #define POLL_IDLE_MS 20
 #define REPORT_NS 100000000ull
+#define EPOCH_NS 1000000000ull
 #define SWEEP_NS 30000000000ull
 #define FLUSH_MS 5000
 
@@ -40,7 +43,7 @@ static struct hooks hooks;
 static struct ring ring;
 static struct bpf_object *object;
 static volatile struct th_live *live;
-static uint64_t watermark_ns, lost_events;
+static uint64_t watermark_ns, events_seen, lost_events;
 static int64_t time_namespace_ns; /* what this process's CLOCK_MONOTONIC is ahead of the kernel's */
 static volatile sig_atomic_t stopping;
 
@@ -220,27 +223,36 @@ static void take_stack(const struct th_frame *frame)
 static bool take(const void *record, size_t length)
 {
 	const struct th_frame *frame = record;
-	const void *body = frame + 1;
+	const struct th_ring_thread *thread = record;
+	size_t used;
 
 	if (output_room() < OUTPUT_MARGIN)
 		return false;
-	if (frame->type == TH_RECORD_SOCKET_EVENT) {
-		const struct th_socket_event *event = body;
-		if (event->process_id && !process_known(event->process_id)) {
+	used = item_length(record, length);
+	if (!used)
+		return true;
+	switch (frame->magic) {
+	case TH_RING_THREAD:
+		if (thread->process_id && !process_known(thread->process_id)) {
 			char comm[17] = "";
-			memcpy(comm, event->comm, 16);
-			process_seen(&(struct seen_process){.process_id = event->process_id, .cgroup_id = event->cgroup_id, .pid = event->pid, .comm = comm}, false);
+			memcpy(comm, thread->comm, 16);
+			process_seen(&(struct seen_process){.process_id = thread->process_id, .cgroup_id = thread->cgroup_id, .pid = thread->pid, .comm = comm}, false);
 		}
-	} else if (frame->type == TH_RECORD_THREAD_EVENT) {
-		see_thread_event(body);
+		break;
+	case TH_RING_EVENT:
+	case TH_RING_WAKE:
+		events_seen++;
+		break;
+	case TH_FRAME_MAGIC:
+		if (frame->type == TH_RECORD_STACK) {
+			take_stack(frame);
+			return true;
+		}
+		events_seen++;
+		see_thread_event((const void *)(frame + 1));
+		break;
 	}
-	if (sizeof(*frame) + frame->length > length)
-		return true;
-	if (frame->type == TH_RECORD_STACK) {
-		take_stack(frame);
-		return true;
-	}
-	output_raw(record, sizeof(*frame) + frame->length);
+	output_raw(record, used);
 	return true;
 }
 
@@ -441,7 +453,7 @@ int main(int argc, char **argv)
 	unsigned long long ring_bytes = 16 << 20, payload = 256, spill_bytes = 256 << 20, value;
 	struct th_settings settings = {.wakes = 1, .turns = 1, .task_identity = 1};
 	struct sigaction action = {.sa_handler = on_signal};
-	uint64_t run_id = read_clock(CLOCK_REALTIME), reported = 0, swept = 0;
+	uint64_t run_id = read_clock(CLOCK_REALTIME), reported = 0, swept = 0, epoch_began = 0;
 	struct utsname kernel;
 	bool probe = false, yields = false, busy = false, drained = true, stop = false;
 	int code = 0;
@@ -573,6 +585,10 @@ int main(int argc, char **argv)
 			if (yields)
 				yield_to_others();
 			reported = now;
+			if (now - epoch_began >= EPOCH_NS) {
+				live->tell_epoch++;
+				epoch_began = now;
+			}
 			if (now - swept >= SWEEP_NS) {
 				processes_sweep(now);
 				swept = now;
@@ -580,7 +596,7 @@ int main(int argc, char **argv)
 		}
 		if (!output_flush()) {
 			hooks_close(&hooks);
-			return complain(1, "nobody reads standard output any more");
+			return complain(1, "%s", output_failure());
 		}
 	}
 
@@ -601,13 +617,13 @@ int main(int argc, char **argv)
 	} while (taken && mono_now() < deadline);
 	taken = taken && output_flush_all(FLUSH_MS);
 	if (!taken)
-		return complain(1, "nobody reads standard output any more");
+		return complain(1, "%s", output_failure());
 	write_clock();
 	write_losses();
 	write_watermark();
-	struct th_bye bye = {.events_seen = ring.seen, .events_lost = lost_events};
+	struct th_bye bye = {.events_seen = events_seen, .events_lost = lost_events};
 	output_frame(TH_RECORD_BYE, &bye, sizeof(bye), NULL, 0);
 	if (!output_flush_all(FLUSH_MS))
-		return complain(1, "nobody reads standard output any more");
+		return complain(1, "%s", output_failure());
 	return code;
 }

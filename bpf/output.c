@@ -3,11 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include "expand.h"
 #include "records.h"
 #include "spill.h"
 
@@ -16,10 +16,13 @@
 #define SPILL_AT (CAPACITY / 2)
 #define CHUNK (256u << 10)
 
-/* On their way: first the chunk, then what lies in the file, then the buffer, where frames are made. */
-static uint8_t chunk[CHUNK], buffer[CAPACITY];
-static size_t chunk_begin, chunk_end, begin, end;
+/* Oldest first: frames on their way into the pipe, items that came back from the file, what lies in the file, and the items
+ * that came last. */
+static uint8_t frames[CHUNK], chunk[CHUNK], buffer[CAPACITY] __attribute__((aligned(8)));
+static size_t frames_begin, frames_end, chunk_begin, chunk_end, begin, end;
+static uint64_t written_bytes;
 static bool held;
+static const char *failure = "nobody reads standard output any more";
 
 void output_open(void)
 {
@@ -34,40 +37,71 @@ void output_open(void)
 
 size_t output_room(void)
 {
-	if (begin == end)
-		begin = end = 0;
+	if (begin && CAPACITY - end < OUTPUT_MARGIN) {
+		memmove(buffer, buffer + begin, end - begin);
+		end -= begin;
+		begin = 0;
+	}
 	return CAPACITY - end;
 }
 
 bool output_pending(void)
 {
-	return end > begin || chunk_end > chunk_begin || spill_used();
+	return end > begin || chunk_end > chunk_begin || frames_end > frames_begin || spill_used();
 }
 
-/* 1 = all of it, 0 = the pipe is full, -1 = its reader is gone. */
-static int write_out(const uint8_t *bytes, size_t *from, size_t to)
+/* 1 = all of them, 0 = the pipe is full, -1 = its reader is gone. */
+static int write_frames(void)
 {
-	while (*from < to) {
-		ssize_t written = write(STDOUT_FILENO, bytes + *from, to - *from);
+	while (frames_begin < frames_end) {
+		ssize_t written = write(STDOUT_FILENO, frames + frames_begin, frames_end - frames_begin);
 		if (written < 0 && errno == EINTR)
 			continue;
 		if (written < 0)
 			return errno == EAGAIN ? 0 : -1;
-		*from += written;
+		frames_begin += written;
+		written_bytes += written;
 	}
+	frames_begin = frames_end = 0;
 	return 1;
 }
 
-static int write_earlier(void)
+/* More of the file, behind the end of an item that the last piece of it ended in. */
+static bool take_from_spill(void)
 {
+	size_t got;
+
+	memmove(chunk, chunk + chunk_begin, chunk_end - chunk_begin);
+	chunk_end -= chunk_begin;
+	chunk_begin = 0;
+	got = spill_take(chunk + chunk_end, CHUNK - chunk_end);
+	chunk_end += got;
+	return got;
+}
+
+/* 1 = there are some, 0 = nothing is left to make them of, -1 = what waited cannot be read. */
+static int make_frames(void)
+{
+	size_t used;
+
 	for (;;) {
-		int done = write_out(chunk, &chunk_begin, chunk_end);
-		if (done <= 0)
-			return done;
-		chunk_begin = 0;
-		chunk_end = spill_take(chunk, CHUNK);
-		if (!chunk_end)
+		if (chunk_end > chunk_begin) {
+			frames_end = expand(chunk + chunk_begin, chunk_end - chunk_begin, &used, frames, CHUNK);
+			chunk_begin += used;
+		} else if (!spill_used()) {
+			frames_end = expand(buffer + begin, end - begin, &used, frames, CHUNK);
+			begin += used;
+			if (begin == end)
+				begin = end = 0;
+			if (!used)
+				return 0;
+		}
+		if (frames_end)
 			return 1;
+		if (spill_used() && !take_from_spill()) {
+			failure = "what waited on disk for its reader cannot be read back";
+			return -1;
+		}
 	}
 }
 
@@ -81,29 +115,32 @@ bool output_waiting(void)
 	return !held && output_pending();
 }
 
-bool output_flush(void)
+const char *output_failure(void)
 {
-	int done = held ? 0 : write_earlier();
-
-	if (done > 0)
-		done = write_out(buffer, &begin, end);
-	if (!done && end - begin >= SPILL_AT && spill_put(buffer + begin, end - begin))
-		begin = end;
-	if (begin == end)
-		begin = end = 0;
-	return done >= 0;
+	return failure;
 }
 
-/* Of what has been handed over; grows with each byte that the pipe takes. */
-static uint64_t position(void)
+bool output_flush(void)
 {
-	return (uint64_t)0 - (end - begin) - (chunk_end - chunk_begin) - spill_used();
+	int done = held ? 0 : write_frames();
+
+	while (done > 0) {
+		int made = make_frames();
+		if (made <= 0) {
+			done = made < 0 ? -1 : 1;
+			break;
+		}
+		done = write_frames();
+	}
+	if (!done && end - begin >= SPILL_AT && spill_put(buffer + begin, end - begin))
+		begin = end = 0;
+	return done >= 0;
 }
 
 bool output_flush_all(int timeout_ms)
 {
 	struct pollfd pipe = {.fd = STDOUT_FILENO, .events = POLLOUT};
-	uint64_t before = position() - 1;
+	uint64_t before = written_bytes - 1;
 	int64_t deadline = 0;
 	struct timespec now;
 
@@ -112,9 +149,9 @@ bool output_flush_all(int timeout_ms)
 			return true;
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		int64_t now_ms = now.tv_sec * 1000 + now.tv_nsec / 1000000;
-		if (position() != before)
+		if (written_bytes != before)
 			deadline = now_ms + timeout_ms;
-		before = position();
+		before = written_bytes;
 		if (now_ms >= deadline)
 			return false;
 		poll(&pipe, 1, deadline - now_ms);

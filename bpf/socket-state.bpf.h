@@ -118,6 +118,7 @@ static __noinline int read_addresses(struct sock *sk, struct sock_state *state)
 
 	if (!state)
 		return 0;
+	state->told = 0;
 	state->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
 	state->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
 	if (family == AF_INET6) {
