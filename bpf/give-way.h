@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-/* Since the last call hardly any processor was idle. */
+/* Since the last call hardly any processor was idle, what the reader of our output used itself left aside. */
 bool machine_busy(void);
 
 #endif

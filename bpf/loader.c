@@ -295,7 +295,9 @@ static void run_iterator(const char *name, size_t piece, void (*each)(const void
 			for (ssize_t at = 0; at + (ssize_t)piece <= length; at += piece)
 				each(buffer + at);
 		drain(&moved);
-		output_flush_all(FLUSH_MS);
+		/* While the reader is given nothing there is no waiting for it. */
+		if (!output_flush() || (output_room() < OUTPUT_MARGIN && !output_flush_all(FLUSH_MS)))
+			break;
 	}
 	if (fd >= 0)
 		close(fd);
@@ -603,8 +605,9 @@ int main(int argc, char **argv)
 	output_hold(false);
 	task_identity_close();
 	hooks_close(&hooks);
-	/* What was being written when the hooks went is complete after a moment; all else is there. */
-	uint64_t deadline = mono_now() + FLUSH_MS * 1000000ull;
+	/* What was being written when the hooks went is complete after a moment; all else is there. Long may it take only while the
+	 * reader takes what waited before. */
+	uint64_t reached = *ring.consumer, deadline = mono_now() + FLUSH_MS * 1000000ull;
 	bool taken = true;
 	do {
 		uint64_t now = mono_now();
@@ -613,15 +616,20 @@ int main(int argc, char **argv)
 			watermark_ns = now;
 			break;
 		}
+		if (*ring.consumer != reached)
+			deadline = mono_now() + FLUSH_MS * 1000000ull;
+		else if (mono_now() > deadline)
+			break;
+		reached = *ring.consumer;
 		taken = output_flush_all(FLUSH_MS);
-	} while (taken && mono_now() < deadline);
+	} while (taken);
 	taken = taken && output_flush_all(FLUSH_MS);
 	if (!taken)
 		return complain(1, "%s", output_failure());
 	write_clock();
 	write_losses();
 	write_watermark();
-	struct th_bye bye = {.events_seen = events_seen, .events_lost = lost_events};
+	struct th_bye bye = {.events_seen = events_seen, .events_lost = lost_events, .waited_bytes = spill_most()};
 	output_frame(TH_RECORD_BYE, &bye, sizeof(bye), NULL, 0);
 	if (!output_flush_all(FLUSH_MS))
 		return complain(1, "%s", output_failure());

@@ -88,6 +88,8 @@ __noinline int send_event(struct th_ring_event *event, const struct call *call, 
 			sent = SEND(64);
 		else if (want <= 128)
 			sent = SEND(128);
+		else if (want <= 192)
+			sent = SEND(192);
 		else if (want <= 256)
 			sent = SEND(256);
 		else if (want <= 1024)

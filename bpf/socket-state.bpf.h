@@ -7,9 +7,10 @@
 
 static __always_inline u64 cookie_of(struct sock *sk, const bool direct)
 {
-	if (direct)
-		return bpf_get_socket_cookie(sk);
-	return BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
+	u64 cookie = GET(direct, sk, __sk_common.skc_cookie.counter);
+
+	/* The helper gives one where there is none yet. */
+	return cookie || !direct ? cookie : bpf_get_socket_cookie(sk);
 }
 
 static __always_inline u32 netns_of_sock(struct sock *sk, const bool direct)

@@ -6,8 +6,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* Taken bytes give their blocks back in pieces of at most so many. */
+#define PIECE (8ull << 20)
+#define LEAST (1ull << 20)
+
 static int file = -1;
-static uint64_t capacity, put, taken; /* positions only grow; the file is a ring */
+static uint64_t capacity, put, taken, freed, most; /* positions only grow; the file is a ring */
 
 bool spill_open(const char *folder, uint64_t bytes)
 {
@@ -20,13 +24,18 @@ bool spill_open(const char *folder, uint64_t bytes)
 		if (file >= 0)
 			unlink(path);
 	}
-	capacity = file < 0 ? 0 : bytes;
+	capacity = file < 0 ? 0 : bytes & ~(LEAST - 1);
 	return file >= 0;
 }
 
 uint64_t spill_used(void)
 {
 	return put - taken;
+}
+
+uint64_t spill_most(void)
+{
+	return most;
 }
 
 uint64_t spill_capacity(void)
@@ -69,14 +78,29 @@ bool spill_put(const uint8_t *bytes, size_t length)
 	uint64_t at = capacity ? put % capacity : 0;
 	size_t first = length;
 
-	if (length > capacity - spill_used())
+	if (length > capacity - (put - freed))
 		return false;
 	if (first > capacity - at)
 		first = capacity - at;
 	if (!write_at(at, bytes, first) || !write_at(0, bytes + first, length - first))
 		return false;
 	put += length;
+	if (spill_used() > most)
+		most = spill_used();
 	return true;
+}
+
+/* What has been taken need not stay on disk while the rest waits. A file system that cannot punch holes keeps it. */
+static void free_taken(void)
+{
+	uint64_t piece = capacity / 8 < PIECE ? capacity / 8 : PIECE;
+
+	while (taken - freed >= piece) {
+		uint64_t at = freed % capacity;
+		uint64_t length = piece < capacity - at ? piece : capacity - at;
+		fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, length);
+		freed += length;
+	}
 }
 
 size_t spill_take(uint8_t *to, size_t most)
@@ -91,9 +115,10 @@ size_t spill_take(uint8_t *to, size_t most)
 	if (!length || !read_at(at, to, length))
 		return 0;
 	taken += length;
+	free_taken();
 	if (put == taken) {
 		/* Its blocks go back, and what comes next is at the front, where the cache is. */
-		put = taken = 0;
+		put = taken = freed = 0;
 		if (ftruncate(file, 0))
 			capacity = 0;
 	}

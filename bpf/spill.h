@@ -12,9 +12,11 @@
 bool spill_open(const char *folder, uint64_t bytes);
 uint64_t spill_used(void);
 uint64_t spill_capacity(void);
+/* That was in it at one time. */
+uint64_t spill_most(void);
 /* All of it or nothing; false when there is no room, or the disk is full. */
 bool spill_put(const uint8_t *bytes, size_t length);
-/* Takes the oldest bytes. */
+/* Takes the oldest bytes; 0 with some left means that they cannot be read. */
 size_t spill_take(uint8_t *to, size_t most);
 
 #endif
