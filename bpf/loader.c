@@ -629,7 +629,7 @@ int main(int argc, char **argv)
 	write_clock();
 	write_losses();
 	write_watermark();
-	struct th_bye bye = {.events_seen = events_seen, .events_lost = lost_events, .waited_bytes = spill_most()};
+	struct th_bye bye = {.events_seen = events_seen, .events_lost = lost_events + expand_lost(), .waited_bytes = spill_most()};
 	output_frame(TH_RECORD_BYE, &bye, sizeof(bye), NULL, 0);
 	if (!output_flush_all(FLUSH_MS))
 		return complain(1, "%s", output_failure());
