@@ -25,6 +25,7 @@ export class JavaStation extends Station {
   readonly #executor: SimulatedThread;
   readonly #pools: Pools = [];
   #selects_until = 0;
+  #executes_until = 0;
 
   constructor(world: World, service: Service, node: SimulatedNode) {
     super(world, service, node, JAVA);
@@ -78,7 +79,7 @@ export class JavaStation extends Station {
       this.world.heap.push(done + 20_000, this.#of_thread.get(thread) as PoolThread);
       return;
     }
-    this.process.node.threadEvent(at, 'wake', thread, this.#selector);
+    if (at > this.#selects_until) this.process.node.threadEvent(at, 'wake', thread, this.#selector);
     const now = this.#select(at + this.wakeup(), 20_000);
     let connection = (this.#pools[callee.index] ??= []).pop();
     let from = now;
@@ -95,8 +96,10 @@ export class JavaStation extends Station {
     const { node } = this.process;
     let now = this.finish(connection, this.#selector, this.#select(at + this.wakeup(), 20_000), this.#pools);
     if (this.world.random.chance(0.3)) {
-      node.threadEvent(now, 'wake', this.#selector, this.#executor);
-      now += this.wakeup();
+      // Who is awake already is not woken.
+      if (now > this.#executes_until) node.threadEvent(now, 'wake', this.#selector, this.#executor);
+      now = Math.max(now + this.wakeup(), this.#executes_until);
+      this.#executes_until = now + 15_000;
       node.threadEvent(now, 'wake', this.#executor, thread);
     } else node.threadEvent(now, 'wake', this.#selector, thread);
     this.#advance(job, now + this.wakeup() + this.work());
