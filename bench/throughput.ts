@@ -19,7 +19,7 @@ const PORT = 8000;
 const URL = `http://127.0.0.1:${PORT}/`;
 const BPFTRACE = '/usr/bin/bpftrace';
 const SETTLE_MS = 20_000;
-const CAUSES = new Set(['ring_full', 'connection_shed', 'hook_missed']);
+export const CAUSES = new Set(['ring_full', 'connection_shed', 'hook_missed']);
 
 interface Round {
   readonly requests_per_second: number;
@@ -32,17 +32,17 @@ interface Round {
   readonly written_after_s?: number;
 }
 
-const exited = (child: ChildProcess): Promise<void> => new Promise((resolve) => (child.exitCode !== null ? resolve() : child.once('exit', () => resolve())));
+export const exited = (child: ChildProcess): Promise<void> => new Promise((resolve) => (child.exitCode !== null ? resolve() : child.once('exit', () => resolve())));
 
 /** Resolves when a line of the stream matches. */
-function said(child: ChildProcess, stream: 'stdout' | 'stderr', pattern: RegExp): Promise<void> {
+export function said(child: ChildProcess, stream: 'stdout' | 'stderr', pattern: RegExp): Promise<void> {
   return new Promise((resolve, reject) => {
     createInterface({ input: child[stream] as NodeJS.ReadableStream }).on('line', (line) => pattern.test(line) && resolve());
     child.once('exit', (code) => reject(new Error(`${child.spawnargs.slice(0, 3).join(' ')} ended with ${code} before it was ready`)));
   });
 }
 
-function lostIn({ tables: { losses } }: Batch): number {
+export function lostIn({ tables: { losses } }: Batch): number {
   const { cause, events_lost } = losses.columns;
   if (cause?.type !== 'dict' || events_lost?.type !== 'int64') return 0;
   let lost = 0;
