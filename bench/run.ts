@@ -31,7 +31,7 @@ async function live(rates: readonly number[], seconds: number): Promise<Figure[]
 
 const BENCHES: readonly Bench[] = [
   { name: 'throughput', what: 'nginx at saturation: untraced, recorded, with up, with bpftrace', run: (quick) => measureThroughput(5, quick ? 3 : 12) },
-  { name: 'services', what: 'a Node.js and a Flask service at saturation: untraced, with collect, with up, with OpenTelemetry', run: (quick) => measureServices(quick ? 5 : 10, quick ? 3 : 10) },
+  { name: 'services', what: 'a Node.js and a Flask service at saturation: untraced, with collect, with up, with OpenTelemetry', run: (quick) => measureServices(quick ? { rounds: 5, seconds: 3, warm_seconds: 3 } : { rounds: 10, seconds: 10, warm_seconds: 10 }) },
   { name: 'hooks', what: 'what each optional hook costs', run: (quick) => measureHookCost(5, quick ? 2 : 5) },
   { name: 'ingest', what: 'kernel records to DuckDB on disk', run: (quick) => measureIngest(5, quick ? 4 : 10) },
   { name: 'live', what: 'from the end of a trace to its being readable; memory', run: (quick) => live([10_000, 50_000, ...(quick ? [] : [100_000])], quick ? 15 : 60) },
