@@ -38,7 +38,6 @@ export class SocketEnd {
   sent = 0;
   received = 0;
   readonly #frame = new Int32Array(HEADER_WORDS + EVENT_WORDS);
-  readonly #bytes = new Uint8Array(this.#frame.buffer);
   readonly #out_seq: number;
   readonly #in_seq: number;
   readonly #unix: boolean;
