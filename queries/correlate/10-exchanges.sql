@@ -6,7 +6,7 @@
 -- Known false matches: a server that speaks first, or unasked, in a protocol that is not understood, seems to answer the request before.
 -- Local to a node.
 
--- @name final_requests
+-- @name final_requests @view
 -- Only what is joined on later: texts stay with the messages, and come in when a span is stored.
 SELECT
   m.node AS node, m.run_id AS run_id, m.socket_id AS socket_id, m.exchange_no AS exchange_no, m.kind AS kind, m.protocol AS protocol,
@@ -60,7 +60,7 @@ FROM requests r
 GROUP BY r.span_id
 HAVING min(r.run_id) <> max(r.run_id)
 
--- @name responses
+-- @name responses @view
 SELECT
   a.run_id AS run_id, a.socket_id AS socket_id, a.exchange_no AS exchange_no, 'request' AS answers,
   min(a.ts_ns) AS answer_ns,
