@@ -20,10 +20,14 @@ const FINISHED_TEXTS = `CREATE OR REPLACE TEMP TABLE finished_texts AS
   SELECT f.span_id, q.pid, q.first_tid, q.comm, q.fd, q.local_ip, q.local_port, q.remote_ip, q.remote_port, q.method, q.path, q.host, q.http_version, q.end_offset - q.stream_offset AS request_bytes, q.errno, q.complete AND NOT q.partial AS complete
   FROM messages q JOIN finished f ON f.socket_id = q.socket_id AND f.exchange_no = q.exchange_no AND f.run_id = q.run_id AND f.kind = q.kind AND f.apply_no = q.apply_no AND f.request_open = q.partial AND f.ts_ns = q.ts_ns`;
 
+/** Both ends of a call have the same path. */
+const FINISHED_PATHS = `CREATE OR REPLACE TEMP TABLE finished_paths AS
+  SELECT d.path, url_template(d.path) AS url_template FROM (SELECT DISTINCT path FROM finished_texts WHERE path IS NOT NULL) d`;
+
 const FINISHED_SPANS = `SELECT printf('%016x%016x', f.trace_hi, f.trace_lo) AS trace_id, make_timestamp_ns(f.trace_hi) AS trace_start, f.trace_hi, f.trace_lo, f.span_id, f.parent_span_id, f.peer_span_id, f.is_server,
     make_timestamp_ns(f.start_ns) AS start_time, f.start_ns, f.end_ns, f.node, f.process_id, q.pid, q.first_tid AS tid, f.first_thread_id AS thread_id, q.comm,
     p.service_name, f.socket_id, q.fd, q.local_ip, q.local_port, q.remote_ip, q.remote_port,
-    f.protocol, q.method, q.path, url_template(q.path) AS url_template, a.status, q.host, q.http_version,
+    f.protocol, q.method, q.path, u.url_template, a.status, q.host, q.http_version,
     q.request_bytes, a.response_bytes, CASE WHEN f.start_ns = f.connect_ts_ns AND f.kind = 'request' THEN f.ts_ns - f.connect_ts_ns END AS connect_ns,
     CASE WHEN f.answer_ns <= f.end_ns THEN f.answer_ns - f.start_ns END AS first_byte_ns, coalesce(a.errno, q.errno) AS errno, f.end_reason, f.answered,
     e.span_id IS NOT NULL OR d.span_id IS NOT NULL AS peer_seen, coalesce(k.candidates, 0) AS candidates,
@@ -35,6 +39,7 @@ const FINISHED_SPANS = `SELECT printf('%016x%016x', f.trace_hi, f.trace_lo) AS t
       AND NOT (f.parent_span_id IS NULL AND coalesce(k.doubt, FALSE)) AS complete
   FROM finished f
   JOIN finished_texts q ON q.span_id = f.span_id
+  LEFT JOIN finished_paths u ON u.path = q.path
   LEFT JOIN (
     SELECT run_id, socket_id, exchange_no, apply_no * 2 + CASE WHEN partial THEN 0 ELSE 1 END AS answer_no, TRUE AS answered, status, errno, complete, end_offset - stream_offset AS response_bytes
     FROM messages WHERE kind = 'response'
@@ -48,11 +53,12 @@ const FINISHED_SPANS = `SELECT printf('%016x%016x', f.trace_hi, f.trace_lo) AS t
 
 /**
  * Temp table `finished` (exchanges that are over, with parent_span_id, start_ns, trace_hi, trace_lo) -> temp tables touched,
- * finished_texts. Needed besides the tables of the steps: losses (node, from_ns, to_ns).
+ * finished_texts, finished_paths. Needed besides the tables of the steps: losses (node, from_ns, to_ns).
  */
 export async function describeFinished(connection: DuckDBConnection): Promise<void> {
   await connection.run(TOUCHED);
   await connection.run(FINISHED_TEXTS);
+  await connection.run(FINISHED_PATHS);
 }
 
 /**

@@ -50,6 +50,18 @@ GROUP BY c.process_id
 
 -- @needs unsure_processes
 
+-- @name unsure_requests
+SELECT e.span_id AS span_id
+FROM exchanges e
+JOIN unsure_processes p ON p.process_id = e.process_id
+WHERE e.is_server
+UNION ALL
+SELECT k.span_id AS span_id
+FROM known_work k
+JOIN unsure_processes p ON p.process_id = k.process_id
+
+-- @needs unsure_requests
+
 -- @name work
 -- The requests of these processes: who read them, who answered.
 SELECT
@@ -70,6 +82,8 @@ SELECT
   k.method AS method, k.path AS path
 FROM known_work k
 JOIN unsure_processes p ON p.process_id = k.process_id
+
+-- @needs unsure_processes
 
 -- @name weighed_processes
 -- Those of them that have requests, or wake threads which may have some. What others call is nobody's, and teaches nothing.
