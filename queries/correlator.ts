@@ -266,7 +266,7 @@ export class Correlator {
         CREATE OR REPLACE TEMP TABLE known_lag_orders AS SELECT s.service, callee_ip, callee_port, fresh, calls * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS calls, at_once * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS at_once FROM lag_orders s LEFT JOIN seen_now n ON n.service = s.service;
         CREATE OR REPLACE TEMP TABLE known_flushes AS SELECT s.service, before_ns * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS before_ns, between_ns * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS between_ns FROM flushes s LEFT JOIN seen_now n ON n.service = s.service`);
     }
-    await connection.run(`INSERT INTO known_holds SELECT h.span_id, h.thread_id, h.from_ns, h.to_ns FROM holds h JOIN over_now o ON o.span_id = h.span_id WHERE h.from_ns < h.to_ns`);
+    await connection.run(`INSERT INTO known_holds SELECT h.span_id, h.thread_id, h.from_ns, h.to_ns FROM new_holds h JOIN over_now o ON o.span_id = h.span_id WHERE h.from_ns < h.to_ns`);
     await connection.run(`INSERT INTO decided_stored SELECT f.span_id, f.parent_span_id, f.start_ns, f.trace_hi, f.trace_lo, f.end_ns, TRUE FROM over_now f`);
     await connection.run(`CREATE OR REPLACE TEMP TABLE decided_next AS
       SELECT d.* FROM decided_open d ANTI JOIN over_now o ON o.span_id = d.span_id

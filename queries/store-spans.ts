@@ -46,7 +46,7 @@ const FINISHED_SPANS = `SELECT printf('%016x%016x', f.trace_hi, f.trace_lo) AS t
   ) a ON a.socket_id = f.socket_id AND a.exchange_no = f.exchange_no AND a.run_id = f.run_id AND a.answer_no = f.answer_no AND a.answered = f.answered
   LEFT JOIN processes p ON p.process_id = f.process_id
   LEFT JOIN exchanges e ON e.span_id = f.peer_span_id
-  LEFT JOIN decided d ON d.span_id = f.peer_span_id
+  LEFT JOIN decided_ends d ON d.span_id = f.peer_span_id
   LEFT JOIN (SELECT span_id, count(*) AS candidates, bool_or(doubt) AS doubt, max(evidence) FILTER (chosen) AS evidence, max(score) FILTER (chosen) AS score FROM finished_links GROUP BY span_id) k ON k.span_id = f.span_id
   LEFT JOIN (SELECT DISTINCT span_id FROM doubted) b ON b.span_id = f.span_id
   LEFT JOIN touched t ON t.span_id = f.span_id`;

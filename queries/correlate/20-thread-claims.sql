@@ -10,10 +10,16 @@
 --            one may be among them: half the score.
 -- Local to a node.
 
+-- @name decided_ends
+-- Of what earlier cycles decided: the exchanges themselves, and those at the other ends of their connections.
+SELECT d.span_id AS span_id, d.parent_span_id AS parent_span_id, d.start_ns AS start_ns, d.stored AS stored
+FROM decided d
+WHERE d.span_id IN (SELECT e.span_id AS span_id FROM exchanges e UNION ALL SELECT e.peer_span_id AS span_id FROM exchanges e)
+
 -- @name undecided
 SELECT e.span_id AS span_id
 FROM exchanges e
-LEFT JOIN decided d ON d.span_id = e.span_id
+LEFT JOIN decided_ends d ON d.span_id = e.span_id
 WHERE d.span_id IS NULL
 
 -- @name answerers
@@ -41,7 +47,7 @@ SELECT a.process_id AS process_id, a.first_ns AS first_ns
 FROM answerers a
 WHERE 10 * a.calls_elsewhere > a.calls AND 20 * a.requests_elsewhere <= a.requests
 
--- @name holds
+-- @name new_holds
 -- A thread holds a request from reading it until it has been answered. Read to its end by another thread, it is that thread's from
 -- then on. A pipelined request waits for the one before it.
 SELECT
@@ -64,6 +70,10 @@ SELECT
 FROM exchanges s
 LEFT JOIN exchanges b ON b.socket_id = s.socket_id AND b.exchange_no = s.exchange_no - 1 AND b.run_id = s.run_id AND b.kind = 'request'
 WHERE s.is_server AND s.request_whole AND s.last_thread_id <> s.first_thread_id
+
+-- @name holds @view
+SELECT n.span_id AS span_id, n.thread_id AS thread_id, n.from_ns AS from_ns, n.to_ns AS to_ns
+FROM new_holds n
 UNION ALL
 SELECT k.span_id AS span_id, k.thread_id AS thread_id, k.from_ns AS from_ns, k.to_ns AS to_ns
 FROM known_holds k
