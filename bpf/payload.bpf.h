@@ -98,30 +98,43 @@ __noinline int read_call(struct call *call, u32 writing)
 }
 
 #define IOV_AT_ONCE 4
+#define GATHER_MOST 4096
 
-/* The first `want` bytes of the call, from up to sixteen segments (Apache writes a head in seven). There is room for twice
- * `most`, which is what lets the verifier see that a segment fits behind the ones before it. */
-static __always_inline u32 gather(u8 *to, const u32 most, const struct call *call, u32 want)
+/* Twice what is gathered, which is what lets the verifier see that a segment fits behind the ones before it. */
+struct gathered {
+	u8 bytes[2 * GATHER_MOST];
+};
+
+/* A function of its own: with the whole loop's registers to keep, the compiler spills a length before its bound is known. */
+static __noinline long gather_part(struct gathered *to, u64 at, u64 length, u64 from)
+{
+	barrier_var(at);
+	if (!to || at >= GATHER_MOST)
+		return -1;
+	CLAMP(length, GATHER_MOST);
+	return bpf_probe_read_user(to->bytes + at, length, (void *)from);
+}
+
+/* The first `want` bytes of the call, from up to sixteen segments (Apache writes a head in seven). */
+static __always_inline u32 gather(struct gathered *to, const struct call *call, u32 want)
 {
 	struct th_iovec parts[IOV_AT_ONCE] = {};
-	u64 at = 0;
+	u32 at = 0;
 
+	CLAMP(want, GATHER_MOST);
 #pragma unroll
 	for (int i = 0; i < 16; i++) {
-		if (i >= call->iov_count || at >= want || at >= most)
+		const struct th_iovec *part = &parts[i % IOV_AT_ONCE];
+		if (i >= call->iov_count || at >= want)
 			break;
 		if (i % IOV_AT_ONCE == 0) {
-			u64 size = (call->iov_count - i) * sizeof(parts[0]);
+			u64 size = (call->iov_count - i) * sizeof(*part);
 			CLAMP(size, sizeof(parts));
-			if (bpf_probe_read_user(parts, size, (void *)(call->iov + i * sizeof(parts[0]))))
+			if (bpf_probe_read_user(parts, size, (void *)(call->iov + i * sizeof(*part))))
 				break;
 		}
-		u64 length = parts[i % IOV_AT_ONCE].length < want - at ? parts[i % IOV_AT_ONCE].length : want - at;
-		CLAMP(length, most);
-		barrier_var(at);
-		if (at >= most)
-			break;
-		if (length && bpf_probe_read_user(to + at, length, (void *)parts[i % IOV_AT_ONCE].base))
+		u32 length = part->length < want - at ? part->length : want - at;
+		if (length && gather_part(to, at, length, part->base))
 			break;
 		at += length;
 	}

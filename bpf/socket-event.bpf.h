@@ -10,9 +10,6 @@
 #include "tell.bpf.h"
 
 /* By direction and family: what may be interrupted by another kind of hook has its own. */
-struct gathered {
-	u8 bytes[2 * 4096];
-};
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 4);
@@ -81,7 +78,7 @@ __noinline int send_event(struct th_ring_event *event, const struct call *call, 
 	if (!call->base && want) {
 		u32 which = (event->op == TH_OP_WRITE) | (event->flags & TH_FLAG_UNIX ? 2 : 0);
 		room = call->iov_count > 1 ? bpf_map_lookup_elem(&gather_room, &which) : NULL;
-		want = room ? gather(room->bytes, 4096, call, want) : 0;
+		want = room ? gather(room, call, want) : 0;
 	}
 	if (want) {
 		if (want <= 64)

@@ -37,7 +37,7 @@ function failure(...chunks: Uint8Array[]): TracehouseError {
 }
 
 test('whole', () => {
-  expect(EXPECTED).toEqual(['hello 60', 'clock 24', 'socket 1001000 hello', 'thread 3', 'process 85', 'unknown 40', 'socket 1002000 world', 'watermark 8', 'bye 16']);
+  expect(EXPECTED).toEqual(['hello 60', 'clock 24', 'socket 1001000 hello', 'thread 3', 'process 85', 'unknown 40', 'socket 1002000 world', 'watermark 8', 'bye 24']);
 });
 
 test('split in two at every position, in any memory', () => {

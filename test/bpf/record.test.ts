@@ -53,4 +53,4 @@ test.each([
   await load.end();
   expect(lines.at(-1)).toMatch(said);
   expect(await calls(out)).toEqual({ moved: Number(made), losses: 0 });
-}, 60_000);
+}, 120_000);

@@ -46,7 +46,7 @@ chmod +x "$work/root/init"
 
 # The guest says all it has to say on its console, results as base64 between markers.
 echo "test:kernels: booting $(basename "$kernel")"
-timeout 300 qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -nographic -no-reboot -nodefaults -serial stdio \
+timeout "${GUEST_SECONDS:-300}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -nographic -no-reboot -nodefaults -serial stdio \
   -kernel "$kernel" -initrd "$work/initramfs.gz" -append "console=ttyS0 quiet loglevel=3 panic=-1 rdinit=/init" < /dev/null > "$work/console.log" 2>&1 || true
 out=$cache/out
 rm -rf "$out"
