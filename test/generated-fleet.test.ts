@@ -10,6 +10,8 @@ import type { Batch, ColumnData } from '../ingest/batch.ts';
 import { openRecordingWriter, readRecording } from '../ingest/recording.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { Correlator } from '../queries/correlator.ts';
+import type { Verdict } from './accuracy/judge.ts';
+import { SHAPES, missedGoals, type Shape as LiveShape } from './accuracy/shapes.ts';
 import { temporaryFolder } from './support/temporary-folder.ts';
 
 function run(options: GenerateOptions): { batches: Batch[]; made: Generated } {
@@ -99,7 +101,8 @@ test('replayed from its file and judged: exact where the kernel tells, nothing c
   const verdicts = score(await trueTraces(readTruth(truth_file)), await foundSpans(warehouse));
   const exact = [...verdicts].filter(([shape]) => shape !== 'timers');
   expect(exact.map(([shape, { requests, exact: right, faults }]) => [shape, requests > 50, right / requests >= 0.995, faults.slice(0, 3 * Number(right / requests < 0.995))]).toSorted()).toEqual(EXACT.map((shape) => [shape, true, true, []]).toSorted());
-  const timers = verdicts.get('timers');
-  expect(timers?.links.wrong).toBe(0);
-  expect(timers?.links.null).toBeGreaterThan((timers?.requests ?? 0) * 2);
-}, 120_000);
+  // As of the live services that sleep.
+  const timers = verdicts.get('timers') as Verdict;
+  expect(missedGoals(SHAPES['loop-sleeps'] as LiveShape, 24, timers)).toEqual([]);
+  expect(timers.links.null).toBeGreaterThan(timers.requests);
+}, 180_000);

@@ -62,9 +62,8 @@ export abstract class Station implements Caller {
     connection.server.note(at + 15_000, 'accept', this.process.main);
   }
 
-  get runtime(): Runtime {
-    return this.#habits.runtime;
-  }
+  /** Its caller has closed it. */
+  closed(_connection: Connection, _at: number): void {}
 
   /** A connection to one of the service's processes; its first bytes may be sent once it is open. */
   protected connect(callee: Service, thread: SimulatedThread, at: number): Connection {
@@ -267,6 +266,7 @@ export function closeByCaller(connection: Connection, thread: SimulatedThread | 
   const unix = connection.callee.service.plan.unix === true;
   if (client !== null && thread !== null) client.note(at, 'close', thread, ESTABLISHED, FIN_WAIT1);
   const server_thread = connection.server_thread ?? connection.callee.process.main;
+  connection.callee.closed(connection, at + latency + 70_000);
   if (unix) {
     server.note(at + latency + 60_000, 'close', server_thread);
     return;

@@ -2,7 +2,7 @@
 // all threads share, or are made by threads that it starts for them.
 import type { Connection } from './connection.ts';
 import type { Job } from './job.ts';
-import { Station } from './station.ts';
+import { Station, closeByCaller } from './station.ts';
 import type { Habits, Pools } from './station.ts';
 import type { SimulatedThread } from './simulated-process.ts';
 import type { Service } from './service.ts';
@@ -29,6 +29,15 @@ export class ThreadStation extends Station {
   override requested(connection: Connection, at: number): void {
     const job = this.take(connection, connection.server_thread as SimulatedThread, at + this.wakeup());
     this.#advance(job, at + 40_000 + this.work());
+  }
+
+  /** The connection's thread ends, and with it the connections that are its own. */
+  override closed(connection: Connection, at: number): void {
+    const thread = connection.server_thread;
+    if (thread === null) return;
+    for (const idle of this.#own.get(thread) ?? []) for (const own of idle ?? []) closeByCaller(own, thread, at);
+    this.#own.delete(thread);
+    this.process.node.threadEvent(at + 20_000, 'exit', thread, null);
   }
 
   #pools(thread: SimulatedThread): Pools {
