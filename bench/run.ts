@@ -4,6 +4,7 @@ import { appendFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { packageRoot } from '../schema/package-root.ts';
+import { measureExport } from './export-rate.ts';
 import { measureBatchCorrelation } from './correlate-batch.ts';
 import type { Figure } from './figure.ts';
 import { measureHookCost } from './hook-cost.ts';
@@ -11,6 +12,8 @@ import { measureIngest } from './ingest-rate.ts';
 import { liveFigures, measureLive } from './live-load.ts';
 import { measureQuestions } from './lookups.ts';
 import { machine, writeReport } from './report.ts';
+import { measureServices } from './services.ts';
+import { measureSqlHttp } from './sql-http.ts';
 import { measureSqlIsolation } from './sql-isolation.ts';
 import { measureThroughput } from './throughput.ts';
 import { measureLookups } from './trace-lookup.ts';
@@ -28,7 +31,8 @@ async function live(rates: readonly number[], seconds: number): Promise<Figure[]
 }
 
 const BENCHES: readonly Bench[] = [
-  { name: 'throughput', what: 'nginx at saturation: untraced, recorded, with up, with bpftrace', run: (quick) => measureThroughput(5, quick ? 3 : 8) },
+  { name: 'throughput', what: 'nginx at saturation: untraced, recorded, with up, with bpftrace', run: (quick) => measureThroughput(5, quick ? 3 : 12) },
+  { name: 'services', what: 'a Node.js and a Flask service at saturation: untraced, with collect, with up, with OpenTelemetry', run: (quick) => measureServices(quick ? { rounds: 5, seconds: 3, warm_seconds: 3 } : { rounds: 10, seconds: 10, warm_seconds: 10 }) },
   { name: 'hooks', what: 'what each optional hook costs', run: (quick) => measureHookCost(5, quick ? 2 : 5) },
   { name: 'ingest', what: 'kernel records to DuckDB on disk', run: (quick) => measureIngest(5, quick ? 4 : 10) },
   {
@@ -38,6 +42,8 @@ const BENCHES: readonly Bench[] = [
   { name: 'live', what: 'from the end of a trace to its being readable; memory', run: (quick) => live([10_000, 50_000, ...(quick ? [] : [100_000])], quick ? 15 : 60) },
   { name: 'lookups', what: 'trace by id, search, slowest 20, against DuckDB by hand', run: (quick) => measureQuestions(quick ? 2 : 10, quick ? 5 : 15) },
   { name: 'files', what: 'lookups by trace id in one and in many files', run: (quick) => measureLookups(quick ? 100 : 300, quick ? 60 : 120, quick ? 60 : 300) },
+  { name: 'sql-http', what: 'a million rows through HTTP, against DuckDB writing a file', run: (quick) => measureSqlHttp(quick ? 5 : 9) },
+  { name: 'export', what: "spans to Parquet, against DuckDB's COPY", run: (quick) => measureExport(5, quick ? 2 : 6) },
   { name: 'sql', what: 'ingest and lookups while users run the worst SQL', run: (quick) => measureSqlIsolation(quick ? 8 : 30) },
 ];
 
