@@ -6,7 +6,8 @@ import type { Job } from './job.ts';
 import type { SimulatedNode } from './simulated-node.ts';
 import type { Service } from './service.ts';
 import { Station } from './station.ts';
-import type { Habits, Pools } from './station.ts';
+import type { Habits } from './network.ts';
+import type { Pools } from './station.ts';
 import type { World } from './world.ts';
 
 export interface LoopHabits extends Habits {
@@ -121,9 +122,7 @@ export class LoopStation extends Station implements Actor {
   #advance(job: Job, at: number): number {
     const { main } = this.process;
     let now = at + this.work() / 2;
-    let step = this.service.callees[job.step];
-    while (step !== undefined && this.isSkipped(job)) step = this.service.callees[++job.step];
-    job.step += 1;
+    const step = this.nextStep(job);
     if (step === undefined) return this.respond(job, main, now);
     job.open = step.length;
     for (const callee of step) {

@@ -2,8 +2,10 @@
 // all threads share, or are made by threads that it starts for them.
 import type { Connection } from './connection.ts';
 import type { Job } from './job.ts';
-import { Station, closeByCaller } from './station.ts';
-import type { Habits, Pools } from './station.ts';
+import { closeByCaller } from './network.ts';
+import { Station } from './station.ts';
+import type { Habits } from './network.ts';
+import type { Pools } from './station.ts';
 import type { SimulatedThread } from './simulated-process.ts';
 import type { Service } from './service.ts';
 import type { SimulatedNode } from './simulated-node.ts';
@@ -49,13 +51,11 @@ export class ThreadStation extends Station {
 
   #advance(job: Job, at: number): void {
     const thread = job.thread as SimulatedThread;
-    let step = this.service.callees[job.step];
-    while (step !== undefined && this.isSkipped(job)) step = this.service.callees[++job.step];
+    const step = this.nextStep(job);
     if (step === undefined) {
       this.respond(job, thread, at);
       return;
     }
-    job.step += 1;
     job.open = step.length;
     let now = at;
     for (const callee of step) {
