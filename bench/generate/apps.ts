@@ -29,7 +29,7 @@ export interface App {
 const PARALLEL = new Set<Shape>(['node-parallel', 'go-parallel', 'thread-per-call']);
 /** How long a service of the shape takes for each piece of work, and how many processes serve. */
 const WORK: Partial<Record<Shape, readonly [work_ns: number, replicas: number]>> = {
-  node: [0.8e6, 2], 'node-parallel': [0.8e6, 2], asyncio: [0.8e6, 3], nginx: [0.1e6, 2], timers: [0.5e6, 2], prefork: [4e6, 1],
+  node: [0.8e6, 2], 'node-parallel': [0.8e6, 2], asyncio: [0.8e6, 3], nginx: [0.1e6, 2], timers: [0.3e6, 1], prefork: [4e6, 1],
 };
 
 /** Six services, four levels deep: a calls b, then c; b calls d, e; d calls f. */

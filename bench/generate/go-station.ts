@@ -6,7 +6,8 @@ import type { SimulatedNode } from './simulated-node.ts';
 import type { SimulatedThread } from './simulated-process.ts';
 import type { Service } from './service.ts';
 import { Station } from './station.ts';
-import type { Habits, Pools } from './station.ts';
+import type { Habits } from './network.ts';
+import type { Pools } from './station.ts';
 import type { World } from './world.ts';
 
 const GO: Habits = { runtime: { exe: '/app/server', cmdline: '/app/server', comm: 'server' }, writes_apart: false, read_bytes: 4096 };
@@ -40,17 +41,20 @@ export class GoStation extends Station {
 
   override requested(connection: Connection, at: number): void {
     const id = this.#servers.get(connection) as number;
-    const now = at + this.wakeup();
-    const job = this.take(connection, this.#anyThread(), now, { id, parent: 1, asked: false });
+    let now = at + this.wakeup();
+    let read = 0;
+    if (this.world.random.chance(0.03)) {
+      // Between requests a goroutine of its own waits for one byte: to see the connection close.
+      connection.server.move(now, false, this.#anyThread(), connection.request, 0, 1, (this.#goroutines += 1), id);
+      [read, now] = [1, now + 8_000];
+    }
+    const job = this.take(connection, this.#anyThread(), now, { id, parent: 1, asked: false }, read);
     job.task = id;
     this.#advance(job, now + 15_000 + this.work());
   }
 
-  /** The server also has a goroutine that reads one byte ahead, between requests. */
   #advance(job: Job, at: number): void {
-    let step = this.service.callees[job.step];
-    while (step !== undefined && this.isSkipped(job)) step = this.service.callees[++job.step];
-    job.step += 1;
+    const step = this.nextStep(job);
     if (step === undefined) {
       this.respond(job, this.#anyThread(), at, { id: job.task, parent: 1, asked: false });
       return;

@@ -7,7 +7,8 @@ import type { SimulatedNode } from './simulated-node.ts';
 import type { SimulatedThread } from './simulated-process.ts';
 import type { Service } from './service.ts';
 import { Station } from './station.ts';
-import type { Habits, Pools } from './station.ts';
+import type { Habits } from './network.ts';
+import type { Pools } from './station.ts';
 import type { World } from './world.ts';
 
 const JAVA: Habits = { runtime: { exe: '/usr/lib/jvm/java-21/bin/java', cmdline: 'java -jar /app/server.jar', comm: 'java' }, writes_apart: true, read_bytes: 16_384 };
@@ -73,9 +74,7 @@ export class JavaStation extends Station {
 
   #advance(job: Job, at: number): void {
     const thread = job.thread as SimulatedThread;
-    let step = this.service.callees[job.step];
-    while (step !== undefined && this.isSkipped(job)) step = this.service.callees[++job.step];
-    job.step += 1;
+    const step = this.nextStep(job);
     const [callee] = step ?? [];
     if (callee === undefined) {
       const done = this.respond(job, thread, at);

@@ -6,7 +6,8 @@ import type { Job } from './job.ts';
 import type { SimulatedNode } from './simulated-node.ts';
 import type { Service } from './service.ts';
 import { Station } from './station.ts';
-import type { Habits, Pools } from './station.ts';
+import type { Habits } from './network.ts';
+import type { Pools } from './station.ts';
 import type { World } from './world.ts';
 
 export interface LoopHabits extends Habits {
@@ -20,7 +21,7 @@ export interface LoopHabits extends Habits {
 export const NODE: LoopHabits = { runtime: { exe: '/usr/bin/node', cmdline: 'node /app/server.js', comm: 'node' }, writes_apart: false, read_bytes: 65_536, lag_request: 0, lag_answer: 0, sleep_ns: 0 };
 export const ASYNCIO: LoopHabits = { runtime: { exe: '/usr/bin/python3.12', cmdline: 'python3 /app/loop.py', comm: 'python3' }, writes_apart: false, read_bytes: 65_536, lag_request: 2, lag_answer: 4, sleep_ns: 0 };
 export const NGINX: LoopHabits = { runtime: { exe: '/usr/sbin/nginx', cmdline: 'nginx: worker process', comm: 'nginx' }, writes_apart: false, read_bytes: 32_768, lag_request: 0, lag_answer: 0, sleep_ns: 0 };
-export const TIMERS: LoopHabits = { ...ASYNCIO, sleep_ns: 4e6 };
+export const TIMERS: LoopHabits = { ...ASYNCIO, sleep_ns: 12e6 };
 
 const [TURN, TIMER] = [0, 1] as const;
 type Ready = { readonly connection: Connection; readonly kind: 'request' | 'answer' | 'open' };
@@ -121,9 +122,7 @@ export class LoopStation extends Station implements Actor {
   #advance(job: Job, at: number): number {
     const { main } = this.process;
     let now = at + this.work() / 2;
-    let step = this.service.callees[job.step];
-    while (step !== undefined && this.isSkipped(job)) step = this.service.callees[++job.step];
-    job.step += 1;
+    const step = this.nextStep(job);
     if (step === undefined) return this.respond(job, main, now);
     job.open = step.length;
     for (const callee of step) {

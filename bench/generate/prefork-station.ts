@@ -66,9 +66,7 @@ export class PreforkStation extends Station {
 
   #advance(job: Job, at: number): void {
     const worker = job.thread as SimulatedThread;
-    let step = this.service.callees[job.step];
-    while (step !== undefined && this.isSkipped(job)) step = this.service.callees[++job.step];
-    job.step += 1;
+    const step = this.nextStep(job);
     const [callee] = step ?? [];
     if (callee !== undefined) {
       this.callNow(job, callee, worker, at, null);

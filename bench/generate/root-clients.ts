@@ -5,7 +5,7 @@ import type { Service } from './service.ts';
 import { SimulatedProcess } from './simulated-process.ts';
 import type { SimulatedThread } from './simulated-process.ts';
 import type { SimulatedNode } from './simulated-node.ts';
-import { closeByCaller, connect, send } from './station.ts';
+import { closeByCaller, connect, send } from './network.ts';
 import { PYTHON } from './thread-station.ts';
 import type { World } from './world.ts';
 

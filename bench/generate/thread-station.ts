@@ -2,8 +2,10 @@
 // all threads share, or are made by threads that it starts for them.
 import type { Connection } from './connection.ts';
 import type { Job } from './job.ts';
+import { closeByCaller } from './network.ts';
 import { Station } from './station.ts';
-import type { Habits, Pools } from './station.ts';
+import type { Habits } from './network.ts';
+import type { Pools } from './station.ts';
 import type { SimulatedThread } from './simulated-process.ts';
 import type { Service } from './service.ts';
 import type { SimulatedNode } from './simulated-node.ts';
@@ -31,6 +33,15 @@ export class ThreadStation extends Station {
     this.#advance(job, at + 40_000 + this.work());
   }
 
+  /** The connection's thread ends, and with it the connections that are its own. */
+  override closed(connection: Connection, at: number): void {
+    const thread = connection.server_thread;
+    if (thread === null) return;
+    for (const idle of this.#own.get(thread) ?? []) for (const own of idle ?? []) closeByCaller(own, thread, at);
+    this.#own.delete(thread);
+    this.process.node.threadEvent(at + 20_000, 'exit', thread, null);
+  }
+
   #pools(thread: SimulatedThread): Pools {
     if (this.#way !== 'own') return this.#shared;
     let pools = this.#own.get(thread);
@@ -40,13 +51,11 @@ export class ThreadStation extends Station {
 
   #advance(job: Job, at: number): void {
     const thread = job.thread as SimulatedThread;
-    let step = this.service.callees[job.step];
-    while (step !== undefined && this.isSkipped(job)) step = this.service.callees[++job.step];
+    const step = this.nextStep(job);
     if (step === undefined) {
       this.respond(job, thread, at);
       return;
     }
-    job.step += 1;
     job.open = step.length;
     let now = at;
     for (const callee of step) {
