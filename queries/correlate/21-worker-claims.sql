@@ -197,13 +197,20 @@ LEFT JOIN (
 
 -- @needs work
 
+-- @name open_work
+-- Those that were not answered yet when the first of these calls was made: what else is known of may be ten times as much.
+SELECT k.*
+FROM work k
+JOIN unsure_processes p ON p.process_id = k.process_id
+WHERE k.free_ns IS NULL OR k.free_ns >= p.first_ns OR k.answer_ns >= p.first_ns
+
 -- @name header_claims
 -- A program that passes its caller's ids on says itself what belongs together.
 SELECT b.span_id AS span_id, b.candidate_span_id AS candidate_span_id, 'header' AS evidence, CAST(1 AS DOUBLE) / b.candidates AS score, FALSE AS at_connect, FALSE AS doubt
 FROM (
   SELECT c.span_id AS span_id, k.span_id AS candidate_span_id, count(*) OVER (PARTITION BY c.span_id) AS candidates
   FROM header_calls c
-  JOIN work k ON k.process_id = c.process_id AND k.ts_ns <= c.ts_ns AND (k.free_ns IS NULL OR k.free_ns > c.ts_ns)
+  JOIN open_work k ON k.process_id = c.process_id AND k.ts_ns <= c.ts_ns AND (k.free_ns IS NULL OR k.free_ns > c.ts_ns)
     AND (substr(k.traceparent, 4, 32) = substr(c.traceparent, 4, 32) OR k.request_id = c.request_id)
 ) b
 
@@ -216,7 +223,7 @@ FROM (
     CAST(row_number() OVER (PARTITION BY c.span_id ORDER BY CASE WHEN q.task_id = k.task_id OR q.task_id = k.reader_task_id THEN 0 ELSE 1 END, k.ts_ns DESC, k.span_id) AS BIGINT) AS place
   FROM unsure_calls c
   JOIN messages q ON q.socket_id = c.socket_id AND q.exchange_no = c.exchange_no AND q.run_id = c.run_id AND q.kind = 'request' AND NOT q.partial
-  JOIN work k ON k.process_id = c.process_id AND k.ts_ns <= c.ts_ns AND (k.free_ns IS NULL OR k.free_ns > c.ts_ns)
+  JOIN open_work k ON k.process_id = c.process_id AND k.ts_ns <= c.ts_ns AND (k.free_ns IS NULL OR k.free_ns > c.ts_ns)
   WHERE q.task_id IN (k.task_id, k.reader_task_id, k.reader_parent_task_id) OR q.parent_task_id IN (k.task_id, k.reader_task_id, k.reader_parent_task_id)
 ) b
 WHERE b.place = 1
@@ -231,7 +238,7 @@ FROM (
   FROM (
     SELECT u.span_id AS span_id, u.thread_id AS thread_id, u.at_ns AS at_ns, 0 AS step, CAST(NULL AS BIGINT) AS answer_ns FROM unsure_calls u WHERE NOT u.holds_some
     UNION ALL
-    SELECT k.span_id AS span_id, k.answer_thread_id AS thread_id, k.answer_ns AS at_ns, 1 AS step, k.answer_ns AS answer_ns FROM work k WHERE k.answer_ns IS NOT NULL
+    SELECT k.span_id AS span_id, k.answer_thread_id AS thread_id, k.answer_ns AS at_ns, 1 AS step, k.answer_ns AS answer_ns FROM open_work k WHERE k.answer_ns IS NOT NULL
   ) c
 ) w
 WHERE w.step = 0 AND w.answer_ns IS NOT NULL
@@ -240,6 +247,6 @@ WHERE w.step = 0 AND w.answer_ns IS NOT NULL
 SELECT n.span_id AS span_id, k.span_id AS candidate_span_id, 'responder' AS evidence, CAST(0.99 AS DOUBLE) AS score, c.fresh AS at_connect, FALSE AS doubt
 FROM next_answers n
 JOIN unsure_calls c ON c.span_id = n.span_id
-JOIN work k ON k.answer_thread_id = n.thread_id AND k.answer_ns = n.answer_ns
+JOIN open_work k ON k.answer_thread_id = n.thread_id AND k.answer_ns = n.answer_ns
 LEFT JOIN handed_on p ON p.process_id = c.process_id
 WHERE k.ts_ns <= c.at_ns AND c.end_ns <= n.answer_ns AND p.process_id IS NULL
