@@ -1,5 +1,5 @@
 -- Question:  in an event loop, which read made the program write this call?
--- Input:     unsure_calls; work; call_ends; messages; processes; lags (0, 1, 2, ...); decided; thread_claims; and of earlier cycles
+-- Input:     unsure_calls; weighed_processes; blocking_pools; work; call_ends; messages; processes; lags (0, 1, 2, ...); decided; thread_claims; and of earlier cycles
 --            known_lags, known_lag_calls, known_lag_orders, known_flushes
 -- Assumes:   a loop's turn ends when it waits for events again, and a program takes the same number of turns from the read that
 --            triggers a call to the call itself: a constant for each service, callee, kind of read (a request, or the answer of
