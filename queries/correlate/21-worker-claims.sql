@@ -62,7 +62,7 @@ JOIN unsure_processes p ON p.process_id = k.process_id
 
 -- @needs unsure_requests
 
--- @name work
+-- @name new_work
 -- The requests of these processes: who read them, who answered.
 SELECT
   e.span_id AS span_id, e.process_id AS process_id, e.ts_ns AS ts_ns, e.request_end_ns AS request_end_ns, e.free_ns AS free_ns,
@@ -74,6 +74,13 @@ JOIN unsure_processes p ON p.process_id = e.process_id
 LEFT JOIN messages q ON q.socket_id = e.socket_id AND q.exchange_no = e.exchange_no AND q.run_id = e.run_id AND q.kind = 'request' AND NOT q.partial
 LEFT JOIN messages a ON a.socket_id = e.socket_id AND a.exchange_no = e.exchange_no AND a.run_id = e.run_id AND a.kind = 'response' AND NOT a.partial
 WHERE e.is_server
+
+-- @needs unsure_processes
+
+-- @name work @view
+-- And those of earlier cycles.
+SELECT n.*
+FROM new_work n
 UNION ALL
 SELECT
   k.span_id AS span_id, k.process_id AS process_id, k.ts_ns AS ts_ns, k.request_end_ns AS request_end_ns, k.free_ns AS free_ns,
@@ -82,8 +89,6 @@ SELECT
   k.method AS method, k.path AS path
 FROM known_work k
 JOIN unsure_processes p ON p.process_id = k.process_id
-
--- @needs unsure_processes
 
 -- @name weighed_processes
 -- Those of them that have requests, or wake threads which may have some. What others call is nobody's, and teaches nothing.
@@ -114,7 +119,7 @@ WHERE b.to_ns > b.at_ns
 
 -- @needs weighed_processes
 
--- @name call_ends
+-- @name new_call_ends
 -- When the threads of these processes had read the answers to their calls.
 SELECT e.span_id AS span_id, e.process_id AS process_id, e.socket_id AS socket_id, e.exchange_no AS exchange_no, a.last_thread_id AS thread_id, a.last_turn AS turn, e.ts_ns AS begun_ns, e.end_ns AS end_ns,
   coalesce(q.remote_ip, 'unix') AS callee_ip, coalesce(q.remote_port, 0) AS callee_port
@@ -123,6 +128,10 @@ JOIN weighed_processes p ON p.process_id = e.process_id
 JOIN messages a ON a.socket_id = e.socket_id AND a.exchange_no = e.exchange_no AND a.run_id = e.run_id AND a.kind = 'response' AND NOT a.partial
 JOIN messages q ON q.socket_id = e.socket_id AND q.exchange_no = e.exchange_no AND q.run_id = e.run_id AND q.kind = 'request' AND NOT q.partial
 WHERE NOT e.is_server AND e.answered
+
+-- @name call_ends @view
+SELECT n.*
+FROM new_call_ends n
 UNION ALL
 SELECT k.span_id AS span_id, k.process_id AS process_id, k.socket_id AS socket_id, k.exchange_no AS exchange_no, k.thread_id AS thread_id, k.turn AS turn, k.begun_ns AS begun_ns, k.end_ns AS end_ns, k.callee_ip AS callee_ip, k.callee_port AS callee_port
 FROM known_call_ends k
