@@ -22,8 +22,8 @@ export interface Seen {
 export interface Tracing {
   readonly collector: number;
   readonly loader: number | undefined;
-  /** Ends it; what it saw since it started. */
-  stop(): Promise<Seen>;
+  /** Ends it; what it saw since it started, and sent. */
+  stop(): Promise<Seen & { readonly bodies: readonly Uint8Array[] }>;
 }
 
 /** A warehouse elsewhere costs this node nothing: the sink stands for it, and keeps what it gets. */
@@ -48,14 +48,15 @@ export async function startCollect(stage: Stage, scopes: readonly string[], sink
       rmSync(spool, { recursive: true, force: true });
       if (left > 0) throw new Error(`collect ended with ${left} batches in its spool`);
       let [events, lost, bytes_sent] = [0, 0, 0];
-      for (const body of await takenBySink(stage, sink_port)) {
+      const bodies = await takenBySink(stage, sink_port);
+      for (const body of bodies) {
         bytes_sent += body.length;
         for (const batch of decodeBatches(body)) {
           events += batch.tables.socket_events.rows + batch.tables.thread_events.rows;
           lost += lostIn(batch);
         }
       }
-      return { events, lost, bytes_sent };
+      return { events, lost, bytes_sent, bodies };
     },
   };
 }
@@ -81,7 +82,7 @@ export async function startUp(scopes: readonly string[]): Promise<Tracing> {
           await new Promise((resolve) => setTimeout(resolve, 1000));
           seen = await count();
         }
-        return seen;
+        return { ...seen, bodies: [] };
       } finally {
         await tracer.stop();
         rmSync(folder, { recursive: true, force: true });

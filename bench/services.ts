@@ -9,22 +9,34 @@ import type { Figure, Goal } from './figure.ts';
 import { startCollect, startUp } from './node-tracing.ts';
 import type { Seen, Tracing } from './node-tracing.ts';
 import { flaskOrders, nodeOrders, openTelemetry, stock } from './orders.ts';
-import { cpuSeconds } from './process-memory.ts';
+import { cpuSeconds, ownBytes } from './process-memory.ts';
 import { sink, takenBySink } from './sink.ts';
+import { measureWarehouse } from './warehouse-cost.ts';
 import { wrk, type Load } from './wrk.ts';
 
 const PORT = 8000;
 const INSTRUMENTED_PORT = 8002;
 const BATCHES_PORT = 7070;
 const SPANS_PORT = 4318;
-/** Before each measurement, as long in all variants: compilers warm up, pools fill. */
+/** Before each measurement. The services run through all rounds and are warm; a collector is new in each, and one that runs for weeks has long
+ * been compiled. */
 const WARM_SECONDS = 2;
+
+export interface Length {
+  readonly rounds: number;
+  readonly seconds: number;
+  /** That a new collector runs before it is measured. */
+  readonly warm_seconds: number;
+}
 
 interface Round extends Load {
   /** Seconds on a core while the load ran: of the service with its children, of the collector, of its loader. */
   readonly service_s: number;
   readonly collector_s: number;
   readonly loader_s: number;
+  /** Memory of their own when the load ended. */
+  readonly collector_bytes: number;
+  readonly loader_bytes: number;
   /** Of all processes on all cores. */
   readonly busy_s: number;
   /** Warming up included. */
@@ -42,13 +54,18 @@ function busySeconds(): number {
   return (user + nice + system + irq + softirq) / 100;
 }
 
-class Measured {
+export class Measured {
   readonly stage: Stage;
   readonly #seconds: number;
+  /** Of a collector. */
+  readonly #warm_seconds: number;
+  /** What the last collector sent. */
+  bodies: readonly Uint8Array[] = [];
 
-  constructor(stage: Stage, seconds: number) {
+  constructor(stage: Stage, seconds: number, warm_seconds: number) {
     this.stage = stage;
     this.#seconds = seconds;
+    this.#warm_seconds = warm_seconds;
   }
 
   pid(name: string): number {
@@ -65,13 +82,18 @@ class Measured {
     let seen: Seen = NOTHING;
     const used = (): number[] => [[pid, ...children(pid)], tracing === undefined ? [] : [tracing.collector], tracing?.loader === undefined ? [] : [tracing.loader]].map((pids) => pids.reduce((sum, one) => sum + cpuSeconds(one), 0));
     try {
-      const warm = await this.load(port, WARM_SECONDS);
+      const warm = await this.load(port, tracing === undefined ? WARM_SECONDS : this.#warm_seconds);
       const [before, busy] = [used(), busySeconds()];
       const load = await this.load(port, this.#seconds);
       const [service_s = 0, collector_s = 0, loader_s = 0] = used().map((after, at) => after - (before[at] as number));
       const busy_s = busySeconds() - busy;
-      seen = (await tracing?.stop()) ?? NOTHING;
-      return { ...load, service_s, collector_s, loader_s, busy_s, all_requests: warm.requests + load.requests, seen };
+      const [collector_bytes, loader_bytes] = [ownBytes(tracing?.collector ?? 0), ownBytes(tracing?.loader ?? 0)];
+      if (tracing !== undefined) {
+        const { bodies, ...counted } = await tracing.stop();
+        seen = counted;
+        if (bodies.length > 0) this.bodies = bodies;
+      }
+      return { ...load, service_s, collector_s, loader_s, collector_bytes, loader_bytes, busy_s, all_requests: warm.requests + load.requests, seen };
     } catch (error) {
       await tracing?.stop().catch(() => undefined);
       throw error;
@@ -81,7 +103,7 @@ class Measured {
 
 const sum = (rounds: readonly Round[], of: (round: Round) => number): number => rounds.reduce((total, round) => total + of(round), 0);
 
-function costs(rounds: readonly Round[], seconds: number): Record<string, number> {
+export function costs(rounds: readonly Round[], seconds: number): Record<string, number> {
   const [requests, events] = [sum(rounds, (round) => round.requests), sum(rounds, (round) => round.seen.events)];
   const us = (of: (round: Round) => number): number => rounded((sum(rounds, of) / requests) * 1e6);
   return {
@@ -91,6 +113,8 @@ function costs(rounds: readonly Round[], seconds: number): Record<string, number
       : {
           collector_cpu_us_a_request: us((round) => round.collector_s),
           loader_cpu_us_a_request: us((round) => round.loader_s),
+          collector_mib: Math.round(Math.max(...rounds.map((round) => round.collector_bytes)) / 2 ** 20),
+          loader_mib: Math.round(Math.max(...rounds.map((round) => round.loader_bytes)) / 2 ** 20),
           events_a_request: rounded(events / sum(rounds, (round) => round.all_requests)),
         }),
     ...(sum(rounds, (round) => round.seen.bytes_sent) === 0 ? {} : { network_bytes_an_event: rounded(sum(rounds, (round) => round.seen.bytes_sent) / events) }),
@@ -117,13 +141,13 @@ function pair(service: string, variant: string, rounds: readonly Round[], untrac
 
 const spansIn = (body: Uint8Array): number => decodeTraces(body).resourceSpans.reduce((all, { scopeSpans }) => all + scopeSpans.reduce((some, { spans }) => some + spans.length, 0), 0);
 
-async function measureNode(rounds: number, seconds: number): Promise<Figure[]> {
+export async function measureNode({ rounds, seconds, warm_seconds }: Length): Promise<Figure[]> {
   const stage = await setStage((folder) => [
     stock(folder), sink(folder, BATCHES_PORT), sink(folder, SPANS_PORT),
     nodeOrders({ name: 'node', port: PORT }), nodeOrders({ name: 'instrumented', port: INSTRUMENTED_PORT, sink_port: SPANS_PORT }),
   ]);
   try {
-    const measured = new Measured(stage, seconds);
+    const measured = new Measured(stage, seconds, warm_seconds);
     const scopes = [`pid:${measured.pid('node')}`];
     let spans = 0;
     const found = await alternate(rounds, {
@@ -151,16 +175,17 @@ async function measureNode(rounds: number, seconds: number): Promise<Figure[]> {
         goal: { of: 'low', at_least: 1 }, lost_share: lostShare(found.collect),
       }),
       figure({ figure: 'service_throughput', variant: 'node, untraced', unit: 'requests/s', values: speeds(found.untraced), notes: costs(found.untraced, seconds) }),
+      ...(await measureWarehouse('node', measured.bodies)),
     ];
   } finally {
     await stage.stop();
   }
 }
 
-async function measureFlask(rounds: number, seconds: number): Promise<Figure[]> {
+export async function measureFlask({ rounds, seconds, warm_seconds }: Length): Promise<Figure[]> {
   const stage = await setStage((folder) => [stock(folder), sink(folder, BATCHES_PORT), flaskOrders(folder, PORT)]);
   try {
-    const measured = new Measured(stage, seconds);
+    const measured = new Measured(stage, seconds, warm_seconds);
     const scopes = [`pid:${measured.pid('flask')}`];
     const found = await alternate(rounds, {
       untraced: () => measured.run('flask', PORT),
@@ -171,6 +196,7 @@ async function measureFlask(rounds: number, seconds: number): Promise<Figure[]> 
       ...pair('flask', 'collect', found.collect, found.untraced, seconds, true),
       ...pair('flask', 'up on the same cores', found.up, found.untraced, seconds, false),
       figure({ figure: 'service_throughput', variant: 'flask, untraced', unit: 'requests/s', values: found.untraced.map(({ per_second }) => per_second), notes: costs(found.untraced, seconds) }),
+      ...(await measureWarehouse('flask', measured.bodies)),
     ];
   } finally {
     await stage.stop();
@@ -178,6 +204,6 @@ async function measureFlask(rounds: number, seconds: number): Promise<Figure[]> 
 }
 
 /** Of the service alone, as if what it calls and what calls it were elsewhere; the collector shares its cores. */
-export async function measureServices(rounds: number, seconds: number): Promise<Figure[]> {
-  return [...(await measureNode(rounds, seconds)), ...(await measureFlask(rounds, seconds))];
+export async function measureServices(length: Length): Promise<Figure[]> {
+  return [...(await measureNode(length)), ...(await measureFlask(length))];
 }
