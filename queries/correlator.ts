@@ -256,9 +256,9 @@ export class Correlator {
     await connection.run(`CREATE OR REPLACE TEMP TABLE waiting AS
       SELECT e.run_id, e.socket_id, e.exchange_no, e.ts_ns, e.end_ns, CASE WHEN e.end_ns IS NULL AND e.protocol IS NULL THEN e.answer_ns END AS quiet_ns FROM exchanges e LEFT JOIN over_now o ON o.span_id = e.span_id LEFT JOIN decided_stored d ON d.span_id = e.span_id
       WHERE o.span_id IS NULL AND d.span_id IS NULL`);
-    await connection.run('INSERT INTO known_call_ends SELECT c.* FROM call_ends c SEMI JOIN over_now o ON o.span_id = c.span_id');
+    await connection.run('INSERT INTO known_call_ends SELECT c.* FROM new_call_ends c SEMI JOIN over_now o ON o.span_id = c.span_id');
     if (await someIn(connection, 'work')) {
-      await connection.run('INSERT INTO known_work SELECT w.* FROM work w SEMI JOIN over_now o ON o.span_id = w.span_id');
+      await connection.run('INSERT INTO known_work SELECT w.* FROM new_work w SEMI JOIN over_now o ON o.span_id = w.span_id');
       // Habits fade with what is seen of a program, not with time.
       await connection.run(`CREATE OR REPLACE TEMP TABLE seen_now AS SELECT DISTINCT service FROM call_groups;
         CREATE OR REPLACE TEMP TABLE known_lags AS SELECT s.service, callee_ip, callee_port, fresh, source_ip, source_port, lag, explained * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS explained FROM lag_sums s LEFT JOIN seen_now n ON n.service = s.service;

@@ -62,7 +62,7 @@ JOIN unsure_processes p ON p.process_id = k.process_id
 
 -- @needs unsure_requests
 
--- @name work
+-- @name new_work
 -- The requests of these processes: who read them, who answered.
 SELECT
   e.span_id AS span_id, e.process_id AS process_id, e.ts_ns AS ts_ns, e.request_end_ns AS request_end_ns, e.free_ns AS free_ns,
@@ -74,6 +74,13 @@ JOIN unsure_processes p ON p.process_id = e.process_id
 LEFT JOIN messages q ON q.socket_id = e.socket_id AND q.exchange_no = e.exchange_no AND q.run_id = e.run_id AND q.kind = 'request' AND NOT q.partial
 LEFT JOIN messages a ON a.socket_id = e.socket_id AND a.exchange_no = e.exchange_no AND a.run_id = e.run_id AND a.kind = 'response' AND NOT a.partial
 WHERE e.is_server
+
+-- @needs unsure_processes
+
+-- @name work @view
+-- And those of earlier cycles.
+SELECT n.*
+FROM new_work n
 UNION ALL
 SELECT
   k.span_id AS span_id, k.process_id AS process_id, k.ts_ns AS ts_ns, k.request_end_ns AS request_end_ns, k.free_ns AS free_ns,
@@ -82,8 +89,6 @@ SELECT
   k.method AS method, k.path AS path
 FROM known_work k
 JOIN unsure_processes p ON p.process_id = k.process_id
-
--- @needs unsure_processes
 
 -- @name weighed_processes
 -- Those of them that have requests, or wake threads which may have some. What others call is nobody's, and teaches nothing.
@@ -114,7 +119,7 @@ WHERE b.to_ns > b.at_ns
 
 -- @needs weighed_processes
 
--- @name call_ends
+-- @name new_call_ends
 -- When the threads of these processes had read the answers to their calls.
 SELECT e.span_id AS span_id, e.process_id AS process_id, e.socket_id AS socket_id, e.exchange_no AS exchange_no, a.last_thread_id AS thread_id, a.last_turn AS turn, e.ts_ns AS begun_ns, e.end_ns AS end_ns,
   coalesce(q.remote_ip, 'unix') AS callee_ip, coalesce(q.remote_port, 0) AS callee_port
@@ -123,6 +128,10 @@ JOIN weighed_processes p ON p.process_id = e.process_id
 JOIN messages a ON a.socket_id = e.socket_id AND a.exchange_no = e.exchange_no AND a.run_id = e.run_id AND a.kind = 'response' AND NOT a.partial
 JOIN messages q ON q.socket_id = e.socket_id AND q.exchange_no = e.exchange_no AND q.run_id = e.run_id AND q.kind = 'request' AND NOT q.partial
 WHERE NOT e.is_server AND e.answered
+
+-- @name call_ends @view
+SELECT n.*
+FROM new_call_ends n
 UNION ALL
 SELECT k.span_id AS span_id, k.process_id AS process_id, k.socket_id AS socket_id, k.exchange_no AS exchange_no, k.thread_id AS thread_id, k.turn AS turn, k.begun_ns AS begun_ns, k.end_ns AS end_ns, k.callee_ip AS callee_ip, k.callee_port AS callee_port
 FROM known_call_ends k
@@ -197,13 +206,20 @@ LEFT JOIN (
 
 -- @needs work
 
+-- @name open_work
+-- Those that were not answered yet when the first of these calls was made: what else is known of may be ten times as much.
+SELECT k.*
+FROM work k
+JOIN unsure_processes p ON p.process_id = k.process_id
+WHERE k.free_ns IS NULL OR k.free_ns >= p.first_ns OR k.answer_ns >= p.first_ns
+
 -- @name header_claims
 -- A program that passes its caller's ids on says itself what belongs together.
 SELECT b.span_id AS span_id, b.candidate_span_id AS candidate_span_id, 'header' AS evidence, CAST(1 AS DOUBLE) / b.candidates AS score, FALSE AS at_connect, FALSE AS doubt
 FROM (
   SELECT c.span_id AS span_id, k.span_id AS candidate_span_id, count(*) OVER (PARTITION BY c.span_id) AS candidates
   FROM header_calls c
-  JOIN work k ON k.process_id = c.process_id AND k.ts_ns <= c.ts_ns AND (k.free_ns IS NULL OR k.free_ns > c.ts_ns)
+  JOIN open_work k ON k.process_id = c.process_id AND k.ts_ns <= c.ts_ns AND (k.free_ns IS NULL OR k.free_ns > c.ts_ns)
     AND (substr(k.traceparent, 4, 32) = substr(c.traceparent, 4, 32) OR k.request_id = c.request_id)
 ) b
 
@@ -216,7 +232,7 @@ FROM (
     CAST(row_number() OVER (PARTITION BY c.span_id ORDER BY CASE WHEN q.task_id = k.task_id OR q.task_id = k.reader_task_id THEN 0 ELSE 1 END, k.ts_ns DESC, k.span_id) AS BIGINT) AS place
   FROM unsure_calls c
   JOIN messages q ON q.socket_id = c.socket_id AND q.exchange_no = c.exchange_no AND q.run_id = c.run_id AND q.kind = 'request' AND NOT q.partial
-  JOIN work k ON k.process_id = c.process_id AND k.ts_ns <= c.ts_ns AND (k.free_ns IS NULL OR k.free_ns > c.ts_ns)
+  JOIN open_work k ON k.process_id = c.process_id AND k.ts_ns <= c.ts_ns AND (k.free_ns IS NULL OR k.free_ns > c.ts_ns)
   WHERE q.task_id IN (k.task_id, k.reader_task_id, k.reader_parent_task_id) OR q.parent_task_id IN (k.task_id, k.reader_task_id, k.reader_parent_task_id)
 ) b
 WHERE b.place = 1
@@ -231,7 +247,7 @@ FROM (
   FROM (
     SELECT u.span_id AS span_id, u.thread_id AS thread_id, u.at_ns AS at_ns, 0 AS step, CAST(NULL AS BIGINT) AS answer_ns FROM unsure_calls u WHERE NOT u.holds_some
     UNION ALL
-    SELECT k.span_id AS span_id, k.answer_thread_id AS thread_id, k.answer_ns AS at_ns, 1 AS step, k.answer_ns AS answer_ns FROM work k WHERE k.answer_ns IS NOT NULL
+    SELECT k.span_id AS span_id, k.answer_thread_id AS thread_id, k.answer_ns AS at_ns, 1 AS step, k.answer_ns AS answer_ns FROM open_work k WHERE k.answer_ns IS NOT NULL
   ) c
 ) w
 WHERE w.step = 0 AND w.answer_ns IS NOT NULL
@@ -240,6 +256,6 @@ WHERE w.step = 0 AND w.answer_ns IS NOT NULL
 SELECT n.span_id AS span_id, k.span_id AS candidate_span_id, 'responder' AS evidence, CAST(0.99 AS DOUBLE) AS score, c.fresh AS at_connect, FALSE AS doubt
 FROM next_answers n
 JOIN unsure_calls c ON c.span_id = n.span_id
-JOIN work k ON k.answer_thread_id = n.thread_id AND k.answer_ns = n.answer_ns
+JOIN open_work k ON k.answer_thread_id = n.thread_id AND k.answer_ns = n.answer_ns
 LEFT JOIN handed_on p ON p.process_id = c.process_id
 WHERE k.ts_ns <= c.at_ns AND c.end_ns <= n.answer_ns AND p.process_id IS NULL

@@ -1,5 +1,5 @@
 -- Question:  in an event loop, which read made the program write this call?
--- Input:     unsure_calls; work; call_ends; messages; processes; lags (0, 1, 2, ...); decided; thread_claims; and of earlier cycles
+-- Input:     unsure_calls; weighed_processes; blocking_pools; work; call_ends; messages; processes; lags (0, 1, 2, ...); decided; thread_claims; and of earlier cycles
 --            known_lags, known_lag_calls, known_lag_orders, known_flushes
 -- Assumes:   a loop's turn ends when it waits for events again, and a program takes the same number of turns from the read that
 --            triggers a call to the call itself: a constant for each service, callee, kind of read (a request, or the answer of
@@ -22,16 +22,6 @@ JOIN messages q ON q.socket_id = c.socket_id AND q.exchange_no = c.exchange_no A
 LEFT JOIN processes p ON p.process_id = c.process_id
 WHERE CASE WHEN c.fresh THEN q.connect_turn ELSE q.first_turn END > 0 AND q.task_id IS NULL
 
--- @name loop_reads
--- What may trigger a call. source_ip null: a request.
-SELECT k.span_id AS span_id, k.reader_thread_id AS thread_id, k.read_turn AS turn, k.request_end_ns AS at_ns, '' AS source_ip, 0 AS source_port
-FROM work k
-WHERE k.read_turn IS NOT NULL
-UNION ALL
-SELECT d.span_id AS span_id, d.thread_id AS thread_id, d.turn AS turn, d.end_ns AS at_ns, d.callee_ip AS source_ip, d.callee_port AS source_port
-FROM call_ends d
-WHERE d.turn IS NOT NULL
-
 -- @name habit_calls
 -- What is learned from: all calls of these processes that are not decided yet, sure or not.
 SELECT
@@ -46,6 +36,27 @@ JOIN messages q ON q.socket_id = e.socket_id AND q.exchange_no = e.exchange_no A
 LEFT JOIN processes p ON p.process_id = e.process_id
 CROSS JOIN limits l
 WHERE NOT e.is_server AND e.kind = 'request'
+
+-- @name turn_threads
+-- From which turn on reads can matter: as many turns back as a rule may say.
+SELECT c.thread_id AS thread_id, min(c.turn) - max(l.lag) AS first_turn
+FROM (
+  SELECT o.thread_id AS thread_id, o.turn AS turn FROM loop_calls o
+  UNION ALL
+  SELECT h.thread_id AS thread_id, h.turn AS turn FROM habit_calls h WHERE h.turn > 0
+) c
+CROSS JOIN (SELECT max(n.lag) AS lag FROM lags n) l
+GROUP BY c.thread_id
+
+-- @name loop_reads
+-- What may trigger a call. source_ip null: a request.
+SELECT k.span_id AS span_id, k.reader_thread_id AS thread_id, k.read_turn AS turn, k.request_end_ns AS at_ns, '' AS source_ip, 0 AS source_port
+FROM work k
+JOIN turn_threads t ON t.thread_id = k.reader_thread_id AND t.first_turn <= k.read_turn
+UNION ALL
+SELECT d.span_id AS span_id, d.thread_id AS thread_id, d.turn AS turn, d.end_ns AS at_ns, d.callee_ip AS source_ip, d.callee_port AS source_port
+FROM call_ends d
+JOIN turn_threads t ON t.thread_id = d.thread_id AND t.first_turn <= d.turn
 
 -- @name call_groups
 SELECT c.service AS service, c.thread_id AS thread_id, c.turn AS turn, c.callee_ip AS callee_ip, c.callee_port AS callee_port, c.fresh AS fresh, count(*) AS calls
@@ -327,15 +338,25 @@ JOIN placed_reads r ON r.thread_id = c.thread_id AND r.turn = c.read_turn AND r.
 LEFT JOIN (SELECT t.span_id AS span_id FROM turn_places t GROUP BY t.span_id) s ON s.span_id = c.span_id
 WHERE s.span_id IS NULL AND r.places <= 8
 
+-- @name own_calls
+-- Whose owners matter: what triggered something here, and all of pools whose threads wait.
+SELECT r.span_id AS span_id
+FROM loop_reads r
+WHERE r.source_ip <> ''
+UNION
+SELECT d.span_id AS span_id
+FROM call_ends d
+JOIN blocking_pools b ON b.process_id = d.process_id
+
 -- @name known_owners
 -- Calls whose request is known without this.
 SELECT d.span_id AS span_id, d.parent_span_id AS owner, CAST(1 AS DOUBLE) AS score
-FROM call_ends e
+FROM own_calls e
 JOIN decided d ON d.span_id = e.span_id
 WHERE d.parent_span_id IS NOT NULL
 UNION ALL
 SELECT t.span_id AS span_id, t.candidate_span_id AS owner, t.score AS score
-FROM call_ends e
+FROM own_calls e
 JOIN thread_claims t ON t.span_id = e.span_id
 LEFT JOIN decided d ON d.span_id = t.span_id
 CROSS JOIN limits l

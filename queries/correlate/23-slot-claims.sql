@@ -78,7 +78,7 @@ FROM (
   SELECT c.span_id AS span_id, k.span_id AS candidate_span_id, n.span_id IS NOT NULL AS woken, count(n.span_id) OVER (PARTITION BY c.span_id) AS all_woken
   FROM unsure_calls c
   JOIN blocking_pools p ON p.process_id = c.process_id
-  JOIN work k ON k.process_id = c.process_id AND k.request_end_ns <= c.at_ns AND k.answer_ns >= c.end_ns
+  JOIN open_work k ON k.process_id = c.process_id AND k.request_end_ns <= c.at_ns AND k.answer_ns >= c.end_ns
   LEFT JOIN (SELECT n.span_id AS span_id, n.candidate_span_id AS candidate_span_id FROM slots n GROUP BY n.span_id, n.candidate_span_id) n ON n.span_id = c.span_id AND n.candidate_span_id = k.span_id
   LEFT JOIN sure_calls s ON s.span_id = c.span_id
   WHERE s.span_id IS NULL AND c.answered

@@ -1,5 +1,5 @@
 -- Question:  which requests could have caused a call that nothing else decides?
--- Input:     unsure_calls; work; loop_calls; lag_calls; limits
+-- Input:     unsure_calls; work, open_work; loop_calls; lag_calls; limits
 -- Assumes:   what a process calls, it calls for a request that it has read, and answers that once the call has ended. The only such
 --            request is the cause, unless the process also calls on its own account: seen from its calls while none was open.
 -- Known false matches: timers and other background work, while one request is open; a request that stays open for long (a stream, a
@@ -13,8 +13,14 @@
 SELECT c.span_id AS span_id
 FROM unsure_calls c
 CROSS JOIN limits l
-LEFT JOIN work k ON k.process_id = c.process_id AND k.ts_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > l.cut_ns)
-WHERE c.at_ns > l.cut_ns - l.decide_limit_ns AND (k.span_id IS NOT NULL OR c.at_ns > l.cut_ns - l.settle_ns)
+LEFT JOIN (
+  SELECT w.process_id AS process_id, min(w.ts_ns) AS ts_ns
+  FROM work w
+  CROSS JOIN limits m
+  WHERE w.free_ns IS NULL OR w.free_ns > m.cut_ns
+  GROUP BY w.process_id
+) k ON k.process_id = c.process_id AND k.ts_ns <= c.at_ns
+WHERE c.at_ns > l.cut_ns - l.decide_limit_ns AND (k.process_id IS NOT NULL OR c.at_ns > l.cut_ns - l.settle_ns)
 GROUP BY c.span_id
 
 -- @needs work
@@ -23,7 +29,7 @@ GROUP BY c.span_id
 -- How many requests were open from the call's beginning to its end.
 SELECT c.span_id AS span_id, c.process_id AS process_id, count(k.span_id) AS open
 FROM unsure_calls c
-LEFT JOIN work k ON k.process_id = c.process_id AND k.request_end_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > c.at_ns)
+LEFT JOIN open_work k ON k.process_id = c.process_id AND k.request_end_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > c.at_ns)
   AND (k.answer_ns IS NULL OR NOT c.answered OR k.answer_ns >= c.end_ns)
 GROUP BY c.span_id, c.process_id
 
@@ -48,7 +54,7 @@ FROM (
   FROM open_counts o
   JOIN own_account a ON a.process_id = o.process_id
   JOIN unsure_calls c ON c.span_id = o.span_id
-  JOIN work k ON k.process_id = c.process_id AND k.request_end_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > c.at_ns)
+  JOIN open_work k ON k.process_id = c.process_id AND k.request_end_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > c.at_ns)
     AND (k.answer_ns IS NULL OR NOT c.answered OR k.answer_ns >= c.end_ns)
 ) b
 WHERE b.newest <= 16
