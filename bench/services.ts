@@ -44,7 +44,7 @@ interface Round extends Load {
   readonly seen: Seen;
 }
 
-const NOTHING: Seen = { events: 0, lost: 0, bytes_sent: 0 };
+const NOTHING: Seen = { events: 0, socket_events: 0, lost: 0, bytes_sent: 0 };
 
 const children = (pid: number): number[] => readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
 
@@ -115,6 +115,7 @@ export function costs(rounds: readonly Round[], seconds: number): Record<string,
           loader_cpu_us_a_request: us((round) => round.loader_s),
           collector_mib: Math.round(Math.max(...rounds.map((round) => round.collector_bytes)) / 2 ** 20),
           loader_mib: Math.round(Math.max(...rounds.map((round) => round.loader_bytes)) / 2 ** 20),
+          socket_events_a_request: rounded(sum(rounds, (round) => round.seen.socket_events) / sum(rounds, (round) => round.all_requests)),
           events_a_request: rounded(events / sum(rounds, (round) => round.all_requests)),
         }),
     ...(sum(rounds, (round) => round.seen.bytes_sent) === 0 ? {} : { network_bytes_an_event: rounded(sum(rounds, (round) => round.seen.bytes_sent) / events) }),
