@@ -25,8 +25,9 @@ export interface RequestCost {
   readonly loader_us: number;
   readonly collector_us: number;
   readonly warehouse_us: number;
-  /** Between collector and warehouse. */
+  /** Between collector and warehouse: as it is, and with --compress gzip. */
   readonly network_bytes: number;
+  readonly packed_bytes: number;
   readonly disk_bytes: number;
   /** Null: not measured. */
   readonly parquet_bytes: number | null;
@@ -79,6 +80,7 @@ function requestCost(figures: Figures, { name, title }: (typeof SERVICES)[number
     collector_us: of_collect('collector_cpu_us_a_request'),
     warehouse_us: events * figures.of('warehouse_cpu', name).value.median,
     network_bytes: events * of_collect('network_bytes_an_event'),
+    packed_bytes: events * figures.of('collect_bytes', `${name}, --compress gzip`).value.median,
     disk_bytes: stored
       ? socket_events * figures.note('bytes_an_event', `DuckDB, ${STORED}`, 'raw_files_each') + spans * figures.note('bytes_a_span', 'DuckDB, real services', 'derived_files_each')
       : events * figures.of('warehouse_disk', `${name}, not compacted yet`).value.median,
@@ -110,29 +112,30 @@ export function capacityTables(all: readonly Figure[]): string {
   const figures = new Figures(all);
   const costs = SERVICES.map((service) => requestCost(figures, service));
   const a_day = (bytes: number, per_second: number): string => `${amount((bytes * per_second * DAY_S) / GB)} GB`;
+  const mbit = (bytes: number, per_second: number): string => amount((bytes * per_second * 8) / 1e6);
   const parquet = ({ parquet_bytes }: RequestCost, per_second: number): string => (parquet_bytes === null ? 'not measured' : a_day(parquet_bytes, per_second));
   return [
     '### A request', '',
     table(
-      ['service', 'events', 'spans', 'hooks, µs', 'loader, µs', 'collector, µs', 'warehouse, µs', 'network, bytes', 'disk, bytes', 'Parquet, bytes'],
-      costs.map((one) => [one.title, amount(one.events), amount(one.spans), amount(one.hooks_us), amount(one.loader_us), amount(one.collector_us), amount(one.warehouse_us), amount(one.network_bytes), amount(one.disk_bytes), one.parquet_bytes === null ? 'not measured' : amount(one.parquet_bytes)]),
+      ['service', 'events', 'spans', 'hooks, µs', 'loader, µs', 'collector, µs', 'warehouse, µs', 'network, bytes', 'with gzip', 'disk, bytes', 'Parquet, bytes'],
+      costs.map((one) => [one.title, amount(one.events), amount(one.spans), amount(one.hooks_us), amount(one.loader_us), amount(one.collector_us), amount(one.warehouse_us), amount(one.network_bytes), amount(one.packed_bytes), amount(one.disk_bytes), one.parquet_bytes === null ? 'not measured' : amount(one.parquet_bytes)]),
     ), '',
     '### A node with a collector', '',
     table(
-      ['service', 'requests/s', 'cores', 'memory, MiB', 'network, Mbit/s', 'network a day', 'spool an hour without warehouse'],
+      ['service', 'requests/s', 'cores', 'memory, MiB', 'network, Mbit/s', 'with gzip', 'network a day', 'with gzip', 'spool an hour without warehouse'],
       costs.flatMap((one) =>
-        NODE_RATES.map((rate) => [one.title, amount(rate), amount(nodeCores(one, rate)), amount(one.node_mib), amount((one.network_bytes * rate * 8) / 1e6), a_day(one.network_bytes, rate), `${amount((one.network_bytes * rate * 3600) / GB)} GB`]),
+        NODE_RATES.map((rate) => [one.title, amount(rate), amount(nodeCores(one, rate)), amount(one.node_mib), mbit(one.network_bytes, rate), mbit(one.packed_bytes, rate), a_day(one.network_bytes, rate), a_day(one.packed_bytes, rate), `${amount((one.network_bytes * rate * 3600) / GB)} GB`]),
       ),
     ), '',
     '### A cluster', '',
     table(
-      ['service', 'nodes', 'requests/s a node', 'events/s', 'warehouse cores', 'warehouses', 'their memory, GiB', 'network in, Mbit/s', 'disk a day', 'exported a day'],
+      ['service', 'nodes', 'requests/s a node', 'events/s', 'warehouse cores', 'warehouses', 'their memory, GiB', 'network in, Mbit/s', 'with gzip', 'disk a day', 'exported a day'],
       costs.flatMap((one) =>
         CLUSTER_RATES.flatMap((rate) =>
           CLUSTERS.map((nodes) => {
             const per_second = nodes * rate;
             const { cores, processes } = warehouses(one, per_second);
-            return [one.title, amount(nodes), amount(rate), amount(one.events * per_second), amount(cores), amount(processes), amount((processes * one.warehouse_mib) / 1024), amount((one.network_bytes * per_second * 8) / 1e6), a_day(one.disk_bytes, per_second), parquet(one, per_second)];
+            return [one.title, amount(nodes), amount(rate), amount(one.events * per_second), amount(cores), amount(processes), amount((processes * one.warehouse_mib) / 1024), mbit(one.network_bytes, per_second), mbit(one.packed_bytes, per_second), a_day(one.disk_bytes, per_second), parquet(one, per_second)];
           }),
         ),
       ),

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { decodeTraces } from '../api/formats/otlp-protobuf.ts';
 import { packageRoot } from '../schema/package-root.ts';
 import { setStage, type Stage } from '../test/accuracy/stage.ts';
+import { collectBytes } from './collect-bytes.ts';
 import { alternate, figure, rounded, spread } from './figure.ts';
 import type { Figure, Goal } from './figure.ts';
 import { startCollect, startUp } from './node-tracing.ts';
@@ -176,6 +177,7 @@ export async function measureNode({ rounds, seconds, warm_seconds }: Length): Pr
         goal: { of: 'low', at_least: 1 }, lost_share: lostShare(found.collect),
       }),
       figure({ figure: 'service_throughput', variant: 'node, untraced', unit: 'requests/s', values: speeds(found.untraced), notes: costs(found.untraced, seconds) }),
+      ...collectBytes('node', measured.bodies),
       ...(await measureWarehouse('node', measured.bodies)),
     ];
   } finally {
@@ -197,6 +199,7 @@ export async function measureFlask({ rounds, seconds, warm_seconds }: Length): P
       ...pair('flask', 'collect', found.collect, found.untraced, seconds, true),
       ...pair('flask', 'up on the same cores', found.up, found.untraced, seconds, false),
       figure({ figure: 'service_throughput', variant: 'flask, untraced', unit: 'requests/s', values: found.untraced.map(({ per_second }) => per_second), notes: costs(found.untraced, seconds) }),
+      ...collectBytes('flask', measured.bodies),
       ...(await measureWarehouse('flask', measured.bodies)),
     ];
   } finally {
