@@ -49,6 +49,7 @@ withCapture(verb('collect', 'collector only: batches go to a warehouse elsewhere
   .addOption(option('token_file'))
   .addOption(option('spool'))
   .addOption(option('spool_limit'))
+  .addOption(option('compress'))
   .action(async (options) => (await import('./main/collect.ts')).collect(options));
 
 withOtlp(withSql(withKeep(withAccess(verb('serve', 'warehouse and API, no collector')))))

@@ -14,6 +14,7 @@ import { CAUSES, exited, lostIn, said } from './throughput.ts';
 export interface Seen {
   /** Rows of socket_events and thread_events. */
   readonly events: number;
+  readonly socket_events: number;
   readonly lost: number;
   /** That went to the warehouse, as HTTP bodies; 0: there is none elsewhere. */
   readonly bytes_sent: number;
@@ -47,16 +48,17 @@ export async function startCollect(stage: Stage, scopes: readonly string[], sink
       const left = readdirSync(spool).length;
       rmSync(spool, { recursive: true, force: true });
       if (left > 0) throw new Error(`collect ended with ${left} batches in its spool`);
-      let [events, lost, bytes_sent] = [0, 0, 0];
+      let [events, socket_events, lost, bytes_sent] = [0, 0, 0, 0];
       const bodies = await takenBySink(stage, sink_port);
       for (const body of bodies) {
         bytes_sent += body.length;
         for (const batch of decodeBatches(body)) {
+          socket_events += batch.tables.socket_events.rows;
           events += batch.tables.socket_events.rows + batch.tables.thread_events.rows;
           lost += lostIn(batch);
         }
       }
-      return { events, lost, bytes_sent, bodies };
+      return { events, socket_events, lost, bytes_sent, bodies };
     },
   };
 }
@@ -67,8 +69,8 @@ export async function startUp(scopes: readonly string[]): Promise<Tracing> {
   const tracer = await Tracer.start({ data: folder, scopes });
   const count = async (): Promise<Seen> => {
     const causes = [...CAUSES].map((cause) => `'${cause}'`).join(', ');
-    const [row] = await tracer.sql(`SELECT (SELECT count(*) FROM socket_events) + (SELECT count(*) FROM thread_events) AS events, (SELECT coalesce(sum(events_lost), 0)::BIGINT FROM losses WHERE cause IN (${causes})) AS lost`);
-    return { events: Number(row?.['events']), lost: Number(row?.['lost']), bytes_sent: 0 };
+    const [row] = await tracer.sql(`SELECT (SELECT count(*) FROM socket_events) AS socket_events, (SELECT count(*) FROM thread_events) AS thread_events, (SELECT coalesce(sum(events_lost), 0)::BIGINT FROM losses WHERE cause IN (${causes})) AS lost`);
+    return { events: Number(row?.['socket_events']) + Number(row?.['thread_events']), socket_events: Number(row?.['socket_events']), lost: Number(row?.['lost']), bytes_sent: 0 };
   };
   return {
     collector: tracer.pid,

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { decodeTraces } from '../api/formats/otlp-protobuf.ts';
 import { packageRoot } from '../schema/package-root.ts';
 import { setStage, type Stage } from '../test/accuracy/stage.ts';
+import { collectBytes } from './collect-bytes.ts';
 import { alternate, figure, rounded, spread } from './figure.ts';
 import type { Figure, Goal } from './figure.ts';
 import { startCollect, startUp } from './node-tracing.ts';
@@ -44,7 +45,7 @@ interface Round extends Load {
   readonly seen: Seen;
 }
 
-const NOTHING: Seen = { events: 0, lost: 0, bytes_sent: 0 };
+const NOTHING: Seen = { events: 0, socket_events: 0, lost: 0, bytes_sent: 0 };
 
 const children = (pid: number): number[] => readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
 
@@ -115,6 +116,7 @@ export function costs(rounds: readonly Round[], seconds: number): Record<string,
           loader_cpu_us_a_request: us((round) => round.loader_s),
           collector_mib: Math.round(Math.max(...rounds.map((round) => round.collector_bytes)) / 2 ** 20),
           loader_mib: Math.round(Math.max(...rounds.map((round) => round.loader_bytes)) / 2 ** 20),
+          socket_events_a_request: rounded(sum(rounds, (round) => round.seen.socket_events) / sum(rounds, (round) => round.all_requests)),
           events_a_request: rounded(events / sum(rounds, (round) => round.all_requests)),
         }),
     ...(sum(rounds, (round) => round.seen.bytes_sent) === 0 ? {} : { network_bytes_an_event: rounded(sum(rounds, (round) => round.seen.bytes_sent) / events) }),
@@ -175,6 +177,7 @@ export async function measureNode({ rounds, seconds, warm_seconds }: Length): Pr
         goal: { of: 'low', at_least: 1 }, lost_share: lostShare(found.collect),
       }),
       figure({ figure: 'service_throughput', variant: 'node, untraced', unit: 'requests/s', values: speeds(found.untraced), notes: costs(found.untraced, seconds) }),
+      ...collectBytes('node', measured.bodies),
       ...(await measureWarehouse('node', measured.bodies)),
     ];
   } finally {
@@ -196,6 +199,7 @@ export async function measureFlask({ rounds, seconds, warm_seconds }: Length): P
       ...pair('flask', 'collect', found.collect, found.untraced, seconds, true),
       ...pair('flask', 'up on the same cores', found.up, found.untraced, seconds, false),
       figure({ figure: 'service_throughput', variant: 'flask, untraced', unit: 'requests/s', values: found.untraced.map(({ per_second }) => per_second), notes: costs(found.untraced, seconds) }),
+      ...collectBytes('flask', measured.bodies),
       ...(await measureWarehouse('flask', measured.bodies)),
     ];
   } finally {

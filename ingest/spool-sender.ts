@@ -1,10 +1,16 @@
 // Sends spooled batches to a warehouse, oldest first, until each is acknowledged.
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
 import type { Spool, SpooledLoss } from './spool.ts';
+
+/** The default level takes four times the CPU for a tenth less. */
+const packed = (body: Uint8Array): Promise<Uint8Array> => promisify(gzip)(body, { level: 1 });
 
 export interface SpoolSenderOptions {
   /** Base URL of the warehouse. */
   readonly url: string;
   readonly token?: string;
+  readonly compress?: 'none' | 'gzip';
   log(line: string): void;
   /** A batch that the warehouse will never take was given up. */
   on_refused?(lost: SpooledLoss): void;
@@ -72,14 +78,16 @@ export class SpoolSender {
   async #send(entry: NonNullable<ReturnType<Spool['oldest']>>): Promise<string | undefined> {
     let response: Response;
     try {
-      const body = await this.#spool.read(entry);
+      const stored = await this.#spool.read(entry);
+      const zipped = this.#options.compress === 'gzip';
       response = await (this.#options.fetch ?? fetch)(new URL('/api/v1/ingest', this.#options.url), {
         method: 'POST',
         headers: {
           'content-type': 'application/vnd.apache.arrow.stream',
+          ...(zipped ? { 'content-encoding': 'gzip' } : {}),
           ...(this.#options.token === undefined ? {} : { authorization: `Bearer ${this.#options.token}` }),
         },
-        body,
+        body: zipped ? await packed(stored) : stored,
         signal: AbortSignal.timeout(60_000),
       });
     } catch (error) {

@@ -12,6 +12,7 @@ export interface CollectOptions extends CaptureOptions, ClientTokenOptions {
   readonly to: string;
   readonly spool: string;
   readonly spoolLimit: number;
+  readonly compress: 'none' | 'gzip';
 }
 
 /** Oldest and newest time of a batch's socket events, ns since 1970; the watermark when it has none. */
@@ -36,7 +37,7 @@ export async function collect(options: CollectOptions): Promise<void> {
   const spool = Spool.open(options.spool, options.spoolLimit);
   let collector: Collector | undefined;
   const countLoss = (cause: 'spool_full' | 'undecodable', lost: SpooledLoss): void => collector?.assembler.addLoss({ cause, from_ns: lost.from_ns, to_ns: lost.to_ns, events_lost: BigInt(lost.events) });
-  const sender = new SpoolSender(spool, { url: options.to, ...(token === undefined ? {} : { token }), log, on_refused: (lost) => countLoss('undecodable', lost) });
+  const sender = new SpoolSender(spool, { url: options.to, compress: options.compress, ...(token === undefined ? {} : { token }), log, on_refused: (lost) => countLoss('undecodable', lost) });
   const queue = new BatchQueue({
     apply: async (batch) => {
       const lost = await spool.put({ run_id: batch.run_id, sequence: batch.sequence, events: batch.tables.socket_events.rows, ...timeRange(batch) }, encodeBatches([batch]));

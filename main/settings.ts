@@ -133,6 +133,7 @@ export const SETTINGS = {
   sql_max_rows: { flags: '--sql-max-rows <n>', fallback: 5_000_000, help: 'the most rows that a caller may ask for', parse: integer(1, 1_000_000_000) },
   to_url: { flags: '--to <url>', help: 'warehouse that takes the batches' },
   spool: { flags: '--spool <dir>', fallback: './spool', help: 'folder for batches that are not acknowledged yet' },
+  compress: { flags: '--compress <kind>', fallback: 'none', choices: ['none', 'gzip'], help: 'how batches are packed on their way: gzip takes less of the network, and CPU' },
   spool_limit: { flags: '--spool-limit <size>', fallback: '1GiB', help: 'the oldest batches are dropped, and counted, above this', parse: parseBytes },
   to_place: { flags: '--to <place>', help: 'folder, or s3://bucket/prefix, to write to' },
   since: { flags: '--since <time>', help: 'leave out files of the warehouse that end before it: RFC 3339, or 15m, 2h, 3d ago', parse: (text: string) => parseTime(text) },

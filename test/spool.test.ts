@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { afterEach, expect, test } from 'vitest';
 import { SpoolSender } from '../ingest/spool-sender.ts';
 import { Spool, type SpooledLoss } from '../ingest/spool.ts';
@@ -13,8 +14,9 @@ const servers: Server[] = [];
 afterEach(() => servers.splice(0).forEach((server) => server.close()));
 
 /** A warehouse that answers what `answer` says and remembers the bodies' first bytes. */
-async function warehouse(answer: (count: number) => number): Promise<{ url: string; got: string[] }> {
+async function warehouse(answer: (count: number) => number): Promise<{ url: string; got: string[]; encodings: (string | undefined)[] }> {
   const got: string[] = [];
+  const encodings: (string | undefined)[] = [];
   let count = 0;
   const server = createServer((request, response) => {
     const chunks: Buffer[] = [];
@@ -22,13 +24,15 @@ async function warehouse(answer: (count: number) => number): Promise<{ url: stri
     request.on('end', () => {
       count += 1;
       const status = answer(count);
-      if (status === 200) got.push(Buffer.concat(chunks).toString());
+      const encoding = request.headers['content-encoding'];
+      encodings.push(encoding);
+      if (status === 200) got.push((encoding === 'gzip' ? gunzipSync(Buffer.concat(chunks)) : Buffer.concat(chunks)).toString());
       response.writeHead(status).end('{}');
     });
   });
   servers.push(server);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, got };
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, got, encodings };
 }
 
 test('keeps batches over a restart and gives them back oldest first', async () => {
@@ -71,4 +75,18 @@ test('sends until acknowledged, through failures, in order, and drops what is re
   expect(given_up).toEqual([{ events: 10, from_ns: 200n, to_ns: 250n }]);
   expect(lines.some((line) => line.includes('answered 503'))).toBe(true);
   expect(lines.some((line) => line.includes('refused batch'))).toBe(true);
+});
+
+test('packs what it sends when it is asked to, and says so', async () => {
+  const { url, got, encodings } = await warehouse(() => 200);
+  for (const compress of ['gzip', 'none'] as const) {
+    const spool = Spool.open(folder(), 1e6);
+    const sender = new SpoolSender(spool, { url, compress, log: () => undefined });
+    await spool.put(batch(1), Buffer.from(`as ${compress}`));
+    sender.start();
+    await expect.poll(() => spool.length).toBe(0);
+    await sender.stop(1000);
+  }
+  expect(got).toEqual(['as gzip', 'as none']);
+  expect(encodings).toEqual(['gzip', undefined]);
 });
