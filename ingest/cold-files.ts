@@ -61,7 +61,7 @@ export function relationOfFiles({ kind, table, groups }: TableFiles, all_columns
   if (groups.length === 0 || columns === undefined) return null;
   const shape = `SELECT ${writtenColumns(table, columns)} FROM memory.${templateSchema(kind)}.${sqlName(table)}`;
   const read = groups.map(({ alike, paths }) => `SELECT * FROM read_parquet([${paths.map(sqlText).join(', ')}], union_by_name = ${!alike}, hive_partitioning = false)`);
-  return `SELECT ${readColumns(columns)} FROM (${[shape, ...read].join(' UNION ALL BY NAME ')})`;
+  return `SELECT ${readColumns(table, columns)} FROM (${[shape, ...read].join(' UNION ALL BY NAME ')})`;
 }
 
 export const keptView = (table: string, files: string | null): string => `FROM memory.stored.${sqlName(table)}${files === null ? '' : ` UNION ALL BY NAME ${files}`}`;

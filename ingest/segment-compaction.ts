@@ -1,10 +1,6 @@
-// Which sealed segments become one, and how their rows are copied. Levels: 0 as sealed, 1 minutes, 2 an hour, 3 a day.
+// Which sealed segments become one. Levels: 0 as sealed, 1 minutes, 2 an hour, 3 a day.
 // Every attached file costs each query some 0.5 ms of planning, every level one more copy of all rows.
-import { setTimeout as delay } from 'node:timers/promises';
-import type { DuckDBConnection } from '@duckdb/node-api';
-import { sqlName } from './duckdb-instance.ts';
 import type { Segment } from './segment-catalog.ts';
-import type { TableShape } from './segment-tables.ts';
 
 export const HOUR_NS = 3_600_000_000_000n;
 export const DAY_NS = 24n * HOUR_NS;
@@ -71,32 +67,4 @@ export function planCompaction(sealed: readonly Segment[], now_ms: number, limit
     if (oldest !== undefined) return take(oldest, 3);
   }
   return null;
-}
-
-/** What rows of a table are found by, best first: copied in this order, whole row groups can be skipped. */
-const ORDER_COLUMNS = ['trace_hi', 'ts_ns', 'start_ns', 'from_ns'];
-
-export interface CopyOptions {
-  /** Asked between parts; true ends the copy with CompactionInterrupted. */
-  interrupted?(): boolean;
-  /** Pause after each part, as a share of the time it took. */
-  readonly rest: number;
-}
-
-export class CompactionInterrupted extends Error {}
-
-export async function copySegments(connection: DuckDBConnection, tables: readonly TableShape[], inputs: readonly Segment[], alias: string, options: CopyOptions): Promise<void> {
-  for (const table of tables) {
-    const name = sqlName(table.name);
-    const order = ORDER_COLUMNS.find((column) => table.columns.includes(column));
-    for (const input of inputs) {
-      if ((input.rows?.get(table.name) ?? 0) === 0) continue;
-      if (options.interrupted?.() === true) throw new CompactionInterrupted('something more urgent came');
-      const started = performance.now();
-      // Files of higher levels are in order already, and too big to sort.
-      const sorted = input.level === 0 && order !== undefined ? ` ORDER BY ${order}` : '';
-      await connection.run(`INSERT INTO ${sqlName(alias)}.main.${name} BY NAME SELECT * FROM ${sqlName(input.alias)}.main.${name}${sorted}`);
-      if (options.rest > 0) await delay((performance.now() - started) * options.rest);
-    }
-  }
 }

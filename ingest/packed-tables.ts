@@ -1,0 +1,93 @@
+// How tables are laid out in files that stay. What follows from another column is left out, ids that repeat without an order are
+// dictionaries, and rows lie so that neighbours are alike. A view in the file itself gives the table back exactly as it was, so
+// that no reader needs to know. DuckDB packs integers by their range and their runs only: a random 63-bit id costs 8 bytes a row
+// wherever it is not the same as in the row before. What was tried, and figures: docs/adr/0017.
+
+export interface Packing {
+  /** Over the rows of one copy; times stay near each other, because a copy is of a short time. */
+  readonly order: string;
+  /** Select lists: the stored table to the packed one, and back. */
+  readonly pack: string;
+  readonly unpack: string;
+  /** Whether a row comes back exactly; rows may come from anyone. */
+  readonly fits?: string;
+}
+
+/** Raised when a layout changes: files of an older one are read by their own views, and copied through them. */
+const LAYOUT = 1;
+
+export const packedName = (table: string): string => `${table}_packed_${LAYOUT}`;
+/** What the rows of a physical table are called. */
+export const tableOfPacked = (name: string): string => name.replace(/_packed_\d+$/, '');
+
+/** Sums and differences of two such numbers do not overflow. */
+const SAFE = 4e18;
+const within = (...columns: readonly string[]): string => columns.map((column) => `coalesce(${column} BETWEEN 0 AND ${SAFE}, false)`).join(' AND ');
+const withinOrNull = (most: number, ...columns: readonly string[]): string => columns.map((column) => `coalesce(${column} BETWEEN 0 AND ${most}, true)`).join(' AND ');
+const difference = (a: string, b: string): string => `CAST(${a} - ${b} AS BIGINT)`;
+
+const WIRE = 4294967296; // tcp_seq counts modulo 2^32
+const wireBase = (seq: string, offset: string): string => `(${seq} - ${offset} % ${WIRE} + ${WIRE}) % ${WIRE}`;
+const wireSeq = (base: string, offset: string): string => `CAST((${base} + ${offset} % ${WIRE}) % ${WIRE} AS BIGINT)`;
+const byDirection = (written: string, read: string): string => `CASE WHEN op = 'write' THEN ${written} ELSE ${read} END`;
+
+/** The other end's span id of a request, from this end's: queries/correlate/10-exchanges.sql. Where it is another, it is kept. */
+export const PEER = `CAST((span_id // 4294967296 + CASE WHEN is_server THEN 96810 ELSE 2147386837 END) % 2147483647 * 4294967296
+  + (span_id % 4294967296 + CASE WHEN is_server THEN 14186154 ELSE 4280781137 END) % 4294967291 AS BIGINT)`;
+export const PEER_FOLLOWS = `coalesce(span_id >= 0 AND is_server IS NOT NULL AND peer_span_id = ${PEER}, false)`;
+
+const ids = (...columns: readonly string[]): string => columns.map((column) => `CAST(${column} AS VARCHAR) AS ${column}`).join(', ');
+const idsBack = (...columns: readonly string[]): string => columns.map((column) => `CAST(${column} AS BIGINT) AS ${column}`).join(', ');
+
+const LAST_AS_FIRST = 'last_thread_id IS NOT DISTINCT FROM first_thread_id AND last_tid IS NOT DISTINCT FROM first_tid AND last_turn IS NOT DISTINCT FROM first_turn';
+const LAST = ['last_thread_id', 'last_tid', 'last_turn'];
+
+export const PACKINGS: Readonly<Record<string, Packing>> = {
+  socket_events: {
+    order: 'socket_id, ts_ns',
+    pack: `* EXCLUDE (mono_ns, stream_offset, other_offset, tcp_seq, other_tcp_seq), ${difference('ts_ns', 'mono_ns')} AS clock_ns,
+      ${byDirection('other_offset', 'stream_offset')} AS in_offset, ${byDirection('stream_offset', 'other_offset')} AS out_offset,
+      ${byDirection(wireBase('other_tcp_seq', 'other_offset'), wireBase('tcp_seq', 'stream_offset'))} AS in_seq_base,
+      ${byDirection(wireBase('tcp_seq', 'stream_offset'), wireBase('other_tcp_seq', 'other_offset'))} AS out_seq_base`,
+    unpack: `* EXCLUDE (clock_ns, in_offset, out_offset, in_seq_base, out_seq_base), ${difference('ts_ns', 'clock_ns')} AS mono_ns,
+      ${byDirection('out_offset', 'in_offset')} AS stream_offset, ${byDirection('in_offset', 'out_offset')} AS other_offset,
+      ${byDirection(wireSeq('out_seq_base', 'out_offset'), wireSeq('in_seq_base', 'in_offset'))} AS tcp_seq,
+      ${byDirection(wireSeq('in_seq_base', 'in_offset'), wireSeq('out_seq_base', 'out_offset'))} AS other_tcp_seq`,
+    fits: `${within('ts_ns', 'mono_ns', 'stream_offset', 'other_offset')} AND ${withinOrNull(WIRE - 1, 'tcp_seq', 'other_tcp_seq')}`,
+  },
+  messages: {
+    order: 'socket_id, ts_ns, stream_offset',
+    pack: `* EXCLUDE (mono_ns, end_ts_ns, end_offset, ${LAST.join(', ')}), ${difference('ts_ns', 'mono_ns')} AS clock_ns, ${difference('end_ts_ns', 'ts_ns')} AS lasted_ns,
+      ${difference('end_offset', 'stream_offset')} AS total_bytes, ${LAST_AS_FIRST} AS last_as_first, ${LAST.map((column) => `CASE WHEN NOT (${LAST_AS_FIRST}) THEN ${column} END AS ${column}`).join(', ')}`,
+    unpack: `* EXCLUDE (clock_ns, lasted_ns, total_bytes, last_as_first, ${LAST.join(', ')}), ${difference('ts_ns', 'clock_ns')} AS mono_ns, CAST(ts_ns + lasted_ns AS BIGINT) AS end_ts_ns,
+      CAST(stream_offset + total_bytes AS BIGINT) AS end_offset, ${LAST.map((column) => `CASE WHEN last_as_first THEN ${column.replace('last', 'first')} ELSE ${column} END AS ${column}`).join(', ')}`,
+    fits: within('ts_ns', 'mono_ns', 'end_ts_ns', 'stream_offset', 'end_offset'),
+  },
+  thread_events: {
+    order: 'op, target_thread_id, thread_id, ts_ns',
+    pack: `* EXCLUDE (mono_ns, key), ${difference('ts_ns', 'mono_ns')} AS clock_ns, ${ids('key')}`,
+    unpack: `* EXCLUDE (clock_ns, key), ${difference('ts_ns', 'clock_ns')} AS mono_ns, ${idsBack('key')}`,
+    fits: within('ts_ns', 'mono_ns'),
+  },
+  exchanges: {
+    order: 'socket_id, start_ns',
+    pack: `* EXCLUDE (peer_span_id, request_end_ns, answer_ns), ${PEER_FOLLOWS} AS peer_follows, CASE WHEN NOT (${PEER_FOLLOWS}) THEN peer_span_id END AS peer_span_id,
+      ${difference('request_end_ns', 'start_ns')} AS request_lasted_ns, ${difference('end_ns', 'answer_ns')} AS answer_lasted_ns`,
+    unpack: `* EXCLUDE (peer_follows, peer_span_id, request_lasted_ns, answer_lasted_ns), CASE WHEN peer_follows THEN ${PEER} ELSE peer_span_id END AS peer_span_id,
+      CAST(start_ns + request_lasted_ns AS BIGINT) AS request_end_ns, ${difference('end_ns', 'answer_lasted_ns')} AS answer_ns`,
+    fits: `${within('start_ns', 'end_ns')} AND ${withinOrNull(SAFE, 'request_end_ns', 'answer_ns')}`,
+  },
+  spans: {
+    order: 'trace_hi, trace_lo, start_ns',
+    pack: `* EXCLUDE (peer_span_id, parent_span_id, first_byte_ns, process_id, thread_id, socket_id), ${ids('process_id', 'thread_id', 'socket_id')},
+      ${PEER_FOLLOWS} AS peer_follows, CASE WHEN NOT (${PEER_FOLLOWS}) THEN peer_span_id END AS peer_span_id,
+      coalesce(parent_span_id = peer_span_id, false) AS parent_is_peer, CASE WHEN NOT coalesce(parent_span_id = peer_span_id, false) THEN parent_span_id END AS parent_span_id,
+      ${difference('end_ns - start_ns', 'first_byte_ns')} AS after_first_byte_ns`,
+    unpack: `* EXCLUDE (peer_follows, peer_span_id, parent_is_peer, parent_span_id, after_first_byte_ns, process_id, thread_id, socket_id), ${idsBack('process_id', 'thread_id', 'socket_id')},
+      CASE WHEN peer_follows THEN ${PEER} ELSE peer_span_id END AS peer_span_id,
+      CASE WHEN NOT parent_is_peer THEN parent_span_id WHEN peer_follows THEN ${PEER} ELSE peer_span_id END AS parent_span_id,
+      ${difference('end_ns - start_ns', 'after_first_byte_ns')} AS first_byte_ns`,
+    fits: `${within('start_ns', 'end_ns')} AND ${withinOrNull(SAFE, 'first_byte_ns')}`,
+  },
+  span_links: { order: 'start_ns, span_id, candidate_span_id, evidence', pack: '* EXCLUDE (score), CAST(score AS VARCHAR) AS score', unpack: '* EXCLUDE (score), CAST(score AS DOUBLE) AS score' },
+};
