@@ -1,11 +1,14 @@
 // A stranger's statement and its answer in one of the formats, wherever it runs: here, or in a process of its own.
 import type { SqlSource } from '../ingest/sql-source.ts';
-import { checkUserSql, streamUserSql } from '../queries/sql-gate.ts';
+import { copySession } from '../queries/sql-copy.ts';
+import { checkUserSql, streamSession } from '../queries/sql-gate.ts';
 import type { UserSql, UserSqlStream } from '../queries/sql-gate.ts';
-import { SQL_LIMITS } from '../queries/sql-limits.ts';
+import { SQL_DEFAULTS, SQL_LIMITS } from '../queries/sql-limits.ts';
 import type { SqlLimits } from '../queries/sql-limits.ts';
+import { openSession } from '../queries/sql-session.ts';
+import type { SqlSession } from '../queries/sql-session.ts';
 import { SQL_FORMATS } from './formats/sql-formats.ts';
-import type { SqlFormatName } from './formats/sql-formats.ts';
+import type { SqlFormat, SqlFormatName } from './formats/sql-formats.ts';
 
 export interface SqlProgress {
   readonly row_count: number;
@@ -44,24 +47,40 @@ async function withFirstChunk(stream: UserSqlStream): Promise<UserSqlStream> {
   return { ...stream, chunks: chunks() };
 }
 
-export async function answerSql(source: SqlSource, statement: UserSql, format: SqlFormatName): Promise<SqlAnswer> {
-  const signal = statement.signal ?? new AbortController().signal;
-  const stream = await streamUserSql(source, statement);
+/** So many rows are soon written here; more are worth a second plan, of a COPY. */
+const FEW_ROWS = SQL_DEFAULTS.max_rows;
+
+interface Encoded {
+  readonly text: AsyncGenerator<string | Uint8Array, void>;
+  progress(): SqlProgress;
+}
+
+async function encode(session: SqlSession, format: SqlFormat, signal: AbortSignal, text_pipe: string | undefined): Promise<Encoded> {
+  const { copied } = format;
+  const rows = copied === undefined || text_pipe === undefined || session.max_rows <= FEW_ROWS ? null : await copySession(session, copied.text, text_pipe);
+  if (copied !== undefined && rows !== null) return { text: copied.encode(rows, session.query_id), progress: () => rows.progress() };
+  const stream = await streamSession(session);
+  return { text: format.encode(await withFirstChunk(stream), session.source, signal), progress: () => stream.progress() };
+}
+
+/** text_pipe: through which DuckDB may write rows, of this process alone, and of one statement at a time. */
+export async function answerSql(source: SqlSource, statement: UserSql, format: SqlFormatName, text_pipe?: string): Promise<SqlAnswer> {
+  const session = await openSession(source, statement);
   try {
-    const encoded = SQL_FORMATS[format].encode(await withFirstChunk(stream), source, signal) as AsyncGenerator<string | Uint8Array, void>;
-    const head = await encoded.next();
+    const { text, progress } = await encode(session, SQL_FORMATS[format], statement.signal ?? new AbortController().signal, text_pipe);
+    const head = await text.next();
     async function* parts(): AsyncGenerator<string | Uint8Array, void> {
       try {
         if (head.done !== true) yield head.value;
-        yield* encoded;
+        yield* text;
       } finally {
-        await encoded.return();
-        stream.close();
+        await text.return();
+        session.release();
       }
     }
-    return { query_id: stream.query_id, parts: parts(), progress: () => stream.progress() };
+    return { query_id: session.query_id, parts: parts(), progress };
   } catch (error) {
-    stream.close();
+    session.release();
     throw error;
   }
 }

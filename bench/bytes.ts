@@ -18,10 +18,13 @@ import { writeSegment } from '../queries/export/write-parquet.ts';
 import { captureServices } from './captured-frames.ts';
 import { figure, rounded } from './figure.ts';
 import type { Figure } from './figure.ts';
+import { generate } from './generate/generate.ts';
 
 /** A row of DeepFlow's l7_flow_log, as its authors state it. */
 const DEEPFLOW_BYTES = 140;
-const BATCHES_A_FILE = 4;
+/** In a file as it is sealed, and between cycles of correlation. */
+const EVENTS_A_FILE = 250_000;
+const EVENTS_A_CYCLE = 60_000;
 const DAY_MS = 86_400_000;
 /** Of tables with fewer a block of DuckDB's says more than the rows. */
 const MANY_ROWS = 10_000;
@@ -34,7 +37,9 @@ export interface TableBytes {
   readonly parquet: number;
 }
 
-/** Frames of a loader as a recording; the latter is what a generator gives, too. */
+type Batches = AsyncIterable<Batch> | Iterable<Batch>;
+
+/** Frames of a loader as a recording. */
 export async function framesToRecording(frames: string, recording: string, keep_payload: boolean): Promise<void> {
   const writer = await openRecordingWriter(recording);
   const made: Batch[] = [];
@@ -51,26 +56,39 @@ export async function framesToRecording(frames: string, recording: string, keep_
   await writer.close();
 }
 
-/** Stored, correlated, sealed in pieces, and compacted as hours are. */
-async function store(recording: string, folder: string): Promise<readonly Segment[]> {
+interface Stored {
+  readonly segments: readonly Segment[];
+  readonly events: number;
+  readonly payload_bytes: number;
+}
+
+/** Stored, correlated unless only events are asked for, sealed in pieces, and compacted as hours are. */
+async function store(batches: Batches, folder: string, correlated: boolean): Promise<Stored> {
   let late_ms = 0;
-  const warehouse = await Warehouse.open({ folder, seal_every_ms: 0, retire_after_ms: 1, now: () => Date.now() + late_ms, compaction: { small: Number.MAX_SAFE_INTEGER, minutes: Number.MAX_SAFE_INTEGER, hours: Number.MAX_SAFE_INTEGER, idle_ms: 0 } });
-  const correlator = new Correlator(warehouse);
-  let batches = 0;
-  for await (const batch of readRecording(recording)) {
+  const never = Number.MAX_SAFE_INTEGER;
+  const warehouse = await Warehouse.open({ folder, seal_every_ms: 0, retire_after_ms: 1, now: () => Date.now() + late_ms, compaction: { small: never, minutes: never, hours: never, idle_ms: 0 } });
+  const correlator = correlated ? new Correlator(warehouse) : undefined;
+  let [events, sealed_at, cycle_at, payload_bytes] = [0, 0, 0, 0];
+  for await (const batch of batches) {
     await warehouse.apply(batch);
-    batches += 1;
-    if (batches % BATCHES_A_FILE !== 0) continue;
-    await correlator.cycle();
+    const { rows, columns } = batch.tables.socket_events;
+    events += rows;
+    if (columns['payload']?.type === 'blob') payload_bytes += columns['payload'].offsets[rows] as number;
+    if (events - cycle_at >= EVENTS_A_CYCLE) {
+      cycle_at = events;
+      await correlator?.cycle();
+    }
+    if (events - sealed_at < EVENTS_A_FILE) continue;
+    sealed_at = events;
     await warehouse.seal();
   }
-  await correlator.finish();
+  await correlator?.finish();
   await warehouse.seal();
   late_ms = DAY_MS;
   await warehouse.compact();
   const segments = warehouse.segments.filter(({ state }) => state === 'sealed');
   await warehouse.close();
-  return segments;
+  return { segments, events, payload_bytes };
 }
 
 /** Each table alone in a file, as it lies in the segments; and as it is exported. */
@@ -104,33 +122,24 @@ async function weighParquet(connection: DuckDBConnection, segments: readonly Seg
   for (const segment of segments) {
     for (const [table, kind] of Object.entries(EXPORT_RELATIONS)) {
       if (kind !== segment.kind || (segment.rows?.get(table) ?? 0) === 0) continue;
-      const files = await writeSegment(connection, join(folder, 'parquet'), segment, table);
+      const files = await writeSegment([connection], join(folder, 'parquet'), segment, table);
       found.set(table, (found.get(table) ?? 0) + files.reduce((sum, { bytes }) => sum + Number(bytes), 0));
     }
   }
   return found;
 }
 
-async function payloadBytes(recording: string): Promise<number> {
-  let bytes = 0;
-  for await (const batch of readRecording(recording)) {
-    const payload = batch.tables.socket_events.columns['payload'];
-    if (payload?.type === 'blob') bytes += payload.offsets[batch.tables.socket_events.rows] as number;
-  }
-  return bytes;
-}
-
-/** Of a recording of raw events. What is asked is how compact it is, so once is enough: the same file gives the same bytes. */
-export async function bytesOfRecording(recording: string, data: string, with_payload: boolean): Promise<Figure[]> {
+/** Of raw events. The same events give the same bytes, so once is enough. */
+export async function bytesOf(batches: Batches, data: string, with_payload: boolean): Promise<Figure[]> {
   const folder = mkdtempSync(join(tmpdir(), 'tracehouse-bench-'));
   try {
     mkdirSync(join(folder, 'weighed'));
-    const segments = await store(recording, join(folder, 'data'));
+    const { segments, payload_bytes } = await store(batches, join(folder, 'data'), !with_payload);
     const tables = await weigh(segments, join(folder, 'weighed'));
     const none: TableBytes = { rows: 0, duckdb: 0, parquet: 0 };
     const events = tables.get('socket_events') ?? none;
     const spans = tables.get('spans') ?? none;
-    const record = HEADER_BYTES + fixedBytes('socket_event') + (await payloadBytes(recording)) / events.rows;
+    const record = HEADER_BYTES + fixedBytes('socket_event') + payload_bytes / events.rows;
     const each = (of: (table: TableBytes) => number, kind: 'raw' | 'derived', per: number): Record<string, number> =>
       Object.fromEntries(
         [...tables].flatMap(([name, table]) =>
@@ -138,8 +147,8 @@ export async function bytesOfRecording(recording: string, data: string, with_pay
         ),
       );
     const files = (kind: 'raw' | 'derived'): number => segments.filter((segment) => segment.kind === kind).reduce((sum, { bytes }) => sum + bytes, 0);
-    const variant = with_payload ? 'with payload' : 'without payload';
-    const notes = { data, events: events.rows, spans: spans.rows };
+    const variant = `${with_payload ? 'with' : 'without'} payload, ${data}`;
+    const notes = { events: events.rows, spans: spans.rows };
     const raw_record = { what: 'the record as the kernel wrote it', values: [record] };
     const deepflow = { what: "DeepFlow's row, as published", values: [DEEPFLOW_BYTES] };
     return [
@@ -148,8 +157,8 @@ export async function bytesOfRecording(recording: string, data: string, with_pay
       ...(with_payload
         ? []
         : [
-            figure({ figure: 'bytes_a_span', variant: 'DuckDB', unit: 'bytes', values: [spans.duckdb / spans.rows], reference: deepflow, goal: { of: 'value', at_most: 60 }, notes: { ...notes, ...each((table) => table.duckdb, 'derived', spans.rows), derived_files_each: rounded(files('derived') / spans.rows) } }),
-            figure({ figure: 'bytes_a_span', variant: 'Parquet', unit: 'bytes', values: [spans.parquet / spans.rows], reference: deepflow, goal: { of: 'value', at_most: 40 }, notes: each((table) => table.parquet, 'derived', spans.rows) }),
+            figure({ figure: 'bytes_a_span', variant: `DuckDB, ${data}`, unit: 'bytes', values: [spans.duckdb / spans.rows], reference: deepflow, goal: { of: 'value', at_most: 60 }, notes: { ...notes, ...each((table) => table.duckdb, 'derived', spans.rows), derived_files_each: rounded(files('derived') / spans.rows) } }),
+            figure({ figure: 'bytes_a_span', variant: `Parquet, ${data}`, unit: 'bytes', values: [spans.parquet / spans.rows], reference: deepflow, goal: { of: 'value', at_most: 40 }, notes: each((table) => table.parquet, 'derived', spans.rows) }),
           ]),
     ];
   } finally {
@@ -157,17 +166,18 @@ export async function bytesOfRecording(recording: string, data: string, with_pay
   }
 }
 
-/** Of so many seconds of real services. */
-export async function measureBytes(seconds: number): Promise<Figure[]> {
+/** Of so many events of the generated fleet, and of so many seconds of real services. */
+export async function measureBytes(events: number, seconds: number): Promise<Figure[]> {
   const folder = mkdtempSync(join(tmpdir(), 'tracehouse-bench-'));
   try {
-    const frames = join(folder, 'frames');
-    const { requests } = await captureServices(frames, seconds);
     const figures: Figure[] = [];
+    const frames = join(folder, 'frames');
+    await captureServices(frames, seconds);
     for (const with_payload of [false, true]) {
+      figures.push(...(await bytesOf(generate({ events, keep_payload: with_payload }), 'generated fleet', with_payload)));
       const recording = join(folder, 'recording.arrow');
       await framesToRecording(frames, recording, with_payload);
-      figures.push(...(await bytesOfRecording(recording, `${requests} requests through nginx, Node.js and three Python services, each call with a path of its own`, with_payload)));
+      figures.push(...(await bytesOf(readRecording(recording), 'real services', with_payload)));
     }
     return figures;
   } finally {

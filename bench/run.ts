@@ -6,12 +6,14 @@ import { parseArgs } from 'node:util';
 import { packageRoot } from '../schema/package-root.ts';
 import { measureBytes } from './bytes.ts';
 import { measureCollect } from './collect-memory.ts';
+import { measureExport } from './export-rate.ts';
 import type { Figure } from './figure.ts';
 import { measureHookCost } from './hook-cost.ts';
 import { measureIngest } from './ingest-rate.ts';
 import { liveFigures, measureLive } from './live-load.ts';
 import { measureQuestions } from './lookups.ts';
 import { machine, writeReport } from './report.ts';
+import { measureSqlHttp } from './sql-http.ts';
 import { measureSqlIsolation } from './sql-isolation.ts';
 import { measureThroughput } from './throughput.ts';
 import { measureLookups } from './trace-lookup.ts';
@@ -32,11 +34,13 @@ const BENCHES: readonly Bench[] = [
   { name: 'throughput', what: 'nginx at saturation: untraced, recorded, with up, with bpftrace', run: (quick) => measureThroughput(5, quick ? 3 : 8) },
   { name: 'hooks', what: 'what each optional hook costs', run: (quick) => measureHookCost(5, quick ? 2 : 5) },
   { name: 'ingest', what: 'kernel records to DuckDB on disk', run: (quick) => measureIngest(5, quick ? 4 : 10) },
-  { name: 'bytes', what: 'bytes an event and a span on disk, table by table', run: (quick) => measureBytes(quick ? 25 : 120) },
+  { name: 'bytes', what: 'bytes an event and a span on disk, table by table', run: (quick) => measureBytes(quick ? 1_000_000 : 10_000_000, quick ? 25 : 120) },
   { name: 'collect', what: 'memory of collect under a steady load', run: (quick) => measureCollect(50_000, quick ? 20 : 600) },
   { name: 'live', what: 'from the end of a trace to its being readable; memory', run: (quick) => live([10_000, 50_000, ...(quick ? [] : [100_000])], quick ? 15 : 60) },
   { name: 'lookups', what: 'trace by id, search, slowest 20, against DuckDB by hand', run: (quick) => measureQuestions(quick ? 2 : 10, quick ? 5 : 15) },
   { name: 'files', what: 'lookups by trace id in one and in many files', run: (quick) => measureLookups(quick ? 100 : 300, quick ? 60 : 120, quick ? 60 : 300) },
+  { name: 'sql-http', what: 'a million rows through HTTP, against DuckDB writing a file', run: (quick) => measureSqlHttp(quick ? 5 : 9) },
+  { name: 'export', what: "spans to Parquet, against DuckDB's COPY", run: (quick) => measureExport(5, quick ? 2 : 6) },
   { name: 'sql', what: 'ingest and lookups while users run the worst SQL', run: (quick) => measureSqlIsolation(quick ? 8 : 30) },
 ];
 

@@ -18,6 +18,7 @@ import { plainNginx, wrk } from './wrk.ts';
 const PORT = 8000;
 const URL = `http://127.0.0.1:${PORT}/`;
 const BPFTRACE = '/usr/bin/bpftrace';
+const SETTLE_MS = 20_000;
 const CAUSES = new Set(['ring_full', 'connection_shed', 'hook_missed']);
 
 interface Round {
@@ -76,12 +77,13 @@ async function traced(stage: Stage, pid: number, seconds: number): Promise<Round
       const [row] = await tracer.sql(`SELECT (SELECT count(*) FROM socket_events WHERE op IN ('read', 'write') AND bytes > 0) AS seen, (SELECT coalesce(sum(events_lost), 0)::BIGINT FROM losses WHERE cause IN (${[...CAUSES].map((cause) => `'${cause}'`).join(', ')})) AS lost`);
       return { seen: Number(row?.['seen']), lost: Number(row?.['lost']) };
     };
-    // Until nothing more arrives: batches may wait.
-    let [found, before] = [await count(), -1];
-    while (found.seen !== before) {
-      before = found.seen;
-      await new Promise((resolve) => setTimeout(resolve, 2500));
-      found = await count();
+    // What waited on disk comes in afterwards; SQL sees raw events once they are sealed.
+    let found = await count();
+    for (let changed = Date.now(); found.seen + found.lost < 2 * requests && Date.now() - changed < SETTLE_MS; ) {
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      const now = await count();
+      if (now.seen !== found.seen) changed = Date.now();
+      found = now;
     }
     return { requests_per_second: per_second, lost_share: found.lost / (found.seen + found.lost), accounted: (found.seen + found.lost) / (2 * requests) };
   } finally {

@@ -11,6 +11,7 @@
 #include <bpf/bpf_endian.h>
 #include "ids.h"
 #include "records.h"
+#include "ring-records.h"
 #include "shared.h"
 #include "syscalls.h"
 
@@ -55,6 +56,8 @@ struct task_state {
 	u32 generation;
 	u32 netns;
 	u32 go_generation;
+	u32 told; /* epoch */
+	u64 told_comm[2];
 	struct th_go_layout go;
 	u8 excluded;
 	u8 in_scope; /* by pid, cgroup or all; sockets add their own network namespace */
@@ -92,6 +95,8 @@ struct sock_state {
 	u32 read_seq; /* copied_seq at the last read event */
 	u32 netns;
 	u32 netns_generation;
+	u32 told; /* epoch */
+	u64 told_conn_id;
 	u16 family;
 	u16 local_port;
 	u16 remote_port;
@@ -99,7 +104,9 @@ struct sock_state {
 	u8 state;
 	u8 netns_in_scope;
 	u8 caller_told; /* a write has carried it: the next read ends it */
-	u8 pad[2];
+	u8 told_role;
+	u8 told_state;
+	u8 pad[8];
 	u8 local_ip[16];
 	u8 remote_ip[16];
 };

@@ -9,13 +9,21 @@ static __always_inline bool closes(int nr)
 	       nr == TH_NR_execve || nr == TH_NR_execveat;
 }
 
-static __always_inline void send_state(struct shot *shot, const struct sock_state *state)
+/* By nobody: NULL. */
+static __always_inline void send_state(struct th_ring_event *event, struct sock_state *state, struct task_struct *task, struct task_state *who)
 {
 	if (connection_shed(state->conn_id, ring_used())) {
 		count_loss(TH_LOSS_CONNECTION_SHED);
 		return;
 	}
-	send_plain(shot, state);
+	event->head.kind = TH_RING_EVENT;
+	event->head.epoch = live.tell_epoch;
+	event->socket_id = state->socket_id;
+	if ((who && !tell_thread(task, who, event->head.epoch)) || !tell_socket(state, event->head.epoch)) {
+		count_loss(TH_LOSS_RING_FULL);
+		return;
+	}
+	send_plain(event);
 }
 
 SEC("tp_btf/inet_sock_set_state")
@@ -25,7 +33,7 @@ int BPF_PROG(set_state, struct sock *sk, int old_state, int new_state)
 	struct task_state *who = NULL;
 	struct positions at = {};
 	struct sock_state *state;
-	struct shot shot = {};
+	struct th_ring_event event = {};
 	struct tcp_sock *tp;
 	int nr = -1;
 	u16 family;
@@ -72,7 +80,7 @@ int BPF_PROG(set_state, struct sock *sk, int old_state, int new_state)
 		state->phase_used[0] = state->phase_used[1] = 0;
 		state->phase_other[0] = state->phase_other[1] = 0;
 		read_addresses(sk, state);
-		shot.op = TH_OP_CONNECT;
+		event.op = TH_OP_CONNECT;
 	} else if (new_state == TCP_ESTABLISHED) {
 		state->role = old_state == TCP_SYN_SENT ? TH_ROLE_CLIENT : TH_ROLE_SERVER;
 		state->state &= ~(SOCK_LEARNT | SOCK_PREEXISTING);
@@ -80,16 +88,16 @@ int BPF_PROG(set_state, struct sock *sk, int old_state, int new_state)
 		/* The accept tells of this one. */
 		if (old_state != TCP_SYN_SENT)
 			return 0;
-		shot.op = TH_OP_STATE;
+		event.op = TH_OP_STATE;
 	} else {
-		shot.op = TH_OP_STATE;
+		event.op = TH_OP_STATE;
 		if (!(state->state & SOCK_LEARNT) && old_state != TCP_SYN_SENT)
 			learn_tcp(sk, state, old_state);
 		if (who && !(state->state & SOCK_CLOSED)) {
 			if (nr == TH_NR_shutdown && (new_state == TCP_FIN_WAIT1 || new_state == TCP_LAST_ACK || new_state == TCP_CLOSE)) {
-				shot.op = TH_OP_SHUTDOWN;
+				event.op = TH_OP_SHUTDOWN;
 			} else if (closes(nr) || (task->flags & PF_EXITING) || ((new_state == TCP_FIN_WAIT1 || new_state == TCP_LAST_ACK) && nr != TH_NR_shutdown)) {
-				shot.op = TH_OP_CLOSE;
+				event.op = TH_OP_CLOSE;
 				state->state |= SOCK_CLOSED;
 			}
 		}
@@ -100,24 +108,25 @@ int BPF_PROG(set_state, struct sock *sk, int old_state, int new_state)
 		state->state |= SOCK_FIN;
 	if (!(state->state & SOCK_OURS))
 		return 0;
-	shot.stream_offset = at.sent;
-	shot.other_offset = at.received;
-	shot.tcp_seq = at.sent_seq;
-	shot.other_tcp_seq = at.received_seq;
-	shot.old_state = old_state;
-	shot.new_state = new_state;
-	shot.error = sk->sk_err;
-	shot.fd = -1;
-	shot.syscall = nr;
-	if (shot.op == TH_OP_STATE || !who) {
-		shot.flags |= TH_FLAG_NO_THREAD;
-		shot.syscall = -1;
+	event.stream_offset = at.sent;
+	event.other_offset = at.received;
+	event.tcp_seq = at.sent_seq;
+	event.other_tcp_seq = at.received_seq;
+	event.old_state = old_state;
+	event.new_state = new_state;
+	event.error = sk->sk_err;
+	event.fd = -1;
+	event.syscall = nr;
+	if (event.op == TH_OP_STATE || !who) {
+		event.flags |= TH_FLAG_NO_THREAD;
+		event.syscall = -1;
+		who = NULL;
 	} else {
-		shot_by(&shot, task, who);
+		event_by(&event, task, who);
 		if (nr == TH_NR_connect || nr == TH_NR_shutdown || nr == TH_NR_close || nr == TH_NR_sendto || nr == TH_NR_sendmsg)
-			shot.fd = TH_ARG1((struct pt_regs *)bpf_task_pt_regs(task));
+			event.fd = TH_ARG1((struct pt_regs *)bpf_task_pt_regs(task));
 	}
-	send_state(&shot, state);
+	send_state(&event, state, task, who);
 	return 0;
 }
 
@@ -142,7 +151,7 @@ static __always_inline int connected(s32 fd, u8 op, s32 syscall)
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
 	struct task_state *who = current_state();
 	struct sock_state *state;
-	struct shot shot = {};
+	struct th_ring_event event = {};
 	struct sock *sk;
 	u16 family;
 
@@ -168,8 +177,8 @@ static __always_inline int connected(s32 fd, u8 op, s32 syscall)
 		if (!(state->state & SOCK_LEARNT))
 			learn_unix(sk, false, state);
 		state->state &= ~SOCK_RELATIVE;
-		shot.stream_offset = state->counted[1];
-		shot.other_offset = state->counted[0];
+		event.stream_offset = state->counted[1];
+		event.other_offset = state->counted[0];
 	} else {
 		struct positions at = {};
 		u8 tcp_state = BPF_CORE_READ(sk, __sk_common.skc_state);
@@ -178,17 +187,17 @@ static __always_inline int connected(s32 fd, u8 op, s32 syscall)
 		state->state &= ~SOCK_PREEXISTING;
 		if (state->state & SOCK_LEARNT)
 			tcp_positions(sk, (struct tcp_sock *)sk, false, state, tcp_state, &at);
-		shot.stream_offset = at.sent;
-		shot.other_offset = at.received;
-		shot.tcp_seq = at.sent_seq;
-		shot.other_tcp_seq = at.received_seq;
-		shot.new_state = tcp_state;
+		event.stream_offset = at.sent;
+		event.other_offset = at.received;
+		event.tcp_seq = at.sent_seq;
+		event.other_tcp_seq = at.received_seq;
+		event.new_state = tcp_state;
 	}
-	shot.op = op;
-	shot.fd = fd;
-	shot.syscall = syscall;
-	shot_by(&shot, task, who);
-	send_state(&shot, state);
+	event.op = op;
+	event.fd = fd;
+	event.syscall = syscall;
+	event_by(&event, task, who);
+	send_state(&event, state, task, who);
 	return 0;
 }
 
@@ -236,7 +245,7 @@ int close_enter(struct enter_args *ctx)
 	struct positions at = {};
 	struct task_state *who;
 	struct sock_state *state;
-	struct shot shot = {};
+	struct th_ring_event event = {};
 	struct file *file;
 	struct sock *sk;
 
@@ -262,19 +271,19 @@ int close_enter(struct enter_args *ctx)
 			return 0;
 		if (state->state & SOCK_LEARNT)
 			tcp_positions(sk, (struct tcp_sock *)sk, false, state, tcp_state, &at);
-		shot.old_state = shot.new_state = tcp_state;
+		event.old_state = event.new_state = tcp_state;
 	}
 	state->state |= SOCK_CLOSED;
-	shot.op = TH_OP_CLOSE;
-	shot.stream_offset = at.sent;
-	shot.other_offset = at.received;
-	shot.tcp_seq = at.sent_seq;
-	shot.other_tcp_seq = at.received_seq;
-	shot.fd = ctx->args[0];
-	shot.syscall = TH_NR_close;
-	shot.error = BPF_CORE_READ(sk, sk_err);
-	shot_by(&shot, task, who);
-	send_state(&shot, state);
+	event.op = TH_OP_CLOSE;
+	event.stream_offset = at.sent;
+	event.other_offset = at.received;
+	event.tcp_seq = at.sent_seq;
+	event.other_tcp_seq = at.received_seq;
+	event.fd = ctx->args[0];
+	event.syscall = TH_NR_close;
+	event.error = BPF_CORE_READ(sk, sk_err);
+	event_by(&event, task, who);
+	send_state(&event, state, task, who);
 	if (state->family == AF_UNIX)
 		forget_sock(sk);
 	return 0;

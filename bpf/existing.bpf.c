@@ -36,13 +36,32 @@ int existing_processes(struct bpf_iter__task *ctx)
 	return 0;
 }
 
+/* In place of a thread; 0 = the ring has no room. */
+static __always_inline u64 send_process(struct task_struct *task, u32 epoch)
+{
+	struct th_ring_thread *record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
+	u64 thread;
+
+	if (!record)
+		return 0;
+	__builtin_memset(record, 0, sizeof(*record));
+	record->head.kind = TH_RING_THREAD;
+	record->head.epoch = epoch;
+	record->process_id = process_id_of(task);
+	record->thread = thread = record->process_id | 1ull << 63; /* no thread has it */
+	record->cgroup_id = cgroup_id_of(task);
+	record->pid = task->tgid;
+	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	return thread;
+}
+
 SEC("iter/task_file")
 int existing_sockets(struct bpf_iter__task_file *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
 	struct sock_state *state;
-	struct shot shot = {};
+	struct th_ring_event event = {.head = {.kind = TH_RING_EVENT, .epoch = live.tell_epoch}};
 	struct socket *socket;
 	struct sock *sk;
 	u16 family;
@@ -90,22 +109,24 @@ int existing_sockets(struct bpf_iter__task_file *ctx)
 		struct positions at = {};
 		if (tp && (state->state & SOCK_LEARNT)) {
 			tcp_positions(sk, tp, true, state, tcp_state, &at);
-			shot.stream_offset = at.sent;
-			shot.other_offset = at.received;
-			shot.tcp_seq = at.sent_seq;
-			shot.other_tcp_seq = at.received_seq;
+			event.stream_offset = at.sent;
+			event.other_offset = at.received;
+			event.tcp_seq = at.sent_seq;
+			event.other_tcp_seq = at.received_seq;
 		}
-		shot.new_state = tcp_state;
+		event.new_state = tcp_state;
 	}
-	shot.op = TH_OP_EXIST;
+	event.op = TH_OP_EXIST;
 	/* Which of the process's threads uses it is not known. */
-	shot.flags = TH_FLAG_NO_THREAD;
-	shot.process_id = process_id_of(task);
-	shot.pid = task->tgid;
-	shot.cgroup_id = cgroup_id_of(task);
-	shot.fd = ctx->fd;
-	shot.syscall = -1;
-	send_plain(&shot, state);
+	event.flags = TH_FLAG_NO_THREAD;
+	event.thread = send_process(task, event.head.epoch);
+	event.socket_id = state->socket_id;
+	event.fd = ctx->fd;
+	event.syscall = -1;
+	if (event.thread && tell_socket(state, event.head.epoch))
+		send_plain(&event);
+	else
+		count_loss(TH_LOSS_RING_FULL);
 	/* A byte for each, so that the loader can drain the ring between reads. */
 	bpf_seq_write(ctx->meta->seq, &told, 1);
 	return 0;

@@ -13,18 +13,23 @@
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
+#include "expand.h"
+#include "give-way.h"
 #include "hooks.h"
 #include "ids.h"
 #include "output.h"
 #include "processes.h"
 #include "records.h"
+#include "ring-records.h"
 #include "ring.h"
 #include "scope.h"
+#include "spill.h"
 #include "task-identity.h"
 
 #define POLL_BUSY_MS 5
 #define POLL_IDLE_MS 20
 #define REPORT_NS 100000000ull
+#define EPOCH_NS 1000000000ull
 #define SWEEP_NS 30000000000ull
 #define FLUSH_MS 5000
 
@@ -38,7 +43,7 @@ static struct hooks hooks;
 static struct ring ring;
 static struct bpf_object *object;
 static volatile struct th_live *live;
-static uint64_t watermark_ns, lost_events;
+static uint64_t watermark_ns, events_seen, lost_events;
 static int64_t time_namespace_ns; /* what this process's CLOCK_MONOTONIC is ahead of the kernel's */
 static volatile sig_atomic_t stopping;
 
@@ -218,27 +223,36 @@ static void take_stack(const struct th_frame *frame)
 static bool take(const void *record, size_t length)
 {
 	const struct th_frame *frame = record;
-	const void *body = frame + 1;
+	const struct th_ring_thread *thread = record;
+	size_t used;
 
 	if (output_room() < OUTPUT_MARGIN)
 		return false;
-	if (frame->type == TH_RECORD_SOCKET_EVENT) {
-		const struct th_socket_event *event = body;
-		if (event->process_id && !process_known(event->process_id)) {
+	used = item_length(record, length);
+	if (!used)
+		return true;
+	switch (frame->magic) {
+	case TH_RING_THREAD:
+		if (thread->process_id && !process_known(thread->process_id)) {
 			char comm[17] = "";
-			memcpy(comm, event->comm, 16);
-			process_seen(&(struct seen_process){.process_id = event->process_id, .cgroup_id = event->cgroup_id, .pid = event->pid, .comm = comm}, false);
+			memcpy(comm, thread->comm, 16);
+			process_seen(&(struct seen_process){.process_id = thread->process_id, .cgroup_id = thread->cgroup_id, .pid = thread->pid, .comm = comm}, false);
 		}
-	} else if (frame->type == TH_RECORD_THREAD_EVENT) {
-		see_thread_event(body);
+		break;
+	case TH_RING_EVENT:
+	case TH_RING_WAKE:
+		events_seen++;
+		break;
+	case TH_FRAME_MAGIC:
+		if (frame->type == TH_RECORD_STACK) {
+			take_stack(frame);
+			return true;
+		}
+		events_seen++;
+		see_thread_event((const void *)(frame + 1));
+		break;
 	}
-	if (sizeof(*frame) + frame->length > length)
-		return true;
-	if (frame->type == TH_RECORD_STACK) {
-		take_stack(frame);
-		return true;
-	}
-	output_raw(record, sizeof(*frame) + frame->length);
+	output_raw(record, used);
 	return true;
 }
 
@@ -281,7 +295,9 @@ static void run_iterator(const char *name, size_t piece, void (*each)(const void
 			for (ssize_t at = 0; at + (ssize_t)piece <= length; at += piece)
 				each(buffer + at);
 		drain(&moved);
-		output_flush_all(FLUSH_MS);
+		/* While the reader is given nothing there is no waiting for it. */
+		if (!output_flush() || (output_room() < OUTPUT_MARGIN && !output_flush_all(FLUSH_MS)))
+			break;
 	}
 	if (fd >= 0)
 		close(fd);
@@ -403,11 +419,20 @@ static void prepare(struct bpf_object *loaded)
 			scope_error = why;
 }
 
+/* What the reader makes of it can wait: while others need the processors it sleeps, as long as there is room for what it misses. */
+static void yield_to_others(void)
+{
+	bool busy = machine_busy();
+
+	output_hold(busy && spill_used() < spill_capacity() / 2);
+}
+
 static int usage(const char *problem)
 {
 	fprintf(stderr,
 		"tracehouse-loader: %s\n"
 		"usage: tracehouse-loader [--node NAME] [--ring-bytes N] [--payload 0..4096] [--scope SPEC]... [--exclude-pid N]...\n"
+		"                         [--spill FOLDER] [--spill-bytes N] [--give-way]\n"
 		"                         [--no-wakes] [--no-turns] [--stacks] [--task-identity on|off] [--hooks auto|tp|fexit|kprobe] [--probe]\n"
 		"SPEC: all, netns:NAME_OR_PATH, cgroup:PATH, pid:N\n",
 		problem);
@@ -426,13 +451,13 @@ static bool number(const char *text, unsigned long long least, unsigned long lon
 int main(int argc, char **argv)
 {
 	char boot_id[64], hostname[256] = "";
-	const char *node = NULL, *kind = "auto";
-	unsigned long long ring_bytes = 16 << 20, payload = 256, value;
+	const char *node = NULL, *kind = "auto", *spill = NULL;
+	unsigned long long ring_bytes = 16 << 20, payload = 256, spill_bytes = 256 << 20, value;
 	struct th_settings settings = {.wakes = 1, .turns = 1, .task_identity = 1};
 	struct sigaction action = {.sa_handler = on_signal};
-	uint64_t run_id = read_clock(CLOCK_REALTIME), reported = 0, swept = 0;
+	uint64_t run_id = read_clock(CLOCK_REALTIME), reported = 0, swept = 0, epoch_began = 0;
 	struct utsname kernel;
-	bool probe = false, busy = false, drained = true, stop = false;
+	bool probe = false, yields = false, busy = false, drained = true, stop = false;
 	int code = 0;
 
 	for (int i = 1; i < argc; i++) {
@@ -446,12 +471,16 @@ int main(int argc, char **argv)
 		} else if (!strcmp(name, "--stacks")) {
 			settings.stacks = 1;
 			continue;
+		} else if (!strcmp(name, "--give-way")) {
+			yields = true;
+			continue;
 		} else if (!strcmp(name, "--probe")) {
 			probe = true;
 			continue;
 		}
 		if (strcmp(name, "--node") && strcmp(name, "--ring-bytes") && strcmp(name, "--payload") && strcmp(name, "--scope") &&
-		    strcmp(name, "--exclude-pid") && strcmp(name, "--hooks") && strcmp(name, "--task-identity"))
+		    strcmp(name, "--exclude-pid") && strcmp(name, "--hooks") && strcmp(name, "--task-identity") && strcmp(name, "--spill") &&
+		    strcmp(name, "--spill-bytes"))
 			return usage("unknown argument");
 		if (!text)
 			return usage("an argument lacks its value");
@@ -468,6 +497,11 @@ int main(int argc, char **argv)
 			if (!number(text, 1, 1 << 30, &value) || excluded_count == 256)
 				return usage("--exclude-pid takes a process id");
 			excluded[excluded_count++] = value;
+		} else if (!strcmp(name, "--spill")) {
+			spill = text;
+		} else if (!strcmp(name, "--spill-bytes")) {
+			if (!number(text, 1 << 20, 1ull << 40, &spill_bytes))
+				return usage("--spill-bytes takes 1048576 to 1099511627776");
 		} else if (!strcmp(name, "--hooks")) {
 			if (strcmp(text, "auto") && strcmp(text, "tp") && strcmp(text, "fexit") && strcmp(text, "kprobe"))
 				return usage("--hooks takes auto, tp, fexit or kprobe");
@@ -504,6 +538,8 @@ int main(int argc, char **argv)
 	settings.ring_full = size / 10 * 9;
 
 	output_open();
+	if (spill && !spill_open(spill, spill_bytes))
+		complain(0, "what its reader cannot take at once is dropped, because there can be no file in %s: %s", spill, strerror(errno));
 	bool collecting = hooks_open(&hooks, kind, size, &settings, prepare);
 	if (probe || !collecting) {
 		write_capabilities();
@@ -530,9 +566,9 @@ int main(int argc, char **argv)
 	run_iterator("existing_sockets", 1, NULL);
 
 	while (!stop && !stopping) {
-		struct pollfd watched[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = output_pending() ? STDOUT_FILENO : -1, .events = POLLOUT}};
+		struct pollfd watched[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = output_waiting() ? STDOUT_FILENO : -1, .events = POLLOUT}};
 		/* With room in the pipe and more in the ring there is nothing to wait for. */
-		poll(watched, 2, !drained && !output_pending() ? 0 : busy ? POLL_BUSY_MS : POLL_IDLE_MS);
+		poll(watched, 2, !drained && output_room() > OUTPUT_MARGIN ? 0 : busy ? POLL_BUSY_MS : POLL_IDLE_MS);
 		if (watched[0].revents) {
 			int asked = read_control();
 			if (asked < 0) {
@@ -548,7 +584,13 @@ int main(int argc, char **argv)
 			write_losses();
 			write_watermark();
 			task_identity_sweep(now);
+			if (yields)
+				yield_to_others();
 			reported = now;
+			if (now - epoch_began >= EPOCH_NS) {
+				live->tell_epoch++;
+				epoch_began = now;
+			}
 			if (now - swept >= SWEEP_NS) {
 				processes_sweep(now);
 				swept = now;
@@ -556,14 +598,16 @@ int main(int argc, char **argv)
 		}
 		if (!output_flush()) {
 			hooks_close(&hooks);
-			return complain(1, "nobody reads standard output any more");
+			return complain(1, "%s", output_failure());
 		}
 	}
 
+	output_hold(false);
 	task_identity_close();
 	hooks_close(&hooks);
-	/* What was being written when the hooks went is complete after a moment; all else is there. */
-	uint64_t deadline = mono_now() + FLUSH_MS * 1000000ull;
+	/* What was being written when the hooks went is complete after a moment; all else is there. Long may it take only while the
+	 * reader takes what waited before. */
+	uint64_t reached = *ring.consumer, deadline = mono_now() + FLUSH_MS * 1000000ull;
 	bool taken = true;
 	do {
 		uint64_t now = mono_now();
@@ -572,17 +616,22 @@ int main(int argc, char **argv)
 			watermark_ns = now;
 			break;
 		}
+		if (*ring.consumer != reached)
+			deadline = mono_now() + FLUSH_MS * 1000000ull;
+		else if (mono_now() > deadline)
+			break;
+		reached = *ring.consumer;
 		taken = output_flush_all(FLUSH_MS);
-	} while (taken && mono_now() < deadline);
+	} while (taken);
 	taken = taken && output_flush_all(FLUSH_MS);
 	if (!taken)
-		return complain(1, "nobody reads standard output any more");
+		return complain(1, "%s", output_failure());
 	write_clock();
 	write_losses();
 	write_watermark();
-	struct th_bye bye = {.events_seen = ring.seen, .events_lost = lost_events};
+	struct th_bye bye = {.events_seen = events_seen, .events_lost = lost_events, .waited_bytes = spill_most()};
 	output_frame(TH_RECORD_BYE, &bye, sizeof(bye), NULL, 0);
 	if (!output_flush_all(FLUSH_MS))
-		return complain(1, "nobody reads standard output any more");
+		return complain(1, "%s", output_failure());
 	return code;
 }

@@ -97,25 +97,31 @@ __noinline int read_call(struct call *call, u32 writing)
 	return 0;
 }
 
-/* The first `want` bytes of the call, from up to sixteen segments (Apache writes a head in seven). The record has room for twice `most`, which is what lets the
- * verifier see that a segment fits behind the ones before it. */
+#define IOV_AT_ONCE 4
+
+/* The first `want` bytes of the call, from up to sixteen segments (Apache writes a head in seven). There is room for twice
+ * `most`, which is what lets the verifier see that a segment fits behind the ones before it. */
 static __always_inline u32 gather(u8 *to, const u32 most, const struct call *call, u32 want)
 {
+	struct th_iovec parts[IOV_AT_ONCE] = {};
 	u64 at = 0;
 
 #pragma unroll
 	for (int i = 0; i < 16; i++) {
-		struct th_iovec part = {};
 		if (i >= call->iov_count || at >= want || at >= most)
 			break;
-		if (bpf_probe_read_user(&part, sizeof(part), (void *)(call->iov + i * sizeof(part))))
-			break;
-		u64 length = part.length < want - at ? part.length : want - at;
+		if (i % IOV_AT_ONCE == 0) {
+			u64 size = (call->iov_count - i) * sizeof(parts[0]);
+			CLAMP(size, sizeof(parts));
+			if (bpf_probe_read_user(parts, size, (void *)(call->iov + i * sizeof(parts[0]))))
+				break;
+		}
+		u64 length = parts[i % IOV_AT_ONCE].length < want - at ? parts[i % IOV_AT_ONCE].length : want - at;
 		CLAMP(length, most);
 		barrier_var(at);
 		if (at >= most)
 			break;
-		if (length && bpf_probe_read_user(to + at, length, (void *)part.base))
+		if (length && bpf_probe_read_user(to + at, length, (void *)parts[i % IOV_AT_ONCE].base))
 			break;
 		at += length;
 	}

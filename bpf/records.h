@@ -3,7 +3,7 @@
 #ifndef TH_RECORDS_H
 #define TH_RECORDS_H
 
-#define TH_ABI_VERSION 1
+#define TH_ABI_VERSION 2
 #define TH_FRAME_MAGIC 1414022705u
 
 #define TH_OP_CONNECT 1
@@ -201,8 +201,9 @@ _Static_assert(sizeof(struct th_capability) == 8, "th_capability");
 struct th_bye {
 	__u64 events_seen; /* records that the kernel handed over */
 	__u64 events_lost; /* events that it counted as lost */
+	__u64 waited_bytes; /* the most that waited on disk for the reader at one time */
 };
-_Static_assert(sizeof(struct th_bye) == 16, "th_bye");
+_Static_assert(sizeof(struct th_bye) == 24, "th_bye");
 
 /* stdin: add to the scope. */
 struct th_control_scope {

@@ -76,6 +76,7 @@ static __noinline int decide(struct task_struct *task, struct task_state *state)
 	state->netns = netns_of_task(task);
 	state->netns_in_scope = netns_wanted(state->netns);
 	state->generation = live.generation;
+	state->told = 0;
 	return 0;
 }
 

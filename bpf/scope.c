@@ -58,6 +58,7 @@ volatile struct th_live *scope_open(struct bpf_object *opened)
 		return NULL;
 	live = mapped;
 	live->generation = 1;
+	live->tell_epoch = 1;
 	return live;
 }
 

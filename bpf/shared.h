@@ -27,6 +27,8 @@ struct th_live {
 	__u64 loss_epoch; /* raised with every report of losses */
 	__u32 go_processes; /* how many; none of their cost without one */
 	__u32 go_generation; /* raised when one comes or goes */
+	__u32 tell_epoch; /* raised every second: what a thread and a socket always say is told anew at their next event */
+	__u32 padding;
 };
 
 /* Where a Go program of some version keeps what we read: offsets in its structures. */

@@ -33,7 +33,7 @@ static __always_inline int socket_io(void *ctx, struct sock *sk, const bool dire
 	struct sock_state *state;
 	struct task_state *who;
 	struct call call = {};
-	struct shot shot = {};
+	struct th_ring_event event = {.head = {.kind = TH_RING_EVENT, .epoch = live.tell_epoch}};
 	u32 bytes, want = 0;
 	u64 used;
 	u16 family;
@@ -73,7 +73,9 @@ static __always_inline int socket_io(void *ctx, struct sock *sk, const bool dire
 		return 0;
 
 	bytes = result > 0 ? result : 0;
+	event.socket_id = state->socket_id;
 	if (family == AF_UNIX) {
+		event.flags = TH_FLAG_UNIX;
 		if (!(state->state & SOCK_LEARNT))
 			learn_unix(sk, direct, state);
 		if (writing) {
@@ -101,62 +103,66 @@ static __always_inline int socket_io(void *ctx, struct sock *sk, const bool dire
 		if (!(GET(direct, sk, sk_shutdown) & RCV_SHUTDOWN) || (state->state & SOCK_EOF))
 			return 0;
 		state->state |= SOCK_EOF;
-		shot.flags |= TH_FLAG_EOF;
+		event.flags |= TH_FLAG_EOF;
 	}
 	used = ring_used();
 	if (connection_shed(state->conn_id, used)) {
 		count_loss(TH_LOSS_CONNECTION_SHED);
 		return 0;
 	}
-	shot.op = writing ? TH_OP_WRITE : TH_OP_READ;
-	shot.bytes = bytes;
-	shot.error = result < 0 ? -result : 0;
-	if (writing) {
-		shot.stream_offset = at.sent - bytes;
-		shot.other_offset = at.received;
-		shot.tcp_seq = family == AF_UNIX ? 0 : at.sent_seq - bytes;
-		shot.other_tcp_seq = at.received_seq;
-	} else {
-		shot.stream_offset = at.received - bytes;
-		shot.other_offset = at.sent;
-		shot.tcp_seq = family == AF_UNIX ? 0 : at.received_seq - bytes;
-		shot.other_tcp_seq = at.sent_seq;
+	if (!tell_thread(task, who, event.head.epoch) || !tell_socket(state, event.head.epoch)) {
+		count_loss(TH_LOSS_RING_FULL);
+		return 0;
 	}
-	shot_by(&shot, task, who);
+	event.op = writing ? TH_OP_WRITE : TH_OP_READ;
+	event.bytes = bytes;
+	event.error = result < 0 ? -result : 0;
+	if (writing) {
+		event.stream_offset = at.sent - bytes;
+		event.other_offset = at.received;
+		event.tcp_seq = family == AF_UNIX ? 0 : at.sent_seq - bytes;
+		event.other_tcp_seq = at.received_seq;
+	} else {
+		event.stream_offset = at.received - bytes;
+		event.other_offset = at.sent;
+		event.tcp_seq = family == AF_UNIX ? 0 : at.received_seq - bytes;
+		event.other_tcp_seq = at.sent_seq;
+	}
+	event_by(&event, task, who);
 	/* An answer ends what its request's caller has written. */
 	if (!writing && state->caller_told)
 		state->caller_id = state->caller_told = 0;
 	if (writing && state->caller_id) {
-		shot.task_id = state->caller_id;
-		shot.parent_task_id = state->caller_parent_id;
-		shot.flags |= TH_FLAG_TASK_OF_CALLER;
+		event.task_id = state->caller_id;
+		event.parent_task_id = state->caller_parent_id;
+		event.flags |= TH_FLAG_TASK_OF_CALLER;
 		state->caller_told = 1;
 	}
 	if (task->flags & (PF_KTHREAD | PF_IO_WORKER)) {
 		call.syscall = -1;
 		call.fd = -1;
-		shot.flags |= TH_FLAG_NO_THREAD | (task->flags & PF_IO_WORKER ? TH_FLAG_IO_URING : 0);
+		event.flags |= TH_FLAG_NO_THREAD | (task->flags & PF_IO_WORKER ? TH_FLAG_IO_URING : 0);
 	} else {
 		read_call(&call, writing);
 		if (call.syscall == TH_NR_io_uring_enter)
-			shot.flags |= TH_FLAG_IO_URING;
+			event.flags |= TH_FLAG_IO_URING;
 	}
-	shot.fd = call.fd;
-	shot.syscall = call.syscall;
+	event.fd = call.fd;
+	event.syscall = call.syscall;
 	/* Where a request begins: the first write since anything was read. */
-	if (settings.stacks && writing && bytes && state->role == TH_ROLE_CLIENT && (!state->phase_used[1] || state->phase_other[1] != shot.other_offset) && !(shot.flags & TH_FLAG_NO_THREAD))
-		shot.stack_id = take_stack(ctx);
+	if (settings.stacks && writing && bytes && state->role == TH_ROLE_CLIENT && (!state->phase_used[1] || state->phase_other[1] != event.other_offset) && !(event.flags & TH_FLAG_NO_THREAD))
+		event.stack_id = take_stack(ctx);
 	if (bytes) {
-		want = payload_budget(state, writing, shot.other_offset, bytes);
+		want = payload_budget(state, writing, event.other_offset, bytes);
 		if (want && used > settings.ring_half) {
 			want = 0;
-			shot.flags |= TH_FLAG_PAYLOAD_SHED;
+			event.flags |= TH_FLAG_PAYLOAD_SHED;
 			count_loss(TH_LOSS_PAYLOAD_SHED);
 		}
 		if (want < bytes && settings.payload && (call.base || call.iov_count > 1))
-			shot.tail_length = read_tail(&call, bytes, &shot.tail);
+			event.tail_length = read_tail(&call, bytes, &event.tail);
 	}
-	send_event(&shot, state, &call, want);
+	send_event(&event, &call, want);
 	return 0;
 }
 

@@ -7,9 +7,10 @@
 
 static __always_inline u64 cookie_of(struct sock *sk, const bool direct)
 {
-	if (direct)
-		return bpf_get_socket_cookie(sk);
-	return BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
+	u64 cookie = GET(direct, sk, __sk_common.skc_cookie.counter);
+
+	/* The helper gives one where there is none yet. */
+	return cookie || !direct ? cookie : bpf_get_socket_cookie(sk);
 }
 
 static __always_inline u32 netns_of_sock(struct sock *sk, const bool direct)
@@ -118,6 +119,7 @@ static __noinline int read_addresses(struct sock *sk, struct sock_state *state)
 
 	if (!state)
 		return 0;
+	state->told = 0;
 	state->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
 	state->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
 	if (family == AF_INET6) {

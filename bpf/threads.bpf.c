@@ -4,6 +4,7 @@
 #include "pressure.bpf.h"
 #include "scope.bpf.h"
 #include "tasks.bpf.h"
+#include "tell.bpf.h"
 
 struct ring_thread_event {
 	struct th_frame frame;
@@ -131,9 +132,10 @@ SEC("tp_btf/sched_waking")
 int BPF_PROG(waking, struct task_struct *target)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
-	struct ring_thread_event *record;
+	struct th_ring_wake *record;
 	struct task_state *state;
 	bool in_irq;
+	u32 epoch;
 
 	if (target->tgid != task->tgid || target->pid == task->pid || !task->pid)
 		return 0;
@@ -152,28 +154,29 @@ int BPF_PROG(waking, struct task_struct *target)
 		count_loss(TH_LOSS_WAKE_SHED);
 		return 0;
 	}
-	record = start_event(TH_THREAD_WAKE);
-	if (!record)
+	epoch = live.tell_epoch;
+	record = tell_thread(task, state, epoch) ? bpf_ringbuf_reserve(&ring, sizeof(*record), 0) : NULL;
+	if (!record) {
+		count_loss(TH_LOSS_RING_FULL);
 		return 0;
-	record->event.thread_id = state->thread_id;
-	record->event.process_id = state->process_id;
-	record->event.pid = task->tgid;
-	record->event.tid = task->pid;
-	bpf_get_current_comm(record->event.comm, 16);
-	record->event.target_thread_id = thread_id_of(target);
-	record->event.target_process_id = state->process_id;
-	record->event.target_pid = target->tgid;
-	record->event.target_tid = target->pid;
-	record->event.in_irq = in_irq;
+	}
+	record->head.kind = TH_RING_WAKE;
+	record->head.epoch = epoch;
+	record->mono_ns = bpf_ktime_get_ns();
+	record->thread = state->thread_id;
+	record->target_thread_id = th_id(settings.salt ^ (u64)(u32)target->pid, target->start_boottime);
+	record->target_tid = target->pid;
+	record->in_irq = in_irq;
+	record->key = 0;
 	if (!in_irq) {
 		struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
 		int nr = is_compat(task) ? -1 : TH_SYSCALL_NR(regs);
 		if (nr == TH_NR_futex) {
-			record->event.key = TH_ARG1(regs);
+			record->key = TH_ARG1(regs);
 		} else if (nr == TH_NR_write) {
 			/* Of an eventfd or pipe: what both of its ends share. */
 			struct file *file = file_of(task, TH_ARG1(regs));
-			record->event.key = file ? th_id(settings.salt, (u64)BPF_CORE_READ(file, private_data)) : 0;
+			record->key = file ? th_id(settings.salt, (u64)BPF_CORE_READ(file, private_data)) : 0;
 		}
 	}
 	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);

@@ -77,7 +77,7 @@ export class BatchAssembler {
   #last_was_empty = false;
   #said_bye = false;
   #ended = false;
-  #counters = { frames_unknown: 0, events: 0, undecodable: 0, batches: 0, kernel_events: 0n, kernel_lost: 0n };
+  #counters = { frames_unknown: 0, events: 0, undecodable: 0, batches: 0, kernel_events: 0n, kernel_lost: 0n, waited_bytes: 0n };
 
   constructor(options: AssemblerOptions) {
     this.#options = options;
@@ -111,11 +111,12 @@ export class BatchAssembler {
   }
 
   get counters(): Readonly<Record<string, number>> {
-    const { kernel_events, kernel_lost, ...own } = this.#counters;
+    const { kernel_events, kernel_lost, waited_bytes, ...own } = this.#counters;
     return {
       ...own,
       kernel_events: Number(kernel_events),
       kernel_lost: Number(kernel_lost),
+      waited_bytes: Number(waited_bytes),
       sockets: this.#tracker.sockets,
       pending_events: this.#tracker.pending,
       open_messages: this.#tracker.book.open,
@@ -198,11 +199,14 @@ export class BatchAssembler {
       case 'stack':
         this.#stack(body);
         break;
-      case 'bye':
-        this.#counters.kernel_events = this.#read(name, body).events_seen;
+      case 'bye': {
+        const bye = this.#read(name, body);
+        this.#counters.kernel_events = bye.events_seen;
+        this.#counters.waited_bytes = bye.waited_bytes;
         this.#said_bye = true;
         this.end();
         break;
+      }
       default:
         break;
     }

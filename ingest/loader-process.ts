@@ -20,6 +20,10 @@ export interface LoaderOptions {
   readonly stacks?: boolean;
   readonly task_identity?: boolean;
   readonly hooks?: string;
+  /** What the reader cannot take at once waits in a nameless file in this folder. */
+  readonly spill?: { readonly folder: string; readonly bytes: number };
+  /** While the machine is busy the reader is given nothing, as long as that file is not half full. */
+  readonly give_way?: boolean;
   readonly path?: string;
 }
 
@@ -47,6 +51,8 @@ export function loaderArguments(options: LoaderOptions): string[] {
   if (options.stacks === true) list.push('--stacks');
   if (options.task_identity === false) list.push('--task-identity', 'off');
   if (options.hooks !== undefined) list.push('--hooks', options.hooks);
+  if (options.spill !== undefined) list.push('--spill', options.spill.folder, '--spill-bytes', String(options.spill.bytes));
+  if (options.give_way === true) list.push('--give-way');
   return list;
 }
 
@@ -112,12 +118,13 @@ export class LoaderProcess {
     this.#child.stdout.resume();
   }
 
-  /** Closes stdin, which asks for a drain and an orderly end; ends it by force after the deadline. */
+  /** Closes stdin, which asks for a drain and an orderly end; ends it by force when nothing has come for so long. */
   async stop(deadline_ms = 5000): Promise<void> {
     if (!this.#ended) {
       this.resume();
       this.#child.stdin.end();
       const timer = setTimeout(() => this.#child.kill('SIGKILL'), deadline_ms);
+      this.#child.stdout.on('data', () => timer.refresh());
       await this.#exited;
       clearTimeout(timer);
     }

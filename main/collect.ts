@@ -52,7 +52,7 @@ export async function collect(options: CollectOptions): Promise<void> {
       await sleep(1000);
     },
   });
-  collector = Collector.start(options, { on_batch: (batch) => queue.push(batch), log: (line) => log(`loader: ${line}`) });
+  collector = Collector.start({ ...options, burst_folder: options.spool }, { on_batch: (batch) => queue.push(batch), log: (line) => log(`loader: ${line}`) });
   dropToOwner(options.spool);
   await collector.ready;
   sender.start();

@@ -19,6 +19,12 @@ export interface CaptureOptions {
   readonly stacks?: boolean;
   readonly taskIdentity?: 'on' | 'off';
   readonly hooks?: string;
+  /** Disk for what cannot be taken in at once, bytes; 0 = none, BURST_BYTES unless given. */
+  readonly burst?: number;
+  /** Folder of that file. */
+  readonly burst_folder?: string;
+  /** Take nothing in while others need the processors, as long as that file has room. */
+  readonly give_way?: boolean;
 }
 
 export interface CollectorHandlers {
@@ -27,6 +33,8 @@ export interface CollectorHandlers {
   /** Batches wait already: the next one may become larger meanwhile. */
   busy?(): boolean;
 }
+
+const BURST_BYTES = 2 ** 30;
 
 /** Ticks more often than batches are cut, so that a quiet stream still yields one in time. */
 const TICK_MS = 50;
@@ -74,6 +82,7 @@ export class Collector {
         stacks: options.stacks === true,
         task_identity: options.taskIdentity !== 'off',
         ...(options.hooks === undefined ? {} : { hooks: options.hooks }),
+        ...(options.burst_folder === undefined || options.burst === 0 ? {} : { spill: { folder: options.burst_folder, bytes: options.burst ?? BURST_BYTES }, give_way: options.give_way === true }),
       },
       {
         on_chunk: (chunk) => {

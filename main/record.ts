@@ -1,3 +1,5 @@
+import { statfs } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { openRecordingWriter } from '../ingest/recording.ts';
 import { TracehouseError } from '../schema/errors.ts';
 import { Collector, type CaptureOptions } from './collector.ts';
@@ -8,20 +10,38 @@ export interface RecordOptions extends CaptureOptions {
   readonly seconds?: number;
 }
 
+/** Batches that may wait for the disk before no more are made. */
+const MOST_QUEUED = 4;
+const BURST_SHARE = 4;
+
+/** Of the free disk: what waits, and what is made of it, must both find room. */
+async function burstBytes(folder: string): Promise<number> {
+  const { bavail, bsize } = await statfs(folder);
+  return Math.max(2 ** 20, Math.min(2 ** 40, Math.floor((bavail * bsize) / BURST_SHARE)));
+}
+
 /** `record`: raw events to an Arrow IPC file until the time is up or a signal comes. */
 export async function record(options: RecordOptions): Promise<void> {
   const writer = await openRecordingWriter(options.out);
   let events = 0;
   let batches = 0;
+  let queued = 0;
   let failed: unknown;
   let writing: Promise<void> = Promise.resolve();
-  const collector = Collector.start(options, {
+  const folder = dirname(resolve(options.out));
+  // A recording can wait: the traced programs come first, as long as there is room for what they do.
+  const collector = Collector.start({ ...options, burst: options.burst ?? (await burstBytes(folder)), burst_folder: folder, give_way: true }, {
     log: (line) => console.error(`loader: ${line}`),
     on_batch: (batch) => {
       events += batch.tables.socket_events.rows;
       batches += 1;
+      queued += 1;
+      if (queued >= MOST_QUEUED) collector.pause();
       writing = writing.then(() => writer.write(batch)).catch((error: unknown) => {
         failed ??= error;
+      }).finally(() => {
+        queued -= 1;
+        if (queued < MOST_QUEUED) collector.resume();
       });
     },
   });
@@ -37,13 +57,17 @@ export async function record(options: RecordOptions): Promise<void> {
       return undefined;
     })(),
   ]);
-  clearInterval(shown);
+  const ended = performance.now();
+  if (process.stderr.isTTY) process.stderr.write('\rwriting what waits (Ctrl-C again leaves it out) ');
   await collector.stop();
+  clearInterval(shown);
   await writing;
   await writer.close();
   if (failed !== undefined) {
     throw new TracehouseError('recording', `cannot write ${options.out}: ${(failed as Error).message}; it holds what was written before`, { mend: 'free some space, or name another file with --out', cause: failed });
   }
   if (early !== undefined) throw early;
-  console.error(`\r${options.out}: ${events} socket events in ${batches} batches`);
+  const { waited_bytes: waited = 0 } = collector.assembler.counters;
+  const after = waited === 0 ? '' : `; up to ${Math.ceil(waited / 2 ** 20)} MiB waited on disk, written in ${((performance.now() - ended) / 1000).toFixed(1)} s after the end`;
+  console.error(`\r${options.out}: ${events} socket events in ${batches} batches${after}`);
 }

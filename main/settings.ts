@@ -116,6 +116,7 @@ export const SETTINGS = {
   redact_header: { flags: '--redact-header <name>', help: 'blank the values of this header in payload that is kept, besides cookies and credentials; repeat for more', parse: headerName },
   redact_path: { flags: '--redact-path <regex>', help: 'store {redacted} in place of what it matches in paths; repeat for more', parse: pathPattern },
   ring: { flags: '--ring <size>', fallback: '32MiB', help: "size of the kernel's ring buffer, a power of two", parse: ringBytes },
+  burst: { flags: '--burst <size>', help: 'disk for events that cannot be taken in at once, instead of dropping them; 0 = none; 1GiB unless given, for `record` a quarter of what is free', parse: burstBytes },
   no_wakes: { flags: '--no-wakes', help: 'do not record which thread woke which' },
   no_turns: { flags: '--no-turns', help: 'do not count the turns of event loops' },
   stacks: { flags: '--stacks', fallback: false, help: "record the writer's user stack for outgoing requests" },
@@ -176,6 +177,12 @@ function pathPattern(text: string, previous: unknown): RegExp[] {
   } catch (error) {
     throw new InvalidArgumentError(`'${text}' is no regular expression: ${(error as Error).message}.`);
   }
+}
+
+function burstBytes(text: string): number {
+  const bytes = parseBytes(text);
+  if (bytes !== 0 && bytes < 2 ** 20) throw new InvalidArgumentError(`'${text}' is no size of a burst: 0, or at least 1MiB.`);
+  return bytes;
 }
 
 function ringBytes(text: string): number {

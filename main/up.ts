@@ -86,7 +86,7 @@ export async function startUp(options: UpOptions): Promise<Running> {
   let collector: Collector | undefined;
   try {
     collector = Collector.start(
-      demo === undefined ? options : { ...options, scope: [`netns:${demo.netns}`] },
+      { ...options, burst_folder: options.data, ...(demo === undefined ? {} : { scope: [`netns:${demo.netns}`] }) },
       {
         on_batch: (batch) => (server === undefined ? early.push(batch) : server.submit(batch)),
         log: (line) => log(`loader: ${line}`),

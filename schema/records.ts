@@ -33,7 +33,7 @@ export interface RecordLayout {
 }
 
 /** Raised whenever a layout changes; the loader says its own in `hello`, and a mismatch is refused. */
-export const ABI_VERSION = 1;
+export const ABI_VERSION = 2;
 
 /** First word of every frame: resynchronisation is not attempted, a wrong magic ends the run with a clear error. */
 export const FRAME_MAGIC = 0x54_48_46_31; // 'THF1'
@@ -246,6 +246,7 @@ export const RECORDS = {
     fields: [
       { name: 'events_seen', type: 'u64', doc: 'records that the kernel handed over' },
       { name: 'events_lost', type: 'u64', doc: 'events that it counted as lost' },
+      { name: 'waited_bytes', type: 'u64', doc: 'the most that waited on disk for the reader at one time' },
     ],
   },
   control_scope: {

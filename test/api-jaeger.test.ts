@@ -176,6 +176,55 @@ describe.each(['', '/jaeger'])('version 3 under %s/api/v3', (base) => {
     expect(traces(await find(`query.attributes=${encodeURIComponent('{"http.response.status_code":"500"}')}&${range}`))).toBe(1);
   });
 
+  test('the names of parameters that Jaeger has had since 2.19 are read first', async () => {
+    const canonical = 'query.startTimeMin=2026-09-21T00:00:00Z&query.startTimeMax=2026-09-22T00:00:00Z';
+    const found = await get<Otlp>(`${base}/api/v3/traces?query.serviceName=stock&query.service_name=nobody&query.searchDepth=2&query.search_depth=9&${canonical}`);
+    expect(found).toEqual(await get<Otlp>(`${base}/api/v3/traces?query.service_name=stock&query.search_depth=2&${range}`));
+    expect(found.result.resourceSpans).toHaveLength(4);
+    expect((await get<{ operations: object[] }>(`${base}/api/v3/operations?service=shop&spanKind=client`)).operations).toHaveLength(2);
+    await get(`${base}/api/v3/traces/${await traceOf('/orders/1')}?startTime=noon`, 400);
+  });
+
+  test('summaries of traces, as the search page of Jaeger UI asks for them', async () => {
+    interface Summary { traceId: string; spanCount: number; errorSpanCount: number; orphanSpanCount: number; minStartTimeUnixNano: string; maxEndTimeUnixNano: string; services: object[] }
+    const asked = { 'query.serviceName': 'stock', 'query.startTimeMin': '2026-09-21T00:00:00.000Z', 'query.startTimeMax': '2026-09-22T00:00:00.000Z', 'query.searchDepth': '50' };
+    const find = async (also: Record<string, string> = {}): Promise<Summary[]> => (await get<{ summaries: Summary[] }>(`${base}/api/v3/trace-summaries?${new URLSearchParams({ ...asked, ...also })}`)).summaries;
+    const all = await find();
+    expect(all).toHaveLength(ORDERS);
+    expect(all.map(({ traceId }) => traceId)).toEqual(all.map(({ traceId }) => traceId).toSorted().toReversed());
+    // Each as the spans of the trace itself have it.
+    for (const { traceId, ...summary } of all) {
+      const { result } = await get<{ result: { resourceSpans: { resource: { attributes: { key: string; value: { stringValue?: string } }[] }; scopeSpans: { spans: { spanId: string; parentSpanId?: string; name: string; startTimeUnixNano: string; endTimeUnixNano: string; status: { code?: number } }[] }[] }[] } }>(`${base}/api/v3/traces/${traceId}`);
+      const spans = result.resourceSpans.flatMap(({ resource, scopeSpans }) => scopeSpans.flatMap((scope) => scope.spans.map((span) => ({ ...span, service: resource.attributes.find(({ key }) => key === 'service.name')?.value.stringValue ?? '' }))));
+      const root = spans.find(({ parentSpanId }) => parentSpanId === undefined);
+      const of = (some: typeof spans) => ({ spanCount: some.length, errorSpanCount: some.filter(({ status }) => status.code === 2).length });
+      expect(summary).toEqual({
+        ...of(spans),
+        rootServiceName: root?.service ?? '',
+        rootOperationName: root?.name ?? '',
+        minStartTimeUnixNano: spans.map(({ startTimeUnixNano }) => startTimeUnixNano).toSorted()[0],
+        maxEndTimeUnixNano: spans.map(({ endTimeUnixNano }) => endTimeUnixNano).toSorted().at(-1),
+        orphanSpanCount: spans.filter(({ parentSpanId }) => parentSpanId !== undefined && !spans.some(({ spanId }) => spanId === parentSpanId)).length,
+        services: [...new Set(spans.map(({ service }) => service))].toSorted().map((name) => ({ name, ...of(spans.filter(({ service }) => service === name)) })),
+      });
+    }
+    expect(await find({ 'query.searchDepth': '3' })).toEqual(all.slice(0, 3));
+    expect((await find({ 'query.attributes': '{"http.response.status_code":"500"}', 'query.serviceName': 'shop' })).map(({ errorSpanCount }) => errorSpanCount > 0)).toEqual([true]);
+    // Unlike whole traces: nothing found is an empty list.
+    expect(await find({ 'query.serviceName': 'nobody' })).toEqual([]);
+  });
+
+  test('who calls whom', async () => {
+    const calls = async (query: string, status = 200): Promise<unknown> => get(`${base}/api/v3/dependencies?${query}`, status);
+    const { dependencies } = (await calls('startTime=2026-09-21T00:00:00Z&endTime=2026-09-22T00:00:00Z')) as { dependencies: object[] };
+    const { data } = await get<Answer<{ parent: string; child: string; callCount: number }[]>>(`${base}/api/dependencies?endTs=${Date.parse('2026-09-22T00:00:00Z')}&lookback=86400000`);
+    expect(data.length).toBeGreaterThan(0);
+    expect(dependencies).toEqual(data.map((call) => ({ ...call, callCount: String(call.callCount) })));
+    expect(await calls('start_time=2026-09-20T00:00:00Z&end_time=2026-09-20T01:00:00Z')).toEqual({ dependencies: [] });
+    expect(await calls('startTime=2026-09-21T00:00:00Z', 400)).toEqual({ error: { httpCode: 400, message: 'missing required parameter: endTime' } });
+    expect(await calls('startTime=2026-09-22T00:00:00Z&endTime=2026-09-21T00:00:00Z', 400)).toEqual({ error: { httpCode: 400, message: 'endTime must be after startTime' } });
+  });
+
   test('an empty search is 404, as is a trace that is not there', async () => {
     const nothing = { error: { httpCode: 404, message: 'No traces found' } };
     expect(await get(`${base}/api/v3/traces?query.service_name=nobody&${range}`, 404)).toEqual(nothing);
@@ -183,7 +232,10 @@ describe.each(['', '/jaeger'])('version 3 under %s/api/v3', (base) => {
   });
 
   test.each([
-    ['query.service_name=shop', 'query.start_time_min and query.start_time_max are required'],
+    ['query.service_name=shop', 'query.startTimeMin and query.startTimeMax are required'],
+    ['query.startTimeMin=noon&query.startTimeMax=2026-09-22T00:00:00Z', 'malformed parameter query.startTimeMin: parsing time "noon"'],
+    [`query.durationMax=5&${range}`, 'malformed parameter query.durationMax: time: missing unit in duration "5"'],
+    [`query.filter=%7B%22op%22:%22eq%22%7D&${range}`, 'parameter query.filter is not supported'],
     ['query.start_time_min=noon&query.start_time_max=2026-09-22T00:00:00Z', 'malformed parameter query.start_time_min'],
     [`query.duration_min=5&${range}`, 'malformed parameter query.duration_min: time: missing unit in duration "5"'],
     [`query.num_traces=many&${range}`, 'malformed parameter query.num_traces'],

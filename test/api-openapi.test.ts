@@ -76,7 +76,7 @@ test('it is valid OpenAPI 3.1', async () => {
   expect([valid, document.openapi]).toEqual([true, '3.1.0']);
 });
 
-const JAEGER = ['services', 'services/{service}/operations', 'operations', 'traces', 'traces/{trace_id}', 'dependencies', 'v3/services', 'v3/operations', 'v3/traces', 'v3/traces/{trace_id}'];
+const JAEGER = ['services', 'services/{service}/operations', 'operations', 'traces', 'traces/{trace_id}', 'dependencies', 'v3/services', 'v3/operations', 'v3/traces', 'v3/traces/{trace_id}', 'v3/trace-summaries', 'v3/dependencies'];
 const TEMPO = ['echo', 'status/buildinfo', 'traces/{trace_id}', 'v2/traces/{trace_id}', 'search', 'search/tags', 'v2/search/tags', 'search/tag/{tag}/values', 'v2/search/tag/{tag}/values'];
 const CLIENT_ROUTES = [...JAEGER.flatMap((path) => [`get /api/${path}`, `get /jaeger/api/${path}`]), ...TEMPO.map((path) => `get /tempo/api/${path}`)];
 /** They speak as another tool does: unknown parameters are nothing to them, errors have that tool's shape. */

@@ -1,7 +1,7 @@
 // Columns of an answer as text, a chunk at a time: column by column, because asking each value for its type first
 // takes longer than everything else.
 import { DuckDBTypeId, JsonDuckDBValueConverter } from '@duckdb/node-api';
-import type { DuckDBDataChunk, DuckDBTimestampNanosecondsValue, DuckDBTimestampValue, DuckDBType, DuckDBValue } from '@duckdb/node-api';
+import type { DuckDBDataChunk, DuckDBDateValue, DuckDBTimestampNanosecondsValue, DuckDBTimestampValue, DuckDBType, DuckDBValue } from '@duckdb/node-api';
 
 /** One text a row. */
 export type ColumnText = (chunk: DuckDBDataChunk, column: number, row_count: number) => string[];
@@ -37,6 +37,17 @@ function timestampText(units_a_second: bigint, digits: number, units: (value: Du
 const nanosText = (): ValueText => timestampText(1_000_000_000n, 9, (value) => (value as DuckDBTimestampNanosecondsValue).nanos);
 const microsText = (): ValueText => timestampText(1_000_000n, 6, (value) => (value as DuckDBTimestampValue).micros);
 
+const ENDLESS_DAYS = 2_147_483_647;
+
+/** DuckDB's client takes an infinite date for one in five million years. */
+const dateText: ValueText = (value) => {
+  const { days } = value as DuckDBDateValue;
+  return Math.abs(days) === ENDLESS_DAYS ? `${days < 0 ? '-' : ''}infinity` : String(value);
+};
+
+/** JSON has no word for infinity, and JavaScript's writer forgets the sign of -0. */
+const jsonNumber: ValueText = (value) => (Object.is(value, -0) ? '-0.0' : Number.isFinite(value) ? String(value) : `"${String(value)}"`);
+
 /** Makers, because a text may remember what it wrote last. */
 const JSON_TEXTS: Partial<Record<DuckDBTypeId, () => ValueText>> = {
   [DuckDBTypeId.BOOLEAN]: () => plain,
@@ -51,7 +62,10 @@ const JSON_TEXTS: Partial<Record<DuckDBTypeId, () => ValueText>> = {
   [DuckDBTypeId.HUGEINT]: () => quoted,
   [DuckDBTypeId.UHUGEINT]: () => quoted,
   [DuckDBTypeId.DECIMAL]: () => quoted,
+  [DuckDBTypeId.FLOAT]: () => jsonNumber,
+  [DuckDBTypeId.DOUBLE]: () => jsonNumber,
   [DuckDBTypeId.VARCHAR]: () => jsonText,
+  [DuckDBTypeId.DATE]: () => (value) => `"${dateText(value)}"`,
   [DuckDBTypeId.INTERVAL]: () => (value) => jsonText(String(value)),
   [DuckDBTypeId.TIMESTAMP]: () => {
     const text = microsText();
@@ -70,7 +84,8 @@ export function columnJson(type: DuckDBType): ColumnText {
   return (chunk, column, row_count) => chunk.getColumnValues(column).slice(0, row_count).map((value) => (value === null ? 'null' : known(value)));
 }
 
-const NEEDS_QUOTES = /[",\r\n]/;
+/** And what begins a comment for some readers. */
+const NEEDS_QUOTES = /[",\r\n#]/;
 
 /** An empty field is null; an empty text is "". */
 export function csvField(value: string | null): string {
@@ -78,8 +93,22 @@ export function csvField(value: string | null): string {
   return value === '' || NEEDS_QUOTES.test(value) ? `"${value.replaceAll('"', '""')}"` : value;
 }
 
+/** As DuckDB writes them: 1.0, 1e-05, 1e+16, nan, -inf. */
+function doubleText(value: DuckDBValue): string {
+  const number = value as number;
+  if (!Number.isFinite(number)) return String(number).slice(0, number < 0 ? 4 : 3).toLowerCase();
+  const size = Math.abs(number);
+  if (size !== 0 && (size < 1e-4 || size >= 1e16)) return number.toExponential().replace(/e([+-])(\d)$/, 'e$10$2');
+  const text = Object.is(number, -0) ? '-0' : String(number);
+  return text.includes('.') ? text : `${text}.0`;
+}
+
+const CSV_TEXTS: Partial<Record<DuckDBTypeId, () => ValueText>> = {
+  [DuckDBTypeId.TIMESTAMP_NS]: nanosText, [DuckDBTypeId.TIMESTAMP]: microsText, [DuckDBTypeId.DOUBLE]: () => doubleText, [DuckDBTypeId.FLOAT]: () => doubleText, [DuckDBTypeId.DATE]: () => dateText,
+};
+
 /** As fields by RFC 4180. */
 export function columnCsv(type: DuckDBType): ColumnText {
-  const text = type.typeId === DuckDBTypeId.TIMESTAMP_NS ? nanosText() : type.typeId === DuckDBTypeId.TIMESTAMP ? microsText() : plain;
+  const text = CSV_TEXTS[type.typeId]?.() ?? plain;
   return (chunk, column, row_count) => chunk.getColumnValues(column).slice(0, row_count).map((value) => csvField(value === null ? null : text(value)));
 }

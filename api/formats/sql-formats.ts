@@ -1,10 +1,12 @@
 // The formats of POST /api/v1/sql, and which of them a request asks for.
 import type { SqlSource } from '../../ingest/sql-source.ts';
+import type { CopiedRows, CopiedText } from '../../queries/sql-copy.ts';
 import type { UserSqlStream } from '../../queries/sql-gate.ts';
 import { TracehouseError } from '../../schema/errors.ts';
+import { COPIED_TEXT } from './copied-text.ts';
 import { sqlArrow } from './sql-arrow.ts';
 import { sqlParquet } from './sql-parquet.ts';
-import { sqlCsv, sqlJson, sqlNdjson } from './sql-text.ts';
+import { copiedCsv, copiedJson, copiedNdjson, sqlCsv, sqlJson, sqlNdjson } from './sql-text.ts';
 
 type Encode = (stream: UserSqlStream, source: SqlSource, signal: AbortSignal) => AsyncGenerator<string | Uint8Array>;
 
@@ -12,12 +14,14 @@ export interface SqlFormat {
   readonly media_type: string;
   readonly content_type: string;
   readonly encode: Encode;
+  /** The same where DuckDB writes the rows. */
+  readonly copied?: { readonly text: CopiedText; encode(rows: CopiedRows, query_id: string): AsyncGenerator<string | Uint8Array> };
 }
 
 export const SQL_FORMATS = {
-  json: { media_type: 'application/json', content_type: 'application/json; charset=utf-8', encode: sqlJson },
-  ndjson: { media_type: 'application/x-ndjson', content_type: 'application/x-ndjson; charset=utf-8', encode: sqlNdjson },
-  csv: { media_type: 'text/csv', content_type: 'text/csv; charset=utf-8; header=present', encode: sqlCsv },
+  json: { media_type: 'application/json', content_type: 'application/json; charset=utf-8', encode: sqlJson, copied: { text: COPIED_TEXT.json, encode: copiedJson } },
+  ndjson: { media_type: 'application/x-ndjson', content_type: 'application/x-ndjson; charset=utf-8', encode: sqlNdjson, copied: { text: COPIED_TEXT.ndjson, encode: copiedNdjson } },
+  csv: { media_type: 'text/csv', content_type: 'text/csv; charset=utf-8; header=present', encode: sqlCsv, copied: { text: COPIED_TEXT.csv, encode: copiedCsv } },
   arrow: { media_type: 'application/vnd.apache.arrow.stream', content_type: 'application/vnd.apache.arrow.stream', encode: sqlArrow },
   parquet: { media_type: 'application/vnd.apache.parquet', content_type: 'application/vnd.apache.parquet', encode: sqlParquet },
 } as const satisfies Record<string, SqlFormat>;

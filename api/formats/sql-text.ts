@@ -1,5 +1,7 @@
-// Answers of user SQL as text: the contract's JSON, one JSON object a line, RFC 4180. A chunk of rows is one write.
-import type { UserSqlStream } from '../../queries/sql-gate.ts';
+// Answers of user SQL as text: the contract's JSON, one JSON object a line, RFC 4180. Made here, a chunk of rows a write; or
+// around rows that DuckDB has written itself.
+import type { CopiedRows } from '../../queries/sql-copy.ts';
+import type { SqlColumn, UserSqlStream } from '../../queries/sql-gate.ts';
 import { columnCsv, columnJson, csvField } from './column-text.ts';
 import type { ColumnText } from './column-text.ts';
 
@@ -13,15 +15,20 @@ async function* chunkLines(stream: UserSqlStream, column_texts: readonly ColumnT
   }
 }
 
+const jsonHead = (query_id: string, columns: readonly SqlColumn[]): string => `{"query_id":${JSON.stringify(query_id)},"columns":${JSON.stringify(columns)},"rows":[`;
+
+function jsonTail({ row_count, truncated, elapsed_ms }: ReturnType<UserSqlStream['progress']>): string {
+  return `],"row_count":${row_count},"truncated":${truncated},"elapsed_ms":${Math.round(elapsed_ms * 1000) / 1000}}\n`;
+}
+
 export async function* sqlJson(stream: UserSqlStream): AsyncGenerator<string> {
-  yield `{"query_id":${JSON.stringify(stream.query_id)},"columns":${JSON.stringify(stream.columns)},"rows":[`;
+  yield jsonHead(stream.query_id, stream.columns);
   let first = true;
   for await (const lines of chunkLines(stream, stream.column_types.map(columnJson), (cells) => `[${cells.join(',')}]`)) {
     yield `${first ? '\n' : ',\n'}${lines.join(',\n')}`;
     first = false;
   }
-  const { row_count, truncated, elapsed_ms } = stream.progress();
-  yield `],"row_count":${row_count},"truncated":${truncated},"elapsed_ms":${Math.round(elapsed_ms * 1000) / 1000}}\n`;
+  yield jsonTail(stream.progress());
 }
 
 export async function* sqlNdjson(stream: UserSqlStream): AsyncGenerator<string> {
@@ -29,7 +36,36 @@ export async function* sqlNdjson(stream: UserSqlStream): AsyncGenerator<string> 
   for await (const lines of chunkLines(stream, stream.column_types.map(columnJson), (cells) => `{${cells.map((cell, column) => `${names[column]}:${cell}`).join(',')}}\n`)) yield lines.join('');
 }
 
+const csvHead = (columns: readonly SqlColumn[]): string => `${columns.map(({ name }) => csvField(name)).join(',')}\r\n`;
+
 export async function* sqlCsv(stream: UserSqlStream): AsyncGenerator<string> {
-  yield `${stream.columns.map(({ name }) => csvField(name)).join(',')}\r\n`;
+  yield csvHead(stream.columns);
   for await (const lines of chunkLines(stream, stream.column_types.map(columnCsv), (cells) => `${cells.join(',')}\r\n`)) yield lines.join('');
+}
+
+/** After each row DuckDB writes this. */
+const JSON_ROW_END = ',\n';
+
+/** Rows that end in JSON_ROW_END; behind the last one there is no comma. */
+export async function* copiedJson({ columns, pieces, progress }: CopiedRows, query_id: string): AsyncGenerator<string | Uint8Array> {
+  yield jsonHead(query_id, columns);
+  let held: Buffer = Buffer.from('\n');
+  for await (const piece of pieces) {
+    if (piece.byteLength < JSON_ROW_END.length) held = Buffer.concat([held, piece]);
+    else {
+      yield held;
+      held = piece;
+    }
+  }
+  yield progress().row_count === 0 ? '' : held.subarray(0, held.byteLength - JSON_ROW_END.length);
+  yield jsonTail(progress());
+}
+
+export async function* copiedNdjson({ pieces }: CopiedRows): AsyncGenerator<string | Uint8Array> {
+  yield* pieces;
+}
+
+export async function* copiedCsv({ columns, pieces }: CopiedRows): AsyncGenerator<string | Uint8Array> {
+  yield csvHead(columns);
+  yield* pieces;
 }

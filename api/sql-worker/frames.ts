@@ -8,13 +8,12 @@ export interface Frame {
 
 const HEAD_BYTES = 5;
 
-export function encodeFrame(kind: number, body: Uint8Array | string): Buffer {
-  const bytes = typeof body === 'string' ? Buffer.from(body) : body;
-  const frame = Buffer.allocUnsafe(HEAD_BYTES + bytes.byteLength);
-  frame.writeUInt8(kind, 0);
-  frame.writeUInt32LE(bytes.byteLength, 1);
-  frame.set(bytes, HEAD_BYTES);
-  return frame;
+/** Of a frame with this body. */
+export function frameHead(kind: number, body: Uint8Array | string): Buffer {
+  const head = Buffer.allocUnsafe(HEAD_BYTES);
+  head.writeUInt8(kind, 0);
+  head.writeUInt32LE(Buffer.byteLength(body), 1);
+  return head;
 }
 
 /** Bytes as they come -> frames. Those of data come in pieces, as they are: nobody needs them whole. */

@@ -5,7 +5,7 @@ import { constants, openSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { packageRoot } from '../../schema/package-root.ts';
-import type { WorkerSettings } from './worker.ts';
+import type { WorkerSettings, WorkerStart } from './worker.ts';
 
 export interface WorkerProcess {
   readonly child: ChildProcess;
@@ -64,13 +64,13 @@ function landlockWords({ data_folders, folder }: Pick<WorkerSettings, 'data_fold
  * Named pipes: Node.js would give it sockets, and the sockets of our own processes must not show in traces. Ours are open
  * before its are, and none of these four waits for the other side: a reader may come first, and a writer that also reads.
  */
-function makePipes(folder: string): { input: Socket; output: Socket; redirects: string } {
-  const [told, said] = [join(folder, 'in'), join(folder, 'out')];
-  const made = spawnSync('mkfifo', ['-m', '600', told, said], { encoding: 'utf8' });
+function makePipes(folder: string): { input: Socket; output: Socket; redirects: string; text_pipe: string } {
+  const [told, said, text_pipe] = [join(folder, 'in'), join(folder, 'out'), join(folder, 'text')];
+  const made = spawnSync('mkfifo', ['-m', '600', told, said, text_pipe], { encoding: 'utf8' });
   if (made.status !== 0) throw new Error(`mkfifo: ${made.stderr ?? String(made.error)}`);
   const output = new Socket({ fd: openSync(said, constants.O_RDONLY | constants.O_NONBLOCK), readable: true, writable: false });
   const input = new Socket({ fd: openSync(told, constants.O_RDWR | constants.O_NONBLOCK), readable: false, writable: true });
-  return { input, output, redirects: '< in > out 2> err' };
+  return { input, output, redirects: '< in > out 2> err', text_pipe };
 }
 
 export function startWorker(settings: WorkerSettings): WorkerProcess {
@@ -78,9 +78,9 @@ export function startWorker(settings: WorkerSettings): WorkerProcess {
   const program = join(packageRoot(), 'dist', 'api', 'sql-worker', 'worker.js');
   const address_kib = NODE_KIB + Math.ceil((2 * settings.memory_bytes) / 1024);
   const file_blocks = Math.ceil(settings.temp_bytes / BLOCK_BYTES);
-  const { input, output, redirects } = makePipes(settings.folder);
+  const { input, output, redirects, text_pipe } = makePipes(settings.folder);
   const limits = `ulimit -c 0; ulimit -n ${MOST_FILES}; ulimit -f ${file_blocks}; ulimit -v ${address_kib}; exec "$@" ${redirects}`;
-  const command = [...confinementOf(settings), process.execPath, '--max-old-space-size=256', program, JSON.stringify(settings)];
+  const command = [...confinementOf(settings), process.execPath, '--max-old-space-size=256', '--max-semi-space-size=32', program, JSON.stringify({ ...settings, text_pipe } satisfies WorkerStart)];
   // Its environment says nothing of ours.
   const child = spawn('/bin/sh', ['-c', limits, 'sh', ...command], { cwd: settings.folder, env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', UV_THREADPOOL_SIZE: '4' }, stdio: 'ignore' });
   return { child, input, output, complaints: join(settings.folder, 'err') };

@@ -14,7 +14,7 @@ import type { SqlLimits } from '../../queries/sql-limits.ts';
 import type { SqlFormatName } from '../formats/sql-formats.ts';
 import { describeError } from '../problem.ts';
 import { answerSql } from '../sql-answer.ts';
-import { FRAME, encodeFrame } from './frames.ts';
+import { FRAME, frameHead } from './frames.ts';
 
 export interface WorkerJob {
   /** Without `cold` where that is the same as before. */
@@ -30,10 +30,21 @@ export interface WorkerSettings extends ReaderOptions {
   readonly limits: SqlLimits;
 }
 
-const { limits, ...options } = JSON.parse(process.argv[2] ?? '') as WorkerSettings;
+export interface WorkerStart extends WorkerSettings {
+  /** What DuckDB writes there, this process reads. */
+  readonly text_pipe: string;
+}
+
+const { limits, text_pipe, ...options } = JSON.parse(process.argv[2] ?? '') as WorkerStart;
 
 function write(kind: number, body: string | Uint8Array): Promise<void> {
-  return new Promise((resolve, reject) => process.stdout.write(encodeFrame(kind, body), (error) => (error ? reject(error) : resolve())));
+  return new Promise((resolve, reject) => {
+    // Head and body in one call, without a copy of the body.
+    process.stdout.cork();
+    process.stdout.write(frameHead(kind, body));
+    process.stdout.write(body, (error) => (error ? reject(error) : resolve()));
+    process.stdout.uncork();
+  });
 }
 
 /** Ingest and lookups come first; and if memory runs out, this is what has to go. */
@@ -53,7 +64,7 @@ async function run(reader: SealedReader, { files, check, statement, format = 'js
   await reader.show({ ...files, cold });
   if (check !== undefined) return write(FRAME.end, JSON.stringify(await checkUserSql(reader, check)));
   if (statement === undefined) return write(FRAME.end, '{}');
-  const answer = await answerSql(reader, { limits, ...statement }, format);
+  const answer = await answerSql(reader, { limits, ...statement }, format, text_pipe);
   await write(FRAME.head, JSON.stringify({ query_id: answer.query_id }));
   for await (const part of answer.parts) await write(FRAME.data, part);
   await write(FRAME.end, JSON.stringify(answer.progress()));

@@ -106,18 +106,18 @@ class ExportRun {
       const segment = await gather([first, ...(end < 0 ? rest : rest.slice(0, end))]);
       // What is written here before it goes must not take the room of batches: Parquet is smaller than the segment.
       await requireRoom(this.#warehouse.folder, segment.bytes);
-      const connection = await this.#warehouse.connect();
+      const connections = [await this.#warehouse.connect(), await this.#warehouse.connect()] as const;
       try {
         const files: ExportFile[] = [];
         for (const relation of relations) {
           if ((segment.rows?.get(relation) ?? 0) === 0) continue;
-          for (const file of await writeSegment(connection, this.#staging, segment, relation)) {
+          for (const file of await writeSegment(connections, this.#staging, segment, relation)) {
             files.push({ export_id: this.#plan.export_id, state: 'staged', segment_uid: segment.uid, written_ns: this.#now_ns(), ...file });
           }
         }
         await exports.commitSegment(this.#plan.export_id, segment, files);
       } finally {
-        connection.closeSync();
+        for (const connection of connections) connection.closeSync();
       }
       return true;
     });

@@ -32,24 +32,37 @@ export async function columnsOf(connection: DuckDBConnection, kind: Segment['kin
   return rows.map(([name, type]) => ({ name: name as string, type: type as string }));
 }
 
-/** Below folder, under the paths that they will have; on disk when this settles. The same segment gives the same paths. */
-export async function writeSegment(connection: DuckDBConnection, folder: string, segment: Segment, table: string): Promise<StagedFile[]> {
-  const columns = await columnsOf(connection, segment.kind, table);
+/** What belongs to one hour and node. */
+type Part = readonly [hour: bigint, node: string | null, rows: bigint, min_ns: bigint | null, max_ns: bigint | null];
+
+/**
+ * Below folder, under the paths that they will have; on disk when this settles. The same segment gives the same paths. A file is
+ * mostly a single row group, which only one thread writes: so as many at a time as there are connections.
+ */
+export async function writeSegment(connections: readonly [DuckDBConnection, ...DuckDBConnection[]], folder: string, segment: Segment, table: string): Promise<StagedFile[]> {
+  const columns = await columnsOf(connections[0], segment.kind, table);
   const time = sortColumn(columns);
   const order = exportOrder(table, columns);
   // A segment of an older version may lack columns that the tables have now.
   const source = `(SELECT * FROM memory.${templateSchema(segment.kind)}.${sqlName(table)} UNION ALL BY NAME SELECT * FROM ${sqlName(segment.alias)}.main.${sqlName(table)})`;
   const node = columns.some(({ name }) => name === 'node') ? 'node' : 'NULL';
   const hour = time === null ? `CAST(${segment.from_ns / HOUR_NS} AS BIGINT)` : `coalesce(${time}, ${segment.from_ns}) // ${HOUR_NS}`;
-  const parts = await runQuery(connection, `SELECT ${hour}, ${node}, count(*), ${time === null ? 'NULL, NULL' : `min(${time}), max(${time})`} FROM ${source} GROUP BY 1, 2 ORDER BY 1, 2`);
-  const files: StagedFile[] = [];
+  const { rows: parts } = await runQuery(connections[0], `SELECT ${hour}, ${node}, count(*), ${time === null ? 'NULL, NULL' : `min(${time}), max(${time})`} FROM ${source} GROUP BY 1, 2 ORDER BY 1, 2`);
   const shape = shapeOf(table, columns);
-  for (const [part_hour, part_node, rows, min_ns, max_ns] of parts.rows as [bigint, string | null, bigint, bigint | null, bigint | null][]) {
+  const files: StagedFile[] = [];
+  async function writePart(connection: DuckDBConnection, at: number): Promise<void> {
+    const [part_hour, part_node, rows, min_ns, max_ns] = parts[at] as unknown as Part;
     const path = `${table}/${partitionPath(part_hour, part_node ?? NO_NODE)}/${segment.from_ns}-${segment.uid}.parquet`;
     const own = `${hour} = ${part_hour}${node === 'NULL' ? '' : ` AND node IS NOT DISTINCT FROM ${part_node === null ? 'NULL' : sqlText(part_node)}`}`;
     const select = `SELECT ${writtenColumns(table, columns)} FROM ${source} WHERE ${own}${order === null ? '' : ` ORDER BY ${order}`}`;
-    files.push({ relation: table, path, rows, min_ns, max_ns, shape, ...(await copyTo(connection, select, join(folder, path))) });
+    files[at] = { relation: table, path, rows, min_ns, max_ns, shape, ...(await copyTo(connection, select, join(folder, path))) };
   }
+  let next = 0;
+  const done = await Promise.allSettled(connections.map(async (connection) => {
+    while (next < parts.length) await writePart(connection, next++);
+  }));
+  const failed = done.find((one) => one.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
   return files;
 }
 
