@@ -24,17 +24,17 @@ export const tableOfPacked = (name: string): string => name.replace(/_packed_\d+
 const SAFE = 4e18;
 const within = (...columns: readonly string[]): string => columns.map((column) => `coalesce(${column} BETWEEN 0 AND ${SAFE}, false)`).join(' AND ');
 const withinOrNull = (most: number, ...columns: readonly string[]): string => columns.map((column) => `coalesce(${column} BETWEEN 0 AND ${most}, true)`).join(' AND ');
-const difference = (a: string, b: string): string => `CAST(${a} - ${b} AS BIGINT)`;
+const difference = (a: string, b: string): string => `${a} - ${b}`;
 
 const WIRE = 4294967296; // tcp_seq counts modulo 2^32
 const wireBase = (seq: string, offset: string): string => `(${seq} - ${offset} % ${WIRE} + ${WIRE}) % ${WIRE}`;
-const wireSeq = (base: string, offset: string): string => `CAST((${base} + ${offset} % ${WIRE}) % ${WIRE} AS BIGINT)`;
+const wireSeq = (base: string, offset: string): string => `(${base} + ${offset} % ${WIRE}) % ${WIRE}`;
 const byDirection = (written: string, read: string): string => `CASE WHEN op = 'write' THEN ${written} ELSE ${read} END`;
 
-/** The other end's span id of a request, from this end's: queries/correlate/10-exchanges.sql. Where it is another, it is kept. */
-export const PEER = `CAST((span_id // 4294967296 + CASE WHEN is_server THEN 96810 ELSE 2147386837 END) % 2147483647 * 4294967296
-  + (span_id % 4294967296 + CASE WHEN is_server THEN 14186154 ELSE 4280781137 END) % 4294967291 AS BIGINT)`;
-export const PEER_FOLLOWS = `coalesce(span_id >= 0 AND is_server IS NOT NULL AND peer_span_id = ${PEER}, false)`;
+/** The other end's span id is this one's plus one of a few numbers (queries/correlate/10-exchanges.sql): a dictionary. */
+const PEER_DISTANCE = 'CAST(peer_span_id - span_id AS VARCHAR) AS peer_distance';
+const PEER = 'span_id + CAST(peer_distance AS BIGINT)';
+const PEER_FITS = 'coalesce(span_id >= 0, false) AND coalesce(peer_span_id >= 0, true)';
 
 const ids = (...columns: readonly string[]): string => columns.map((column) => `CAST(${column} AS VARCHAR) AS ${column}`).join(', ');
 const idsBack = (...columns: readonly string[]): string => columns.map((column) => `CAST(${column} AS BIGINT) AS ${column}`).join(', ');
@@ -59,8 +59,8 @@ export const PACKINGS: Readonly<Record<string, Packing>> = {
     order: 'socket_id, ts_ns, stream_offset',
     pack: `* EXCLUDE (mono_ns, end_ts_ns, end_offset, ${LAST.join(', ')}), ${difference('ts_ns', 'mono_ns')} AS clock_ns, ${difference('end_ts_ns', 'ts_ns')} AS lasted_ns,
       ${difference('end_offset', 'stream_offset')} AS total_bytes, ${LAST_AS_FIRST} AS last_as_first, ${LAST.map((column) => `CASE WHEN NOT (${LAST_AS_FIRST}) THEN ${column} END AS ${column}`).join(', ')}`,
-    unpack: `* EXCLUDE (clock_ns, lasted_ns, total_bytes, last_as_first, ${LAST.join(', ')}), ${difference('ts_ns', 'clock_ns')} AS mono_ns, CAST(ts_ns + lasted_ns AS BIGINT) AS end_ts_ns,
-      CAST(stream_offset + total_bytes AS BIGINT) AS end_offset, ${LAST.map((column) => `CASE WHEN last_as_first THEN ${column.replace('last', 'first')} ELSE ${column} END AS ${column}`).join(', ')}`,
+    unpack: `* EXCLUDE (clock_ns, lasted_ns, total_bytes, last_as_first, ${LAST.join(', ')}), ${difference('ts_ns', 'clock_ns')} AS mono_ns, ts_ns + lasted_ns AS end_ts_ns,
+      stream_offset + total_bytes AS end_offset, ${LAST.map((column) => `CASE WHEN last_as_first THEN ${column.replace('last', 'first')} ELSE ${column} END AS ${column}`).join(', ')}`,
     fits: within('ts_ns', 'mono_ns', 'end_ts_ns', 'stream_offset', 'end_offset'),
   },
   thread_events: {
@@ -71,23 +71,21 @@ export const PACKINGS: Readonly<Record<string, Packing>> = {
   },
   exchanges: {
     order: 'socket_id, start_ns',
-    pack: `* EXCLUDE (peer_span_id, request_end_ns, answer_ns), ${PEER_FOLLOWS} AS peer_follows, CASE WHEN NOT (${PEER_FOLLOWS}) THEN peer_span_id END AS peer_span_id,
+    pack: `* EXCLUDE (peer_span_id, request_end_ns, answer_ns), ${PEER_DISTANCE},
       ${difference('request_end_ns', 'start_ns')} AS request_lasted_ns, ${difference('end_ns', 'answer_ns')} AS answer_lasted_ns`,
-    unpack: `* EXCLUDE (peer_follows, peer_span_id, request_lasted_ns, answer_lasted_ns), CASE WHEN peer_follows THEN ${PEER} ELSE peer_span_id END AS peer_span_id,
-      CAST(start_ns + request_lasted_ns AS BIGINT) AS request_end_ns, ${difference('end_ns', 'answer_lasted_ns')} AS answer_ns`,
-    fits: `${within('start_ns', 'end_ns')} AND ${withinOrNull(SAFE, 'request_end_ns', 'answer_ns')}`,
+    unpack: `* EXCLUDE (peer_distance, request_lasted_ns, answer_lasted_ns), ${PEER} AS peer_span_id,
+      start_ns + request_lasted_ns AS request_end_ns, ${difference('end_ns', 'answer_lasted_ns')} AS answer_ns`,
+    fits: `${within('start_ns', 'end_ns')} AND ${withinOrNull(SAFE, 'request_end_ns', 'answer_ns')} AND ${PEER_FITS}`,
   },
   spans: {
     order: 'trace_hi, trace_lo, start_ns',
     pack: `* EXCLUDE (peer_span_id, parent_span_id, first_byte_ns, process_id, thread_id, socket_id), ${ids('process_id', 'thread_id', 'socket_id')},
-      ${PEER_FOLLOWS} AS peer_follows, CASE WHEN NOT (${PEER_FOLLOWS}) THEN peer_span_id END AS peer_span_id,
-      coalesce(parent_span_id = peer_span_id, false) AS parent_is_peer, CASE WHEN NOT coalesce(parent_span_id = peer_span_id, false) THEN parent_span_id END AS parent_span_id,
+      ${PEER_DISTANCE}, coalesce(parent_span_id = peer_span_id, false) AS parent_is_peer, CASE WHEN NOT coalesce(parent_span_id = peer_span_id, false) THEN parent_span_id END AS parent_span_id,
       ${difference('end_ns - start_ns', 'first_byte_ns')} AS after_first_byte_ns`,
-    unpack: `* EXCLUDE (peer_follows, peer_span_id, parent_is_peer, parent_span_id, after_first_byte_ns, process_id, thread_id, socket_id), ${idsBack('process_id', 'thread_id', 'socket_id')},
-      CASE WHEN peer_follows THEN ${PEER} ELSE peer_span_id END AS peer_span_id,
-      CASE WHEN NOT parent_is_peer THEN parent_span_id WHEN peer_follows THEN ${PEER} ELSE peer_span_id END AS parent_span_id,
+    unpack: `* EXCLUDE (peer_distance, parent_is_peer, parent_span_id, after_first_byte_ns, process_id, thread_id, socket_id), ${idsBack('process_id', 'thread_id', 'socket_id')},
+      ${PEER} AS peer_span_id, CASE WHEN parent_is_peer THEN ${PEER} ELSE parent_span_id END AS parent_span_id,
       ${difference('end_ns - start_ns', 'after_first_byte_ns')} AS first_byte_ns`,
-    fits: `${within('start_ns', 'end_ns')} AND ${withinOrNull(SAFE, 'first_byte_ns')}`,
+    fits: `${within('start_ns', 'end_ns')} AND ${withinOrNull(SAFE, 'first_byte_ns')} AND ${PEER_FITS}`,
   },
   span_links: { order: 'start_ns, span_id, candidate_span_id, evidence', pack: '* EXCLUDE (score), CAST(score AS VARCHAR) AS score', unpack: '* EXCLUDE (score), CAST(score AS DOUBLE) AS score' },
 };

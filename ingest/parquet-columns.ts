@@ -3,7 +3,6 @@
 // So a time is two columns: <name>, for people and for pruning, and <name>_unix_nano, exact.
 import { createHash } from 'node:crypto';
 import { sqlName } from './duckdb-instance.ts';
-import { PEER, PEER_FOLLOWS } from './packed-tables.ts';
 
 export interface StoredColumn {
   readonly name: string;
@@ -20,9 +19,10 @@ const TIME_NAMES: Readonly<Record<string, string>> = {
 /** Added for people: the public view makes them from other columns, so they are not read back. What costs bytes (hex ids, durations) is left to the reader. */
 const EXTRA_COLUMNS: Readonly<Record<string, Readonly<Record<string, string>>>> = { spans: { kind: "CASE WHEN is_server THEN 'server' ELSE 'client' END" } };
 
-/** Written otherwise than they are stored, and the way back. Of files that an older version wrote, the added columns are null. */
-const WRITTEN: Readonly<Record<string, readonly { name: string; written: Readonly<Record<string, string>>; read: string }[]>> = {
-  spans: [{ name: 'peer_span_id', written: { peer_span_id: `CASE WHEN NOT ${PEER_FOLLOWS} THEN peer_span_id END`, peer_follows: PEER_FOLLOWS }, read: `CASE WHEN peer_follows THEN ${PEER} ELSE peer_span_id END` }],
+/** Written otherwise than they are stored, and the way back, for files of older versions too. */
+const WRITTEN: Readonly<Record<string, readonly { name: string; type: string; written: Readonly<Record<string, string>>; read: string }[]>> = {
+  // One of a few numbers, where the id itself is 8 bytes that look like no other.
+  spans: [{ name: 'peer_span_id', type: 'BIGINT', written: { peer_distance: 'peer_span_id - span_id' }, read: 'coalesce(span_id + peer_distance, peer_span_id)' }],
 };
 
 /** Rows that are alike lie together, as far as times allow; else in order of time. */
@@ -63,7 +63,10 @@ export function writtenColumns(table: string, columns: readonly StoredColumn[]):
     const time = type === 'BIGINT' ? TIME_NAMES[name] : undefined;
     for (const [as, expression] of time === undefined ? portable(name, type) : [[time, microseconds(sqlName(name))], [nanoName(time), sqlName(name)]] as const) list.set(as, expression);
   }
-  for (const { written } of WRITTEN[table] ?? []) for (const [as, expression] of Object.entries(written)) list.set(as, expression);
+  for (const { name, written } of WRITTEN[table] ?? []) {
+    list.delete(name);
+    for (const [as, expression] of Object.entries(written)) list.set(as, expression);
+  }
   for (const [as, expression] of Object.entries(EXTRA_COLUMNS[table] ?? {})) list.set(as, expression);
   return [...list].map(([as, expression]) => `${expression} AS ${sqlName(as)}`).join(', ');
 }
@@ -73,7 +76,10 @@ export function shapeOf(table: string, columns: readonly StoredColumn[]): string
   return createHash('sha256').update(JSON.stringify([writtenColumns(table, columns), columns.map(({ type }) => type)])).digest('hex').slice(0, 16);
 }
 
-/** The inverse, over a file: the stored columns, exactly as they were. */
+/** What files may have besides: a select list of nulls, as the columns of files of older versions. */
+export const formerColumns = (table: string): string => (WRITTEN[table] ?? []).map(({ name, type }) => `, CAST(NULL AS ${type}) AS ${sqlName(name)}`).join('');
+
+/** The inverse, over files and formerColumns: the stored columns, exactly as they were. */
 export function readColumns(table: string, columns: readonly StoredColumn[]): string {
   return columns
     .map(({ name, type }) => {
