@@ -4,6 +4,8 @@
 // wherever it is not the same as in the row before. What was tried, and figures: docs/adr/0017.
 
 export interface Packing {
+  /** Columns that pack and unpack name: a table without one of them is copied as it is. */
+  readonly uses: readonly string[];
   /** Over the rows of one copy; times stay near each other, because a copy is of a short time. */
   readonly order: string;
   /** Select lists: the stored table to the packed one, and back. */
@@ -44,6 +46,7 @@ const LAST = ['last_thread_id', 'last_tid', 'last_turn'];
 
 export const PACKINGS: Readonly<Record<string, Packing>> = {
   socket_events: {
+    uses: ['ts_ns', 'mono_ns', 'socket_id', 'op', 'stream_offset', 'other_offset', 'tcp_seq', 'other_tcp_seq'],
     order: 'socket_id, ts_ns',
     pack: `* EXCLUDE (mono_ns, stream_offset, other_offset, tcp_seq, other_tcp_seq), ${difference('ts_ns', 'mono_ns')} AS clock_ns,
       ${byDirection('other_offset', 'stream_offset')} AS in_offset, ${byDirection('stream_offset', 'other_offset')} AS out_offset,
@@ -56,6 +59,7 @@ export const PACKINGS: Readonly<Record<string, Packing>> = {
     fits: `${within('ts_ns', 'mono_ns', 'stream_offset', 'other_offset')} AND ${withinOrNull(WIRE - 1, 'tcp_seq', 'other_tcp_seq')}`,
   },
   messages: {
+    uses: ['ts_ns', 'mono_ns', 'end_ts_ns', 'socket_id', 'stream_offset', 'end_offset', 'first_thread_id', 'first_tid', 'first_turn', ...LAST],
     order: 'socket_id, ts_ns, stream_offset',
     pack: `* EXCLUDE (mono_ns, end_ts_ns, end_offset, ${LAST.join(', ')}), ${difference('ts_ns', 'mono_ns')} AS clock_ns, ${difference('end_ts_ns', 'ts_ns')} AS lasted_ns,
       ${difference('end_offset', 'stream_offset')} AS total_bytes, ${LAST_AS_FIRST} AS last_as_first, ${LAST.map((column) => `CASE WHEN NOT (${LAST_AS_FIRST}) THEN ${column} END AS ${column}`).join(', ')}`,
@@ -64,12 +68,14 @@ export const PACKINGS: Readonly<Record<string, Packing>> = {
     fits: within('ts_ns', 'mono_ns', 'end_ts_ns', 'stream_offset', 'end_offset'),
   },
   thread_events: {
+    uses: ['ts_ns', 'mono_ns', 'op', 'thread_id', 'target_thread_id', 'key'],
     order: 'op, target_thread_id, thread_id, ts_ns',
     pack: `* EXCLUDE (mono_ns, key), ${difference('ts_ns', 'mono_ns')} AS clock_ns, ${ids('key')}`,
     unpack: `* EXCLUDE (clock_ns, key), ${difference('ts_ns', 'clock_ns')} AS mono_ns, ${idsBack('key')}`,
     fits: within('ts_ns', 'mono_ns'),
   },
   exchanges: {
+    uses: ['socket_id', 'start_ns', 'request_end_ns', 'answer_ns', 'end_ns', 'span_id', 'peer_span_id'],
     order: 'socket_id, start_ns',
     pack: `* EXCLUDE (peer_span_id, request_end_ns, answer_ns), ${PEER_DISTANCE},
       ${difference('request_end_ns', 'start_ns')} AS request_lasted_ns, ${difference('end_ns', 'answer_ns')} AS answer_lasted_ns`,
@@ -78,6 +84,7 @@ export const PACKINGS: Readonly<Record<string, Packing>> = {
     fits: `${within('start_ns', 'end_ns')} AND ${withinOrNull(SAFE, 'request_end_ns', 'answer_ns')} AND ${PEER_FITS}`,
   },
   spans: {
+    uses: ['trace_hi', 'trace_lo', 'start_ns', 'end_ns', 'first_byte_ns', 'span_id', 'parent_span_id', 'peer_span_id', 'process_id', 'thread_id', 'socket_id'],
     order: 'trace_hi, trace_lo, start_ns',
     pack: `* EXCLUDE (peer_span_id, parent_span_id, first_byte_ns, process_id, thread_id, socket_id), ${ids('process_id', 'thread_id', 'socket_id')},
       ${PEER_DISTANCE}, coalesce(parent_span_id = peer_span_id, false) AS parent_is_peer, CASE WHEN NOT coalesce(parent_span_id = peer_span_id, false) THEN parent_span_id END AS parent_span_id,
@@ -87,5 +94,10 @@ export const PACKINGS: Readonly<Record<string, Packing>> = {
       ${difference('end_ns - start_ns', 'after_first_byte_ns')} AS first_byte_ns`,
     fits: `${within('start_ns', 'end_ns')} AND ${withinOrNull(SAFE, 'first_byte_ns')} AND ${PEER_FITS}`,
   },
-  span_links: { order: 'start_ns, span_id, candidate_span_id, evidence', pack: '* EXCLUDE (score), CAST(score AS VARCHAR) AS score', unpack: '* EXCLUDE (score), CAST(score AS DOUBLE) AS score' },
+  span_links: {
+    uses: ['start_ns', 'span_id', 'candidate_span_id', 'evidence', 'score'],
+    order: 'start_ns, span_id, candidate_span_id, evidence',
+    pack: '* EXCLUDE (score), CAST(score AS VARCHAR) AS score',
+    unpack: '* EXCLUDE (score), CAST(score AS DOUBLE) AS score',
+  },
 };

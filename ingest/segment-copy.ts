@@ -79,7 +79,7 @@ export async function copySegments(connection: DuckDBConnection, tables: readonl
   for (const { name, columns } of tables) {
     const parts = partsOf(inputs, name, options.rows_together);
     if (parts.length === 0) continue;
-    const packing = PACKINGS[name];
+    const packing = PACKINGS[name]?.uses.every((column) => columns.includes(column)) === true ? PACKINGS[name] : undefined;
     const order = packing?.order ?? ORDER_COLUMNS.find((column) => columns.includes(column));
     const packed = await withLayout(connection, inputs, packedName(name));
     const packs = packing !== undefined && (await allFit(connection, packing, name, parts.flat().filter((input) => !packed.has(input))));
