@@ -10,6 +10,7 @@ import { tableOfPacked } from '../ingest/packed-tables.ts';
 import { HEADER_BYTES, fixedBytes } from '../ingest/record-fields.ts';
 import { openRecordingWriter, readRecording } from '../ingest/recording.ts';
 import type { Segment } from '../ingest/segment-catalog.ts';
+import { columnDefinitions } from '../ingest/segment-copy.ts';
 import { SegmentTables, schemaFolder } from '../ingest/segment-tables.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { Correlator } from '../queries/correlator.ts';
@@ -106,7 +107,8 @@ async function weigh(segments: readonly Segment[], folder: string): Promise<Read
       const own = segments.filter(({ rows }) => (rows?.get(table) ?? 0) > 0);
       const path = join(folder, `${name}.duckdb`);
       await connection.run(`ATTACH '${path}' AS alone (ROW_GROUP_SIZE 122880, STORAGE_VERSION 'latest')`);
-      await connection.run(`CREATE TABLE alone.${name} AS ${own.map(({ alias }) => `FROM "${alias}".main.${name}`).join(' UNION ALL BY NAME ')}; CHECKPOINT alone; DETACH alone`);
+      const all = own.map(({ alias }) => `SELECT * FROM "${alias}".main.${name}`).join(' UNION ALL BY NAME ');
+      await connection.run(`CREATE TABLE alone.${name} (${await columnDefinitions(connection, all)}); INSERT INTO alone.${name} ${all}; CHECKPOINT alone; DETACH alone`);
       const rows = own.reduce((sum, segment) => sum + (segment.rows?.get(table) ?? 0), 0);
       found.set(table, { rows, duckdb: statSync(path).size - FILE_BYTES, parquet: parquet.get(table) ?? 0 });
     }

@@ -39,7 +39,7 @@ const PEER = 'span_id + CAST(peer_distance AS BIGINT)';
 const PEER_FITS = 'coalesce(span_id >= 0, false) AND coalesce(peer_span_id >= 0, true)';
 
 const ids = (...columns: readonly string[]): string => columns.map((column) => `CAST(${column} AS VARCHAR) AS ${column}`).join(', ');
-const idsBack = (...columns: readonly string[]): string => columns.map((column) => `CAST(${column} AS BIGINT) AS ${column}`).join(', ');
+const idsBack = (type: 'BIGINT' | 'INTEGER', ...columns: readonly string[]): string => columns.map((column) => `CAST(${column} AS ${type}) AS ${column}`).join(', ');
 
 const LAST_AS_FIRST = 'last_thread_id IS NOT DISTINCT FROM first_thread_id AND last_tid IS NOT DISTINCT FROM first_tid AND last_turn IS NOT DISTINCT FROM first_turn';
 const LAST = ['last_thread_id', 'last_tid', 'last_turn'];
@@ -71,7 +71,7 @@ export const PACKINGS: Readonly<Record<string, Packing>> = {
     uses: ['ts_ns', 'mono_ns', 'op', 'thread_id', 'target_thread_id', 'key'],
     order: 'op, target_thread_id, thread_id, ts_ns',
     pack: `* EXCLUDE (mono_ns, key), ${difference('ts_ns', 'mono_ns')} AS clock_ns, ${ids('key')}`,
-    unpack: `* EXCLUDE (clock_ns, key), ${difference('ts_ns', 'clock_ns')} AS mono_ns, ${idsBack('key')}`,
+    unpack: `* EXCLUDE (clock_ns, key), ${difference('ts_ns', 'clock_ns')} AS mono_ns, ${idsBack('BIGINT', 'key')}`,
     fits: within('ts_ns', 'mono_ns'),
   },
   exchanges: {
@@ -84,12 +84,12 @@ export const PACKINGS: Readonly<Record<string, Packing>> = {
     fits: `${within('start_ns', 'end_ns')} AND ${withinOrNull(SAFE, 'request_end_ns', 'answer_ns')} AND ${PEER_FITS}`,
   },
   spans: {
-    uses: ['trace_hi', 'trace_lo', 'start_ns', 'end_ns', 'first_byte_ns', 'span_id', 'parent_span_id', 'peer_span_id', 'process_id', 'thread_id', 'socket_id'],
+    uses: ['trace_hi', 'trace_lo', 'start_ns', 'end_ns', 'first_byte_ns', 'span_id', 'parent_span_id', 'peer_span_id', 'process_id', 'thread_id', 'socket_id', 'pid', 'tid'],
     order: 'trace_hi, trace_lo, start_ns',
-    pack: `* EXCLUDE (peer_span_id, parent_span_id, first_byte_ns, process_id, thread_id, socket_id), ${ids('process_id', 'thread_id', 'socket_id')},
+    pack: `* EXCLUDE (peer_span_id, parent_span_id, first_byte_ns, process_id, thread_id, socket_id, pid, tid), ${ids('process_id', 'thread_id', 'socket_id', 'pid', 'tid')},
       ${PEER_DISTANCE}, coalesce(parent_span_id = peer_span_id, false) AS parent_is_peer, CASE WHEN NOT coalesce(parent_span_id = peer_span_id, false) THEN parent_span_id END AS parent_span_id,
       ${difference('end_ns - start_ns', 'first_byte_ns')} AS after_first_byte_ns`,
-    unpack: `* EXCLUDE (peer_distance, parent_is_peer, parent_span_id, after_first_byte_ns, process_id, thread_id, socket_id), ${idsBack('process_id', 'thread_id', 'socket_id')},
+    unpack: `* EXCLUDE (peer_distance, parent_is_peer, parent_span_id, after_first_byte_ns, process_id, thread_id, socket_id, pid, tid), ${idsBack('BIGINT', 'process_id', 'thread_id', 'socket_id')}, ${idsBack('INTEGER', 'pid', 'tid')},
       ${PEER} AS peer_span_id, CASE WHEN parent_is_peer THEN ${PEER} ELSE parent_span_id END AS parent_span_id,
       ${difference('end_ns - start_ns', 'after_first_byte_ns')} AS first_byte_ns`,
     fits: `${within('start_ns', 'end_ns')} AND ${withinOrNull(SAFE, 'first_byte_ns')} AND ${PEER_FITS}`,

@@ -20,6 +20,8 @@ export interface CompactionLimits {
 
 export const COMPACTION_LIMITS: CompactionLimits = { small: 24, minutes: 60, hours: 48, idle_ms: 60_000 };
 const MOST_INPUTS = 96;
+/** Smaller files are mostly blocks that are not full. */
+const WORTH_PACKING_BYTES = 8 * 1024 * 1024;
 
 export interface CompactionPlan {
   readonly inputs: readonly Segment[];
@@ -62,6 +64,9 @@ export function planCompaction(sealed: readonly Segment[], now_ms: number, limit
       if (together !== undefined && together.length >= limits.minutes / 2) return take(together, 2);
     }
   }
+  // One alone is packed, too, once its hour is over.
+  const alone = ordered.find((s) => s.level === 0 && s.bytes >= WORTH_PACKING_BYTES && (byHour(s) + 1n) * HOUR_NS + SETTLE_NS <= now_ns && now_ms - s.born_ms >= limits.idle_ms);
+  if (alone !== undefined) return take([alone], 2);
   if (ordered.filter((segment) => segment.level === 2).length > limits.hours) {
     const [oldest] = runsOf(ordered, (s, first) => s.level >= 2 && s.level <= 3 && s.to_ns / DAY_NS === first.to_ns / DAY_NS && (s.to_ns / DAY_NS + 2n) * DAY_NS <= now_ns && groupOf(s) === groupOf(first));
     if (oldest !== undefined) return take(oldest, 3);

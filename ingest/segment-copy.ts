@@ -64,12 +64,18 @@ async function allFit(connection: DuckDBConnection, { fits }: Packing, table: st
   return (await found.getRows()).length === 0;
 }
 
+/** Of a select, to create a table of: bytes that nothing else makes smaller are compressed as a whole. */
+export async function columnDefinitions(connection: DuckDBConnection, select: string): Promise<string> {
+  const described = (await (await connection.run(`DESCRIBE ${select}`)).getRowsJS()) as [string, string][];
+  return described.map(([name, type]) => `${sqlName(name)} ${type}${type === 'BLOB' ? ' USING COMPRESSION zstd' : ''}`).join(', ');
+}
+
 /** The packed table, empty, and in place of the table the view that gives its rows back. */
 async function makePacked(connection: DuckDBConnection, alias: string, name: string, { pack, unpack }: Packing): Promise<void> {
   await connection.run(`USE ${sqlName(alias)}.main`); // a view finds its tables where it lies itself, whatever the file is attached as
   try {
     const packed = sqlName(packedName(name));
-    await connection.run(`CREATE TABLE ${packed} AS SELECT ${pack} FROM ${sqlName(name)} LIMIT 0; DROP TABLE ${sqlName(name)}; CREATE VIEW ${sqlName(name)} AS SELECT ${unpack} FROM ${packed}`);
+    await connection.run(`CREATE TABLE ${packed} (${await columnDefinitions(connection, `SELECT ${pack} FROM ${sqlName(name)}`)}); DROP TABLE ${sqlName(name)}; CREATE VIEW ${sqlName(name)} AS SELECT ${unpack} FROM ${packed}`);
   } finally {
     await connection.run('USE memory.main');
   }

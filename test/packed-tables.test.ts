@@ -104,6 +104,16 @@ test('the span id of the other end takes no room of its own', async () => {
   expect(await all(`SELECT count(DISTINCT peer_distance) < 10, count(parent_span_id) < 500 FROM ${copy.alias}.main.${packedName('spans')}`)).toEqual([[true, true]]);
 });
 
+test('payload stays compressed as a whole', async () => {
+  const input = await make('raw', 0, async (alias) => {
+    await connection.run(`INSERT INTO ${alias}.main.socket_events BY NAME SELECT i AS ts_ns, i AS mono_ns, 0 AS stream_offset, 0 AS other_offset, CAST('GET /orders/' || hash(i) AS BLOB) AS payload FROM range(5000) t (i)`);
+  });
+  const copy = await copyOf([input], 'raw', 1);
+  await connection.run(`CHECKPOINT ${copy.alias}`);
+  expect(await all(`SELECT DISTINCT compression FROM pragma_storage_info('${copy.alias}.main.${packedName('socket_events')}') WHERE column_name = 'payload' AND segment_type = 'BLOB'`)).toEqual([['ZSTD']]);
+  await expectSame('socket_events', copy, [input]);
+});
+
 test('small files are put in order together, bigger ones stay as they are', () => {
   const segment = (level: number, rows: number): Segment => ({ level, rows: new Map([['spans', rows]]) }) as unknown as Segment;
   const [a, b, c, d, e] = [segment(0, 60), segment(0, 60), segment(1, 500), segment(0, 0), segment(0, 10)];
