@@ -64,18 +64,23 @@ async function allFit(connection: DuckDBConnection, { fits }: Packing, table: st
   return (await found.getRows()).length === 0;
 }
 
-/** Of a select, to create a table of: bytes that nothing else makes smaller are compressed as a whole. */
-export async function columnDefinitions(connection: DuckDBConnection, select: string): Promise<string> {
+/** Of a select, to create a table of: bytes that nothing else makes smaller are compressed as a whole. A block a row group, so not where there are none. */
+export async function columnDefinitions(connection: DuckDBConnection, select: string, rows = select): Promise<string> {
   const described = (await (await connection.run(`DESCRIBE ${select}`)).getRowsJS()) as [string, string][];
-  return described.map(([name, type]) => `${sqlName(name)} ${type}${type === 'BLOB' ? ' USING COMPRESSION zstd' : ''}`).join(', ');
+  const definitions: string[] = [];
+  for (const [name, type] of described) {
+    const filled = type === 'BLOB' && (await (await connection.run(`SELECT 1 FROM (${rows}) WHERE ${sqlName(name)} IS NOT NULL LIMIT 1`)).getRows()).length > 0;
+    definitions.push(`${sqlName(name)} ${type}${filled ? ' USING COMPRESSION zstd' : ''}`);
+  }
+  return definitions.join(', ');
 }
 
 /** The packed table, empty, and in place of the table the view that gives its rows back. */
-async function makePacked(connection: DuckDBConnection, alias: string, name: string, { pack, unpack }: Packing): Promise<void> {
+async function makePacked(connection: DuckDBConnection, alias: string, name: string, { pack, unpack }: Packing, inputs: readonly Segment[]): Promise<void> {
   await connection.run(`USE ${sqlName(alias)}.main`); // a view finds its tables where it lies itself, whatever the file is attached as
   try {
     const packed = sqlName(packedName(name));
-    await connection.run(`CREATE TABLE ${packed} (${await columnDefinitions(connection, `SELECT ${pack} FROM ${sqlName(name)}`)}); DROP TABLE ${sqlName(name)}; CREATE VIEW ${sqlName(name)} AS SELECT ${unpack} FROM ${packed}`);
+    await connection.run(`CREATE TABLE ${packed} (${await columnDefinitions(connection, `SELECT ${pack} FROM ${sqlName(name)}`, `SELECT * FROM ${asStored(name, inputs)}`)}); DROP TABLE ${sqlName(name)}; CREATE VIEW ${sqlName(name)} AS SELECT ${unpack} FROM ${packed}`);
   } finally {
     await connection.run('USE memory.main');
   }
@@ -89,7 +94,7 @@ export async function copySegments(connection: DuckDBConnection, tables: readonl
     const order = packing?.order ?? ORDER_COLUMNS.find((column) => columns.includes(column));
     const packed = await withLayout(connection, inputs, packedName(name));
     const packs = packing !== undefined && (await allFit(connection, packing, name, parts.flat().filter((input) => !packed.has(input))));
-    if (packs) await makePacked(connection, alias, name, packing);
+    if (packs) await makePacked(connection, alias, name, packing, parts.flat());
     const target = `${sqlName(alias)}.main.${sqlName(packs ? packedName(name) : name)}`;
     for (const part of parts) {
       if (options.interrupted?.() === true) throw new CompactionInterrupted('something more urgent came');
