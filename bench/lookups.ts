@@ -91,7 +91,7 @@ export async function measureQuestions(million_spans: number, rounds: number): P
       {
         name: 'slowest 20 of all', rounds,
         ours: () => searchTraces(db, warehouse, { range: all, filters: {}, order: '-duration', limit: 20 }),
-        by_hand: () => runQuery(hand, summaries('SELECT trace_hi, trace_lo FROM spans GROUP BY ALL ORDER BY max(end_ns) - trace_hi DESC LIMIT 20', 'took DESC'), []),
+        by_hand: () => runQuery(hand, summaries('SELECT trace_hi, trace_lo FROM spans GROUP BY trace_hi, trace_lo ORDER BY max(end_ns) - trace_hi DESC LIMIT 20', 'took DESC'), []),
         url: () => `${url}?start=${all.start_ns}&end=${all.end_ns}&sort=-duration&limit=20`,
       },
     ];

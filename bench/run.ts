@@ -7,12 +7,14 @@ import { packageRoot } from '../schema/package-root.ts';
 import { measureBytes } from './bytes.ts';
 import { measureCollect } from './collect-memory.ts';
 import { measureExport } from './export-rate.ts';
+import { measureBatchCorrelation } from './correlate-batch.ts';
 import type { Figure } from './figure.ts';
 import { measureHookCost } from './hook-cost.ts';
 import { measureIngest } from './ingest-rate.ts';
 import { liveFigures, measureLive } from './live-load.ts';
 import { measureQuestions } from './lookups.ts';
 import { machine, writeReport } from './report.ts';
+import { measureServices } from './services.ts';
 import { measureSqlHttp } from './sql-http.ts';
 import { measureSqlIsolation } from './sql-isolation.ts';
 import { measureThroughput } from './throughput.ts';
@@ -31,11 +33,16 @@ async function live(rates: readonly number[], seconds: number): Promise<Figure[]
 }
 
 const BENCHES: readonly Bench[] = [
-  { name: 'throughput', what: 'nginx at saturation: untraced, recorded, with up, with bpftrace', run: (quick) => measureThroughput(5, quick ? 3 : 8) },
+  { name: 'throughput', what: 'nginx at saturation: untraced, recorded, with up, with bpftrace', run: (quick) => measureThroughput(5, quick ? 3 : 12) },
+  { name: 'services', what: 'a Node.js and a Flask service at saturation: untraced, with collect, with up, with OpenTelemetry', run: (quick) => measureServices(quick ? { rounds: 5, seconds: 3, warm_seconds: 3 } : { rounds: 10, seconds: 10, warm_seconds: 10 }) },
   { name: 'hooks', what: 'what each optional hook costs', run: (quick) => measureHookCost(5, quick ? 2 : 5) },
   { name: 'ingest', what: 'kernel records to DuckDB on disk', run: (quick) => measureIngest(5, quick ? 4 : 10) },
   { name: 'bytes', what: 'bytes an event and a span on disk, table by table', run: (quick) => measureBytes(quick ? 1_000_000 : 10_000_000, quick ? 25 : 120) },
   { name: 'collect', what: 'memory of collect under a steady load', run: (quick) => measureCollect(50_000, quick ? 20 : 600) },
+  {
+    name: 'correlate', what: 'history against a sort of the same events; live correlation over a long run',
+    run: (quick) => measureBatchCorrelation([{ events: 1e6, rounds: 5 }, ...(quick ? [] : [{ events: 1e7, rounds: 2 }, { events: 1e8, rounds: 1 }])]),
+  },
   { name: 'live', what: 'from the end of a trace to its being readable; memory', run: (quick) => live([10_000, 50_000, ...(quick ? [] : [100_000])], quick ? 15 : 60) },
   { name: 'lookups', what: 'trace by id, search, slowest 20, against DuckDB by hand', run: (quick) => measureQuestions(quick ? 2 : 10, quick ? 5 : 15) },
   { name: 'files', what: 'lookups by trace id in one and in many files', run: (quick) => measureLookups(quick ? 100 : 300, quick ? 60 : 120, quick ? 60 : 300) },

@@ -19,7 +19,7 @@ const PORT = 8000;
 const URL = `http://127.0.0.1:${PORT}/`;
 const BPFTRACE = '/usr/bin/bpftrace';
 const SETTLE_MS = 20_000;
-const CAUSES = new Set(['ring_full', 'connection_shed', 'hook_missed']);
+export const CAUSES = new Set(['ring_full', 'connection_shed', 'hook_missed']);
 
 interface Round {
   readonly requests_per_second: number;
@@ -27,19 +27,22 @@ interface Round {
   readonly lost_share: number;
   /** (Seen + lost) / expected: a read and a write a request. */
   readonly accounted?: number;
+  /** What waited on disk at most, and how long making a recording of it took once the load was over. */
+  readonly waited_mib?: number;
+  readonly written_after_s?: number;
 }
 
-const exited = (child: ChildProcess): Promise<void> => new Promise((resolve) => (child.exitCode !== null ? resolve() : child.once('exit', () => resolve())));
+export const exited = (child: ChildProcess): Promise<void> => new Promise((resolve) => (child.exitCode !== null ? resolve() : child.once('exit', () => resolve())));
 
 /** Resolves when a line of the stream matches. */
-function said(child: ChildProcess, stream: 'stdout' | 'stderr', pattern: RegExp): Promise<void> {
+export function said(child: ChildProcess, stream: 'stdout' | 'stderr', pattern: RegExp): Promise<void> {
   return new Promise((resolve, reject) => {
     createInterface({ input: child[stream] as NodeJS.ReadableStream }).on('line', (line) => pattern.test(line) && resolve());
     child.once('exit', (code) => reject(new Error(`${child.spawnargs.slice(0, 3).join(' ')} ended with ${code} before it was ready`)));
   });
 }
 
-function lostIn({ tables: { losses } }: Batch): number {
+export function lostIn({ tables: { losses } }: Batch): number {
   const { cause, events_lost } = losses.columns;
   if (cause?.type !== 'dict' || events_lost?.type !== 'int64') return 0;
   let lost = 0;
@@ -51,17 +54,21 @@ async function recorded(stage: Stage, pid: number, seconds: number): Promise<Rou
   const folder = mkdtempSync(join(tmpdir(), 'tracehouse-bench-'));
   const out = join(folder, 'raw.arrow');
   const child = spawn(process.execPath, [join(packageRoot(), 'bin', 'tracehouse.js'), 'record', '--out', out, '--scope', `pid:${pid}`], { stdio: ['ignore', 'ignore', 'pipe'] });
+  let waited: RegExpExecArray | null = null;
+  createInterface({ input: child.stderr }).on('line', (line) => (waited = /up to (\d+) MiB waited on disk/.exec(line) ?? waited));
   try {
     await said(child, 'stderr', /^recording to/);
-    const { per_second } = await wrk(stage, URL, seconds);
+    const { per_second, requests } = await wrk(stage, URL, seconds);
+    const ended = performance.now();
     child.kill('SIGINT');
     await exited(child);
+    const written_after_s = (performance.now() - ended) / 1000;
     let [seen, lost] = [0, 0];
     for await (const batch of readRecording(out)) {
       seen += batch.tables.socket_events.rows;
       lost += lostIn(batch);
     }
-    return { requests_per_second: per_second, lost_share: lost / (seen + lost) };
+    return { requests_per_second: per_second, lost_share: lost / (seen + lost), accounted: (seen + lost) / (2 * requests), waited_mib: Number(waited?.[1] ?? 0), written_after_s };
   } finally {
     child.kill('SIGKILL');
     rmSync(folder, { recursive: true, force: true });
@@ -95,7 +102,9 @@ async function traced(stage: Stage, pid: number, seconds: number): Promise<Round
 async function withBpftrace(stage: Stage, pid: number, seconds: number): Promise<Round> {
   const folder = mkdtempSync(join(tmpdir(), 'tracehouse-bench-'));
   const out = join(folder, 'out');
-  const child = spawn(BPFTRACE, [join(packageRoot(), 'bench', 'socket-io.bt'), String(pid)], { stdio: ['ignore', openSync(out, 'w'), 'pipe'], env: { ...process.env, BPFTRACE_PERF_RB_PAGES: '4096' } });
+  // It finds tracepoints by tracefs alone, which a bare machine has not mounted: there, for it alone.
+  const mounted = 'test -d /sys/kernel/tracing/events || mount -t tracefs tracefs /sys/kernel/tracing; exec "$@"';
+  const child = spawn('unshare', ['--mount', 'sh', '-c', mounted, 'sh', BPFTRACE, join(packageRoot(), 'bench', 'socket-io.bt'), String(pid)], { stdio: ['ignore', openSync(out, 'w'), 'pipe'], env: { ...process.env, BPFTRACE_PERF_RB_PAGES: '4096' } });
   let lost = 0;
   createInterface({ input: child.stderr as NodeJS.ReadableStream }).on('line', (line) => (lost += Number(/^Lost (\d+) events/.exec(line)?.[1] ?? 0)));
   try {
@@ -132,7 +141,14 @@ export async function measureThroughput(rounds: number, seconds: number): Promis
     const reference = { what: 'untraced', values: speeds(found.untraced) };
     const lost = (rows: readonly Round[]): number => rows.reduce((sum, row) => sum + row.lost_share, 0) / rows.length;
     const one = (variant: string, rows: readonly Round[], more: object = {}): Figure => figure({ figure: 'throughput_nginx', variant, unit: 'requests/s', values: speeds(rows), reference, lost_share: lost(rows), ...more });
-    const figures = [one('loader and record', found.record, { goal: { of: 'ratio', at_least: 0.9 } }), one('up on the same cores', found.up, { notes: { accounted: spread(found.up.map(({ accounted = 0 }) => accounted)).median } })];
+    const median = (rows: readonly Round[], of: 'accounted' | 'waited_mib' | 'written_after_s'): number => spread(rows.map((row) => row[of] ?? 0)).median;
+    const figures = [
+      one('loader and record', found.record, {
+        goal: { of: 'ratio', at_least: 0.9 },
+        notes: { seconds, accounted: median(found.record, 'accounted'), waited_mib: median(found.record, 'waited_mib'), written_after_s: median(found.record, 'written_after_s') },
+      }),
+      one('up on the same cores', found.up, { notes: { seconds, accounted: median(found.up, 'accounted') } }),
+    ];
     const ahead = figure({ figure: 'throughput_nginx', variant: 'record against bpftrace', unit: 'requests/s', values: speeds(found.record), reference: { what: 'bpftrace script on the same tracepoints', values: speeds(found.bpftrace) }, goal: { of: 'ratio', at_least: 1 } });
     return [...figures, one('bpftrace', found.bpftrace), ahead];
   } finally {

@@ -52,6 +52,7 @@ struct task_state {
 	u64 thread_id;
 	u64 process_id;
 	u64 cgroup_id;
+	u64 css_set, cgroup; /* by address: where cgroup_id was read */
 	u64 nsproxy;
 	u32 generation;
 	u32 netns;

@@ -6,6 +6,7 @@
 #include "told.h"
 
 static struct told threads = {.entry_bytes = sizeof(struct th_ring_thread)}, sockets = {.entry_bytes = sizeof(struct th_ring_socket)};
+static uint64_t lost;
 
 size_t item_length(const uint8_t *item, size_t have)
 {
@@ -48,6 +49,7 @@ static uint8_t *lose(uint8_t *to, uint64_t mono_ns)
 {
 	struct th_loss loss = {.from_mono_ns = mono_ns, .to_mono_ns = mono_ns, .events_lost = 1, .cpu = -1, .cause = TH_LOSS_UNDECODABLE};
 
+	lost++;
 	memcpy(begin_frame(to, TH_RECORD_LOSS, sizeof(loss)), &loss, sizeof(loss));
 	return to + sizeof(struct th_frame) + sizeof(loss);
 }
@@ -163,4 +165,9 @@ size_t expand(const uint8_t *items, size_t have, size_t *used, uint8_t *to, size
 		*used += length;
 	}
 	return to - begin;
+}
+
+uint64_t expand_lost(void)
+{
+	return lost;
 }

@@ -13,10 +13,12 @@
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
+#include "control.h"
 #include "expand.h"
 #include "give-way.h"
 #include "hooks.h"
 #include "ids.h"
+#include "losses.h"
 #include "output.h"
 #include "processes.h"
 #include "records.h"
@@ -43,7 +45,7 @@ static struct hooks hooks;
 static struct ring ring;
 static struct bpf_object *object;
 static volatile struct th_live *live;
-static uint64_t watermark_ns, events_seen, lost_events;
+static uint64_t watermark_ns, events_seen;
 static int64_t time_namespace_ns; /* what this process's CLOCK_MONOTONIC is ahead of the kernel's */
 static volatile sig_atomic_t stopping;
 
@@ -131,49 +133,6 @@ static void write_watermark(void)
 
 	if (watermark_ns)
 		output_frame(TH_RECORD_WATERMARK, &mark, sizeof(mark), NULL, 0);
-}
-
-/* Slots only grow; what is new since the last report goes out. */
-static void write_losses(void)
-{
-	static struct th_loss_slot *slots;
-	static uint64_t *told;
-	static unsigned long long missed_before[TH_LOSS_SLOTS];
-	static uint64_t report_before;
-	int cpus = libbpf_num_possible_cpus();
-	int fd = bpf_object__find_map_fd_by_name(object, "losses");
-	unsigned long long missed[TH_LOSS_SLOTS];
-	uint64_t now = mono_now();
-
-	if (!slots) {
-		slots = calloc(cpus, sizeof(*slots));
-		told = calloc(cpus * TH_LOSS_SLOTS, sizeof(*told));
-	}
-	live->loss_epoch++;
-	for (uint32_t cause = 0; cause < TH_LOSS_SLOTS; cause++) {
-		if (bpf_map_lookup_elem(fd, &cause, slots))
-			continue;
-		for (int cpu = 0; cpu < cpus; cpu++) {
-			uint64_t *before = &told[cpu * TH_LOSS_SLOTS + cause];
-			struct th_loss loss = {.from_mono_ns = slots[cpu].first_ns, .to_mono_ns = slots[cpu].last_ns, .events_lost = slots[cpu].count - *before, .cpu = cpu, .cause = cause};
-			if (!loss.events_lost)
-				continue;
-			*before = slots[cpu].count;
-			if (cause != TH_LOSS_PAYLOAD_SHED)
-				lost_events += loss.events_lost;
-			output_frame(TH_RECORD_LOSS, &loss, sizeof(loss), NULL, 0);
-		}
-	}
-	hooks_missed(&hooks, missed);
-	for (uint32_t cause = 0; cause < TH_LOSS_SLOTS; cause++) {
-		struct th_loss loss = {.from_mono_ns = report_before ? report_before : now, .to_mono_ns = now, .events_lost = missed[cause] - missed_before[cause], .cpu = -1, .cause = cause};
-		if (!loss.events_lost)
-			continue;
-		lost_events += loss.events_lost;
-		output_frame(TH_RECORD_LOSS, &loss, sizeof(loss), NULL, 0);
-	}
-	memcpy(missed_before, missed, sizeof(missed));
-	report_before = now;
 }
 
 static void see_thread_event(const struct th_thread_event *event)
@@ -312,84 +271,10 @@ static void see_task_line(const void *bytes)
 	process_seen(&(struct seen_process){.process_id = line.process_id, .started_mono_ns = line.start_mono_ns, .cgroup_id = line.cgroup_id, .pid = line.pid}, false);
 }
 
-static bool text_of(const uint8_t *body, size_t used, size_t fixed, char *to, size_t size)
+static void find_existing(void)
 {
-	uint32_t length;
-
-	if (used < fixed + 4)
-		return false;
-	memcpy(&length, body + fixed, 4);
-	if (length >= size || used < fixed + 4 + length)
-		return false;
-	memcpy(to, body + fixed + 4, length);
-	to[length] = 0;
-	return true;
-}
-
-/* 0 = go on, 1 = stop asked for, -1 = garbage. */
-static int obey(const struct th_frame *frame, const uint8_t *body)
-{
-	char spec[4096];
-	const char *why;
-
-	switch (frame->type) {
-	case TH_RECORD_CONTROL_SCOPE:
-		if (!text_of(body, frame->used, sizeof(struct th_control_scope), spec, sizeof(spec)))
-			return -1;
-		if (!scope_add(spec, &why)) {
-			complain(0, "%s", why);
-		} else {
-			run_iterator("existing_processes", sizeof(struct th_task_line), see_task_line);
-			run_iterator("existing_sockets", 1, NULL);
-		}
-		return 0;
-	case TH_RECORD_CONTROL_EXCLUDE:
-		if (frame->used < sizeof(struct th_control_exclude))
-			return -1;
-		scope_exclude(((const struct th_control_exclude *)body)->pid);
-		return 0;
-	case TH_RECORD_CONTROL_FOLLOW:
-		if (frame->used < sizeof(struct th_control_follow))
-			return -1;
-		scope_follow(((const struct th_control_follow *)body)->socket_id, ((const struct th_control_follow *)body)->on);
-		return 0;
-	case TH_RECORD_CONTROL_STOP:
-		return 1;
-	}
-	return -1;
-}
-
-static int read_control(void)
-{
-	static uint8_t buffer[64 << 10] __attribute__((aligned(8)));
-	static size_t have;
-	ssize_t length = read(STDIN_FILENO, buffer + have, sizeof(buffer) - have);
-	size_t at = 0;
-	int result = 0;
-
-	if (length < 0)
-		return errno == EINTR || errno == EAGAIN ? 0 : 1;
-	if (length == 0)
-		return 1;
-	have += length;
-	while (!result && have - at >= sizeof(struct th_frame)) {
-		struct th_frame frame;
-		uint8_t body[8192] __attribute__((aligned(8)));
-		memcpy(&frame, buffer + at, sizeof(frame));
-		if (frame.magic != TH_FRAME_MAGIC || frame.length > sizeof(body) || frame.length % 8 || frame.used > frame.length)
-			return -1;
-		if (have - at < sizeof(frame) + frame.length)
-			break;
-		memcpy(body, buffer + at + sizeof(frame), frame.length);
-		at += sizeof(frame) + frame.length;
-		result = obey(&frame, body);
-	}
-	/* Less than a header is judged too, or a stray line would wait for ever. */
-	if (!result && at == 0 && have >= 4 && memcmp(buffer, &(uint32_t){TH_FRAME_MAGIC}, 4))
-		return -1;
-	memmove(buffer, buffer + at, have - at);
-	have -= at;
-	return result;
+	run_iterator("existing_processes", sizeof(struct th_task_line), see_task_line);
+	run_iterator("existing_sockets", 1, NULL);
 }
 
 static void write_capabilities(void)
@@ -411,6 +296,7 @@ static void prepare(struct bpf_object *loaded)
 		scope_error = "cannot map the settings of the kernel programs";
 		return;
 	}
+	losses_open(loaded, live);
 	scope_exclude(getpid());
 	for (size_t i = 0; i < excluded_count; i++)
 		scope_exclude(excluded[i]);
@@ -562,15 +448,14 @@ int main(int argc, char **argv)
 		task_identity_open(object, live);
 	write_capabilities();
 	write_clock();
-	run_iterator("existing_processes", sizeof(struct th_task_line), see_task_line);
-	run_iterator("existing_sockets", 1, NULL);
+	find_existing();
 
 	while (!stop && !stopping) {
 		struct pollfd watched[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = output_waiting() ? STDOUT_FILENO : -1, .events = POLLOUT}};
 		/* With room in the pipe and more in the ring there is nothing to wait for. */
 		poll(watched, 2, !drained && output_room() > OUTPUT_MARGIN ? 0 : busy ? POLL_BUSY_MS : POLL_IDLE_MS);
 		if (watched[0].revents) {
-			int asked = read_control();
+			int asked = control_read(find_existing);
 			if (asked < 0) {
 				code = complain(1, "standard input carries something that is no control frame: a newer or older tracehouse may be talking to this loader, or a terminal");
 				break;
@@ -581,7 +466,7 @@ int main(int argc, char **argv)
 		drained = drain(&busy);
 		if (now - reported >= REPORT_NS && output_room() > OUTPUT_MARGIN) {
 			write_clock();
-			write_losses();
+			losses_report(&hooks, mono_now());
 			write_watermark();
 			task_identity_sweep(now);
 			if (yields)
@@ -627,9 +512,9 @@ int main(int argc, char **argv)
 	if (!taken)
 		return complain(1, "%s", output_failure());
 	write_clock();
-	write_losses();
+	losses_report(&hooks, mono_now());
 	write_watermark();
-	struct th_bye bye = {.events_seen = events_seen, .events_lost = lost_events, .waited_bytes = spill_most()};
+	struct th_bye bye = {.events_seen = events_seen, .events_lost = losses_told() + expand_lost(), .waited_bytes = spill_most()};
 	output_frame(TH_RECORD_BYE, &bye, sizeof(bye), NULL, 0);
 	if (!output_flush_all(FLUSH_MS))
 		return complain(1, "%s", output_failure());

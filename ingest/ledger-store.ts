@@ -25,7 +25,7 @@ export class LedgerStore {
   static async open(connection: DuckDBConnection, folder: string, read_only: boolean): Promise<LedgerStore> {
     const path = `${folder}/ledger.duckdb`;
     if (read_only && !existsSync(path)) {
-      throw new TracehouseError('warehouse-missing', `${folder} holds no warehouse`, { mend: 'name the folder that `tracehouse up` or `serve` wrote with --data' });
+      throw new TracehouseError('warehouse-missing', `${folder} holds no warehouse`, { mend: 'name the folder that `tracehouse up` or `serve` wrote with --data, or a running server with --url' });
     }
     await connection.run(`ATTACH ${sqlText(path)} AS ledger ${read_only ? '(READ_ONLY)' : ''}`);
     const store = new LedgerStore(connection);

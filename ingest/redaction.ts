@@ -1,4 +1,4 @@
-// Secrets in payload that is kept: values of Cookie, Set-Cookie and (Proxy-)Authorization, and query strings. It reads lines
+// Secrets in payload that is kept: values of Cookie, Set-Cookie, (Proxy-)Authorization and what is used in their place, and query strings. It reads lines
 // and knows no protocol, so that what the parsers do not understand is blanked as well. Where bytes before a payload were not
 // captured, it blanks up to the end of the line: they may have begun a secret.
 import { LIKELY_REQUEST, classify } from './http1-head.ts';
@@ -18,7 +18,10 @@ const QUERY = 6;
 /** Value of a field that holds a URL. */
 const URL_VALUE = 7;
 
-const SECRET_FIELDS = new Set(['cookie', 'cookie2', 'set-cookie', 'set-cookie2', 'authorization', 'proxy-authorization']);
+const SECRET_FIELDS = new Set([
+  'cookie', 'cookie2', 'set-cookie', 'set-cookie2', 'authorization', 'proxy-authorization', 'x-authorization', 'x-api-key', 'x-apikey', 'api-key', 'apikey', 'x-auth-token', 'x-access-token',
+  'x-session-token', 'x-csrf-token', 'x-xsrf-token', 'x-amz-security-token', 'x-goog-api-key', 'x-goog-iap-jwt-assertion', 'x-vault-token', 'x-functions-key', 'private-token', 'x-gitlab-token',
+]);
 const URL_FIELDS = new Set(['referer', 'location', 'content-location', 'origin', 'link', 'refresh']);
 const LONGEST_NAME = 32;
 

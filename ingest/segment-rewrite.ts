@@ -45,7 +45,7 @@ export async function rewriteSegments(context: RewriteContext, job: Rewrite): Pr
   const lineage = lineageOf(inputs, job.recomputed ?? false, context.known);
   const temp_path = join(folder, kind, tempName(uid));
   const temp_alias = `${kind}_${uid}_temp`;
-  await catalog.create(temp_path, kind, temp_alias, LASTING_ROW_GROUP);
+  await catalog.create(temp_path, kind, { uid, alias: temp_alias }, LASTING_ROW_GROUP);
   let rows: Map<string, number>;
   try {
     await job.fill(temp_alias, connection);

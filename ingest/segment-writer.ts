@@ -108,6 +108,6 @@ async function createSegment({ kind, folder, catalog, now }: SegmentWriterOption
   const born_ms = now();
   const at = kind === 'derived' ? start_ns : BigInt(Math.floor(born_ms)) * 1_000_000n;
   const segment: Segment = { kind, uid, level: 0, state, alias: openAlias(kind, uid), path: join(folder, kind, openName(uid)), from_ns: at, to_ns: at, rows: null, bytes: 0, last_apply_no: null, born_ms };
-  await catalog.create(segment.path, kind, segment.alias);
+  await catalog.create(segment.path, kind, segment);
   return segment;
 }

@@ -103,7 +103,7 @@ function claimFolder(given: string, read_only: boolean): string {
     folder = realpathSync(given);
   } catch (error) {
     if (!read_only) throw storageError(error, given);
-    throw new TracehouseError('warehouse-missing', `${given} does not exist`, { mend: 'name the folder that `tracehouse up` or `serve` wrote with --data' });
+    throw new TracehouseError('warehouse-missing', `${given} does not exist`, { mend: 'name the folder that `tracehouse up` or `serve` wrote with --data, or a running server with --url' });
   }
   if (open_folders.has(folder)) throw new TracehouseError('warehouse-locked', `${folder} is in use by process ${process.pid}`, { mend: 'this very process has it open already' });
   open_folders.add(folder);

@@ -113,7 +113,7 @@ export const SETTINGS = {
   payload: { flags: '--payload <bytes>', fallback: 256, help: 'payload bytes captured while a message head may be open; 0 = none', parse: integer(0, 4096) },
   keep_payload: { flags: '--keep-payload', fallback: false, help: 'store the captured payload (cookies and credentials are blanked all the same)' },
   keep_query: { flags: '--keep-query', fallback: false, help: 'store query strings of URLs' },
-  redact_header: { flags: '--redact-header <name>', help: 'blank the values of this header in payload that is kept, besides cookies and credentials; repeat for more', parse: headerName },
+  redact_header: { flags: '--redact-header <name>', help: 'blank the values of this header in payload that is kept, besides cookies, credentials, keys and tokens; repeat for more', parse: headerName },
   redact_path: { flags: '--redact-path <regex>', help: 'store {redacted} in place of what it matches in paths; repeat for more', parse: pathPattern },
   ring: { flags: '--ring <size>', fallback: '32MiB', help: "size of the kernel's ring buffer, a power of two", parse: ringBytes },
   burst: { flags: '--burst <size>', help: 'disk for events that cannot be taken in at once, instead of dropping them; 0 = none; 1GiB unless given, for `record` a quarter of what is free', parse: burstBytes },

@@ -49,6 +49,7 @@ const TIMING_BUDGET_MS = 2000;
 const NEVER = 9_000_000_000_000_000_000n;
 
 const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
+const someIn = async (connection: DuckDBConnection, relation: string): Promise<boolean> => (await connection.runAndReadAll(`SELECT 1 FROM ${relation} LIMIT 1`)).currentRowCount > 0;
 const key = (run: { node: string; run_id: bigint }): string => `${run.run_id} ${run.node}`;
 
 export class Correlator {
@@ -241,12 +242,12 @@ export class Correlator {
     const since = (table: 'messages' | 'socket_events' | 'processes' | 'losses'): string => this.#warehouse.storedSince(table, from);
     const news = `SELECT ${MESSAGE_COLUMNS} FROM ${since('messages')} m WHERE m.apply_no > ${from} AND m.apply_no <= ${to}`;
     await readMessages(connection, news);
-    const messages = await connection.runAndReadAll(`SELECT count(*) FROM (${news})`);
+    const messages = await connection.runAndReadAll(`SELECT count(*) FROM ${since('messages')} m WHERE m.apply_no > ${from} AND m.apply_no <= ${to}`);
     const closes = await connection.run(`INSERT INTO closes
       SELECT e.run_id, e.socket_id, min(e.ts_ns) FROM ${since('socket_events')} e LEFT JOIN closes c ON c.socket_id = e.socket_id AND c.run_id = e.run_id
       WHERE e.ts_ns >= ${this.#cut - CLOSES_BACK_NS} AND ${CLOSING} AND c.socket_id IS NULL GROUP BY e.run_id, e.socket_id`);
-    await loadProcesses(connection, since('processes'));
-    await connection.run(`INSERT INTO losses SELECT l.node, l.from_ns, l.to_ns, l.cause FROM ${since('losses')} l WHERE l.cause IN ${HIDING_CAUSES} AND l.to_ns >= ${this.#cut - KEEP_NS} EXCEPT SELECT node, from_ns, to_ns, cause FROM losses`);
+    if (await someIn(connection, since('processes'))) await loadProcesses(connection, since('processes'));
+    if (await someIn(connection, since('losses'))) await connection.run(`INSERT INTO losses SELECT l.node, l.from_ns, l.to_ns, l.cause FROM ${since('losses')} l WHERE l.cause IN ${HIDING_CAUSES} AND l.to_ns >= ${this.#cut - KEEP_NS} EXCEPT SELECT node, from_ns, to_ns, cause FROM losses`);
     return { messages: Number(messages.getRows()[0]?.[0] ?? 0), closes: closes.rowsChanged };
   }
 
@@ -255,18 +256,17 @@ export class Correlator {
     await connection.run(`CREATE OR REPLACE TEMP TABLE waiting AS
       SELECT e.run_id, e.socket_id, e.exchange_no, e.ts_ns, e.end_ns, CASE WHEN e.end_ns IS NULL AND e.protocol IS NULL THEN e.answer_ns END AS quiet_ns FROM exchanges e LEFT JOIN over_now o ON o.span_id = e.span_id LEFT JOIN decided_stored d ON d.span_id = e.span_id
       WHERE o.span_id IS NULL AND d.span_id IS NULL`);
-    await connection.run('INSERT INTO known_work SELECT w.* FROM work w SEMI JOIN over_now o ON o.span_id = w.span_id');
     await connection.run('INSERT INTO known_call_ends SELECT c.* FROM call_ends c SEMI JOIN over_now o ON o.span_id = c.span_id');
-    // Habits fade with what is seen of a program, not with time.
-    const unsure = await connection.runAndReadAll('SELECT 1 FROM unsure_processes LIMIT 1');
-    if (unsure.currentRowCount > 0) {
+    if (await someIn(connection, 'work')) {
+      await connection.run('INSERT INTO known_work SELECT w.* FROM work w SEMI JOIN over_now o ON o.span_id = w.span_id');
+      // Habits fade with what is seen of a program, not with time.
       await connection.run(`CREATE OR REPLACE TEMP TABLE seen_now AS SELECT DISTINCT service FROM call_groups;
         CREATE OR REPLACE TEMP TABLE known_lags AS SELECT s.service, callee_ip, callee_port, fresh, source_ip, source_port, lag, explained * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS explained FROM lag_sums s LEFT JOIN seen_now n ON n.service = s.service;
         CREATE OR REPLACE TEMP TABLE known_lag_calls AS SELECT s.service, callee_ip, callee_port, fresh, calls * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS calls FROM lag_calls s LEFT JOIN seen_now n ON n.service = s.service;
         CREATE OR REPLACE TEMP TABLE known_lag_orders AS SELECT s.service, callee_ip, callee_port, fresh, calls * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS calls, at_once * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS at_once FROM lag_orders s LEFT JOIN seen_now n ON n.service = s.service;
         CREATE OR REPLACE TEMP TABLE known_flushes AS SELECT s.service, before_ns * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS before_ns, between_ns * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS between_ns FROM flushes s LEFT JOIN seen_now n ON n.service = s.service`);
     }
-    await connection.run(`INSERT INTO known_holds SELECT h.span_id, h.thread_id, h.from_ns, h.to_ns FROM holds h JOIN over_now o ON o.span_id = h.span_id WHERE h.from_ns < h.to_ns`);
+    await connection.run(`INSERT INTO known_holds SELECT h.span_id, h.thread_id, h.from_ns, h.to_ns FROM new_holds h JOIN over_now o ON o.span_id = h.span_id WHERE h.from_ns < h.to_ns`);
     await connection.run(`INSERT INTO decided_stored SELECT f.span_id, f.parent_span_id, f.start_ns, f.trace_hi, f.trace_lo, f.end_ns, TRUE FROM over_now f`);
     await connection.run(`CREATE OR REPLACE TEMP TABLE decided_next AS
       SELECT d.* FROM decided_open d ANTI JOIN over_now o ON o.span_id = d.span_id
@@ -286,11 +286,14 @@ export class Correlator {
       SELECT k.span_id, k.candidate_span_id, k.evidence, k.score, k.chosen, k.doubt
       FROM (SELECT * FROM known_links UNION ALL SELECT span_id, candidate_span_id, evidence, score, chosen, doubt FROM links) k SEMI JOIN decided_next d ON d.span_id = k.span_id`);
     await connection.run(`CREATE OR REPLACE TEMP TABLE known_next AS
-      SELECT m.* FROM messages m SEMI JOIN waiting w ON w.socket_id = m.socket_id AND w.exchange_no = m.exchange_no AND w.run_id = m.run_id
-      UNION ALL
-      -- an answer may land before its request, when that was never finished
-      SELECT m.* FROM messages m ANTI JOIN exchanges e ON e.socket_id = m.socket_id AND e.exchange_no = m.exchange_no AND e.run_id = m.run_id
-      WHERE m.kind = 'response' AND m.exchange_no >= 0 AND m.end_ts_ns > ${cut - CLOSES_BACK_NS}`);
+      SELECT m.* FROM messages m SEMI JOIN waiting w ON w.socket_id = m.socket_id AND w.exchange_no = m.exchange_no AND w.run_id = m.run_id`);
+    // An answer may land before its request, when that was never finished.
+    const early = `m.kind = 'response' AND m.exchange_no >= 0 AND m.end_ts_ns > ${cut - CLOSES_BACK_NS}`;
+    await connection.run(`CREATE OR REPLACE TEMP TABLE early_answers AS
+      SELECT DISTINCT m.run_id, m.socket_id, m.exchange_no FROM messages m ANTI JOIN exchanges e ON e.socket_id = m.socket_id AND e.exchange_no = m.exchange_no AND e.run_id = m.run_id WHERE ${early}`);
+    if (await someIn(connection, 'early_answers')) {
+      await connection.run(`INSERT INTO known_next SELECT m.* FROM messages m SEMI JOIN early_answers a ON a.socket_id = m.socket_id AND a.exchange_no = m.exchange_no AND a.run_id = m.run_id WHERE ${early}`);
+    }
     await connection.run(`DROP TABLE known_call_counts; ALTER TABLE call_counts_next RENAME TO known_call_counts;
       DROP TABLE decided_open; ALTER TABLE decided_next RENAME TO decided_open;
       DROP TABLE known_links; ALTER TABLE links_next RENAME TO known_links;

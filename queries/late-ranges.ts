@@ -46,11 +46,11 @@ export class LateRanges {
  */
 export async function findLate(connection: DuckDBConnection, after_apply_no: bigint, previous_cut_ns: bigint): Promise<{ count: number; ranges: TimeRange[] }> {
   await connection.run(`CREATE OR REPLACE TEMP TABLE late_exchanges AS
-    SELECT e.span_id, e.end_ns FROM exchanges e ANTI JOIN decided_stored d ON d.span_id = e.span_id WHERE e.end_ns <= ${previous_cut_ns} AND e.apply_no > ${after_apply_no} AND ${previous_cut_ns} > 0`);
+    SELECT e.span_id, e.end_ns FROM exchanges e ANTI JOIN (FROM decided_ends WHERE stored) d ON d.span_id = e.span_id WHERE e.end_ns <= ${previous_cut_ns} AND e.apply_no > ${after_apply_no} AND ${previous_cut_ns} > 0`);
   const rows = await connection.runAndReadAll(`
     SELECT count(*), min(end_ns) - 1, max(end_ns) FROM late_exchanges
     UNION ALL
-    SELECT count(*), min(d.start_ns), CAST(${previous_cut_ns} AS BIGINT) FROM exchanges e JOIN decided d ON d.span_id = e.peer_span_id WHERE NOT e.is_server AND d.parent_span_id IS NULL`);
+    SELECT count(*), min(d.start_ns), CAST(${previous_cut_ns} AS BIGINT) FROM exchanges e JOIN decided_ends d ON d.span_id = e.peer_span_id WHERE NOT e.is_server AND d.parent_span_id IS NULL`);
   const found = (rows.getRows() as [bigint, bigint | null, bigint | null][]).filter(([count]) => count > 0n);
   return {
     count: Number(found.reduce((sum, [count]) => sum + count, 0n)),

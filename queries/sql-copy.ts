@@ -1,11 +1,10 @@
 // A stranger's statement whose rows DuckDB itself writes as text, into a pipe that is read here: no row passes through JavaScript.
 // The statement is what the gate let through, a SELECT; the COPY around it is ours, names our pipe, and has passed the gate without it.
-import { constants, openSync } from 'node:fs';
-import { Socket } from 'node:net';
 import { StatementType } from '@duckdb/node-api';
 import type { DuckDBPreparedStatement, DuckDBType } from '@duckdb/node-api';
 import { sqlText } from '../ingest/duckdb-instance.ts';
 import { TracehouseError } from '../schema/errors.ts';
+import { PipeReader } from './pipe-reader.ts';
 import { RowCutter } from './row-cutter.ts';
 import { requireAllowed } from './sql-allowed.ts';
 import type { SqlColumn } from './sql-gate.ts';
@@ -24,7 +23,7 @@ export interface CopiedText {
 
 export interface CopiedRows {
   readonly columns: readonly SqlColumn[];
-  /** The text of the rows, max_rows at most; to be read to its end or left by return. */
+  /** The text of the rows, max_rows at most; to be read to its end or left by return. Each piece lasts until the next is asked for. */
   readonly pieces: AsyncGenerator<Buffer, void>;
   progress(): { row_count: number; truncated: boolean; elapsed_ms: number };
 }
@@ -94,17 +93,18 @@ export async function copySession(session: SqlSession, text: CopiedText, pipe: s
   };
 }
 
+/** Each piece until the next is asked for. */
 async function* readPipe({ connection, deadline, step, release }: SqlSession, prepared: DuckDBPreparedStatement, cutter: RowCutter, pipe: string): AsyncGenerator<Buffer, void> {
-  // Open before DuckDB opens its end, and without waiting for that.
-  const socket = new Socket({ fd: openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK), readable: true, writable: false });
+  // Open before DuckDB opens its end.
+  const reader = new PipeReader(pipe);
   const running = prepared.run();
   const copying = step(running);
-  copying.catch((error: Error) => socket.destroy(error));
+  copying.catch((error: Error) => reader.destroy(error));
   try {
-    for await (const bytes of socket as AsyncIterable<Buffer>) {
+    for (let bytes = await reader.next(); bytes !== undefined; bytes = await reader.next()) {
       deadline.check();
       const length = cutter.take(bytes);
-      if (length > 0) yield length === bytes.byteLength ? bytes : bytes.subarray(0, length);
+      if (length > 0) yield bytes.subarray(0, length);
       if (cutter.more) return;
     }
     const [[written] = []] = await (await copying).getRows();
@@ -113,7 +113,7 @@ async function* readPipe({ connection, deadline, step, release }: SqlSession, pr
     throw sqlError(error);
   } finally {
     // One that still writes finds nobody who reads. The pipe is the next one's only when it has stopped.
-    socket.destroy();
+    reader.destroy();
     connection.interrupt();
     await running.catch(() => undefined);
     release();

@@ -80,12 +80,18 @@ export async function checkUserSql(source: SqlSource, sql: string): Promise<stri
   }
 }
 
-async function* readChunks(result: DuckDBResult, { step, deadline, max_rows, release }: SqlSession, count: (rows: number, more: boolean) => void): AsyncGenerator<{ chunk: DuckDBDataChunk; row_count: number }, void> {
+/** While one chunk is looked at the next is on its way. */
+async function* readChunks(result: DuckDBResult, { connection, step, deadline, max_rows, release }: SqlSession, count: (rows: number, more: boolean) => void): AsyncGenerator<{ chunk: DuckDBDataChunk; row_count: number }, void> {
   let left = max_rows;
   const was_streaming = result.isStreaming;
+  const fetch = (): Promise<DuckDBDataChunk | null> => {
+    const coming = step(result.fetchChunk());
+    coming.catch(() => undefined); // it is told when it is looked at
+    return coming;
+  };
   try {
-    for (;;) {
-      const chunk = await step(result.fetchChunk());
+    for (let coming = fetch(); ; ) {
+      const chunk = await coming;
       deadline.check();
       if (chunk === null || chunk.rowCount === 0) {
         // The client gives no error for a statement that fails on its way: its result only stops being a stream.
@@ -94,6 +100,7 @@ async function* readChunks(result: DuckDBResult, { step, deadline, max_rows, rel
       }
       const row_count = Math.min(left, chunk.rowCount);
       const more = chunk.rowCount > left;
+      if (!more) coming = fetch();
       left -= row_count;
       count(row_count, more);
       if (row_count > 0) yield { chunk, row_count };
@@ -102,6 +109,7 @@ async function* readChunks(result: DuckDBResult, { step, deadline, max_rows, rel
   } catch (error) {
     throw sqlError(error);
   } finally {
+    connection.interrupt();
     release();
   }
 }

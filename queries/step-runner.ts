@@ -69,7 +69,7 @@ export function loadSteps(dialect: 'duckdb' | 'portable' = 'duckdb'): Step[] {
 /** A chain of 2^20 calls has met a circle. */
 const MOST_ROUNDS = 20;
 
-/** Of one connection: results that are known to be empty need not be computed again. */
+/** Of one connection: results that are known to be empty need not be computed again, nor views be made again. */
 export class StepMemory {
   readonly empty = new Set<string>();
   readonly made = new Set<string>();
@@ -99,10 +99,11 @@ export async function runSteps(connection: DuckDBConnection, steps: readonly Ste
         continue;
       }
     }
+    const known = memory.made.has(step.name);
     memory.made.add(step.name);
     memory.empty.delete(step.name);
     if (step.repeat) await repeatStep(connection, step);
-    else await connection.run(`CREATE OR REPLACE TEMP ${step.view ? 'VIEW' : 'TABLE'} ${step.name} AS ${step.sql}`);
+    else if (!step.view || !known) await connection.run(`CREATE OR REPLACE TEMP ${step.view ? 'VIEW' : 'TABLE'} ${step.name} AS ${step.sql}`);
     watch.observe?.(step, performance.now() - begun);
   }
 }

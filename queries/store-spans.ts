@@ -2,7 +2,7 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 
 /** Raised whenever a rule changes: spans and links say under which they were made. */
-export const RULE_VERSION = 2;
+export const RULE_VERSION = 3;
 
 /** Losses of a node as what reaches farthest among those that began by then: one look tells whether a span is touched. */
 const TOUCHED = `CREATE OR REPLACE TEMP TABLE touched AS
@@ -20,11 +20,14 @@ const FINISHED_TEXTS = `CREATE OR REPLACE TEMP TABLE finished_texts AS
   SELECT f.span_id, q.pid, q.first_tid, q.comm, q.fd, q.local_ip, q.local_port, q.remote_ip, q.remote_port, q.method, q.path, q.host, q.http_version, q.end_offset - q.stream_offset AS request_bytes, q.errno, q.complete AND NOT q.partial AS complete
   FROM messages q JOIN finished f ON f.socket_id = q.socket_id AND f.exchange_no = q.exchange_no AND f.run_id = q.run_id AND f.kind = q.kind AND f.apply_no = q.apply_no AND f.request_open = q.partial AND f.ts_ns = q.ts_ns`;
 
-const FINISHED_SPANS = `CREATE OR REPLACE TEMP TABLE finished_spans AS
-  SELECT printf('%016x%016x', f.trace_hi, f.trace_lo) AS trace_id, make_timestamp_ns(f.trace_hi) AS trace_start, f.trace_hi, f.trace_lo, f.span_id, f.parent_span_id, f.peer_span_id, f.is_server,
+/** Both ends of a call have the same path. */
+const FINISHED_PATHS = `CREATE OR REPLACE TEMP TABLE finished_paths AS
+  SELECT d.path, url_template(d.path) AS url_template FROM (SELECT DISTINCT path FROM finished_texts WHERE path IS NOT NULL) d`;
+
+const FINISHED_SPANS = `SELECT printf('%016x%016x', f.trace_hi, f.trace_lo) AS trace_id, make_timestamp_ns(f.trace_hi) AS trace_start, f.trace_hi, f.trace_lo, f.span_id, f.parent_span_id, f.peer_span_id, f.is_server,
     make_timestamp_ns(f.start_ns) AS start_time, f.start_ns, f.end_ns, f.node, f.process_id, q.pid, q.first_tid AS tid, f.first_thread_id AS thread_id, q.comm,
     p.service_name, f.socket_id, q.fd, q.local_ip, q.local_port, q.remote_ip, q.remote_port,
-    f.protocol, q.method, q.path, url_template(q.path) AS url_template, a.status, q.host, q.http_version,
+    f.protocol, q.method, q.path, u.url_template, a.status, q.host, q.http_version,
     q.request_bytes, a.response_bytes, CASE WHEN f.start_ns = f.connect_ts_ns AND f.kind = 'request' THEN f.ts_ns - f.connect_ts_ns END AS connect_ns,
     CASE WHEN f.answer_ns <= f.end_ns THEN f.answer_ns - f.start_ns END AS first_byte_ns, coalesce(a.errno, q.errno) AS errno, f.end_reason, f.answered,
     e.span_id IS NOT NULL OR d.span_id IS NOT NULL AS peer_seen, coalesce(k.candidates, 0) AS candidates,
@@ -36,41 +39,46 @@ const FINISHED_SPANS = `CREATE OR REPLACE TEMP TABLE finished_spans AS
       AND NOT (f.parent_span_id IS NULL AND coalesce(k.doubt, FALSE)) AS complete
   FROM finished f
   JOIN finished_texts q ON q.span_id = f.span_id
+  LEFT JOIN finished_paths u ON u.path = q.path
   LEFT JOIN (
     SELECT run_id, socket_id, exchange_no, apply_no * 2 + CASE WHEN partial THEN 0 ELSE 1 END AS answer_no, TRUE AS answered, status, errno, complete, end_offset - stream_offset AS response_bytes
     FROM messages WHERE kind = 'response'
   ) a ON a.socket_id = f.socket_id AND a.exchange_no = f.exchange_no AND a.run_id = f.run_id AND a.answer_no = f.answer_no AND a.answered = f.answered
   LEFT JOIN processes p ON p.process_id = f.process_id
   LEFT JOIN exchanges e ON e.span_id = f.peer_span_id
-  LEFT JOIN decided d ON d.span_id = f.peer_span_id
+  LEFT JOIN decided_ends d ON d.span_id = f.peer_span_id
   LEFT JOIN (SELECT span_id, count(*) AS candidates, bool_or(doubt) AS doubt, max(evidence) FILTER (chosen) AS evidence, max(score) FILTER (chosen) AS score FROM finished_links GROUP BY span_id) k ON k.span_id = f.span_id
   LEFT JOIN (SELECT DISTINCT span_id FROM doubted) b ON b.span_id = f.span_id
   LEFT JOIN touched t ON t.span_id = f.span_id`;
 
 /**
- * Temp table `finished` (exchanges that are over, with parent_span_id, start_ns, trace_hi, trace_lo) -> temp table
- * finished_spans. Needed besides the tables of the steps: processes (process_id, service_name), losses (node, from_ns,
- * to_ns), finished_links, timing_models, timing_versions.
+ * Temp table `finished` (exchanges that are over, with parent_span_id, start_ns, trace_hi, trace_lo) -> temp tables touched,
+ * finished_texts, finished_paths. Needed besides the tables of the steps: losses (node, from_ns, to_ns).
  */
 export async function describeFinished(connection: DuckDBConnection): Promise<void> {
   await connection.run(TOUCHED);
   await connection.run(FINISHED_TEXTS);
-  await connection.run(FINISHED_SPANS);
+  await connection.run(FINISHED_PATHS);
 }
 
-/** Writes what describeFinished left into the derived segment `alias`; the caller's transaction. */
+/**
+ * Writes them into the derived segment `alias`; the caller's transaction. Needed besides: processes (process_id, service_name),
+ * finished_links, timing_models, timing_versions.
+ */
 export async function storeFinished(connection: DuckDBConnection, alias: string): Promise<void> {
-  await connection.run(`INSERT INTO ${alias}.spans BY NAME FROM finished_spans`);
+  await connection.run(`INSERT INTO ${alias}.spans BY NAME ${FINISHED_SPANS}`);
+  // What was written is read again: a table of its own would be the same 44 columns once more.
+  const stored = `(SELECT w.trace_id, w.span_id, w.parent_span_id, w.is_server, w.rule_version, w.start_ns, w.end_ns, w.complete FROM ${alias}.spans w SEMI JOIN finished f ON f.span_id = w.span_id)`;
   await connection.run(`INSERT INTO ${alias}.exchanges BY NAME
     SELECT f.node, f.run_id, f.socket_id, f.exchange_no, f.is_server, f.span_id, f.peer_span_id, f.process_id, f.protocol, f.start_ns, f.request_end_ns,
       CASE WHEN f.answer_ns <= f.end_ns THEN f.answer_ns END AS answer_ns, f.end_ns, f.answered, f.end_reason, s.complete
-    FROM finished f JOIN finished_spans s ON s.span_id = f.span_id`);
+    FROM finished f JOIN ${stored} s ON s.span_id = f.span_id`);
   await connection.run(`INSERT INTO ${alias}.span_links BY NAME
     SELECT s.trace_id, s.span_id, k.candidate_span_id, k.evidence, k.score, k.chosen, s.rule_version, v.model_version, s.start_ns, s.end_ns
-    FROM finished_spans s JOIN finished_links k ON k.span_id = s.span_id LEFT JOIN timing_versions v ON v.span_id = s.span_id AND k.evidence = 'timing'
+    FROM ${stored} s JOIN finished_links k ON k.span_id = s.span_id LEFT JOIN timing_versions v ON v.span_id = s.span_id AND k.evidence = 'timing'
     UNION ALL BY NAME
     SELECT s.trace_id, s.span_id, s.parent_span_id AS candidate_span_id, 'connection' AS evidence, 1.0 AS score, TRUE AS chosen, s.rule_version, NULL AS model_version, s.start_ns, s.end_ns
-    FROM finished_spans s WHERE s.is_server AND s.parent_span_id IS NOT NULL
+    FROM ${stored} s WHERE s.is_server AND s.parent_span_id IS NOT NULL
     ORDER BY ALL`);
   await connection.run(`INSERT INTO ${alias}.models BY NAME FROM timing_models`);
 }

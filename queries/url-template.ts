@@ -10,5 +10,5 @@ export const URL_TEMPLATE_MACRO = `
     ELSE s END), '/');
   CREATE OR REPLACE TEMP MACRO url_template(path) AS CASE
     WHEN NOT regexp_matches(path, '[0-9]') THEN path
-    WHEN regexp_matches(regexp_replace(path, '/[0-9]+(/|$)', '/{id}\\1', 'g'), '[0-9]') THEN templated_segments(path)
-    ELSE regexp_replace(path, '/[0-9]+(/|$)', '/{id}\\1', 'g') END`;
+    -- a list of one: what a CASE names twice is computed twice
+    ELSE list_transform([regexp_replace(path, '/[0-9]+(/|$)', '/{id}\\1', 'g')], lambda r: CASE WHEN regexp_matches(r, '[0-9]') THEN templated_segments(path) ELSE r END)[1] END`;

@@ -57,6 +57,8 @@ const BENCH_PACKAGES = {
   ...TEST_PACKAGES,
   bpftrace: '/usr/bin/bpftrace',
 };
+/** npm packages that `npm run bench` compares with, apart from ours: into .cache/opentelemetry. The last ones for Node.js 20. */
+const BENCH_NPM = { '@opentelemetry/api': '1.9.1', '@opentelemetry/auto-instrumentations-node': '0.81.0' };
 /** Units that these packages enable on their own: we install programs, not services. */
 const UNITS = ['nginx', 'apache2', 'apache-htcacheclean', 'php-fpm', 'nftables'];
 
@@ -138,6 +140,19 @@ function npmPackages() {
   if (!done.ok) fail(`npm install failed:\n  ${lastLines(done.text)}`);
 }
 
+function benchNpmPackages() {
+  const folder = '.cache/opentelemetry';
+  const wanted = `${JSON.stringify({ private: true, dependencies: BENCH_NPM }, null, 2)}\n`;
+  const installed = `${folder}/node_modules/.package-lock.json`;
+  if (existsSync(installed) && readFileSync(`${folder}/package.json`, 'utf8') === wanted) return;
+  console.log(`setup: installing ${Object.keys(BENCH_NPM).at(-1)} from npm`);
+  mkdirSync(folder, { recursive: true });
+  rmSync(installed, { force: true });
+  writeFileSync(`${folder}/package.json`, wanted);
+  const done = run('npm', ['install', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: folder });
+  if (!done.ok) fail(`npm install of ${Object.keys(BENCH_NPM).join(' ')} failed:\n  ${lastLines(done.text)}`);
+}
+
 function build() {
   if (mtime('dist/.built') < Math.max(newest('.', /\.ts$/), mtime('package-lock.json'), mtime('tsconfig.json'))) {
     console.log('setup: compiling TypeScript');
@@ -166,6 +181,7 @@ const for_accuracy = process.argv.includes('--accuracy');
 const for_bench = process.argv.includes('--bench');
 const for_test = for_accuracy || for_bench || process.argv.includes('--test');
 npmPackages();
+if (for_bench) benchNpmPackages();
 if (process.platform === 'linux') {
   const wanted = { ...BUILD_PACKAGES, ...(for_accuracy ? ACCURACY_PACKAGES : for_bench ? BENCH_PACKAGES : for_test ? TEST_PACKAGES : DEMO_PACKAGES) };
   // Without root the recording that ships with the package can still be replayed.

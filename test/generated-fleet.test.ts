@@ -88,7 +88,7 @@ test('replayed from its file and judged: exact where the kernel tells, nothing c
   const [file, truth_file] = [join(folder, 'fleet.arrow'), join(folder, 'truth.arrow')];
   const truth = new TruthFile(truth_file);
   const writer = await openRecordingWriter(file);
-  for (const batch of generate({ events: 40_000, seed: 9, shapes: [...EXACT, 'timers'], applications: EXACT.length + 1, nodes: 4, loss_share: 0, truth })) await writer.write(batch);
+  for (const batch of generate({ events: 60_000, seed: 9, shapes: [...EXACT, 'timers'], applications: EXACT.length + 1, nodes: 4, loss_share: 0, truth })) await writer.write(batch);
   await writer.close();
   truth.close();
 

@@ -172,6 +172,25 @@ describe('attacks', () => {
     await expect.poll(() => workers().some((pid) => before.includes(pid) && policy(pid) === SCHED_OTHER)).toBe(false);
   });
 
+  test('a process that gets no processor while it starts, or while it is told of files, keeps nobody waiting', async () => {
+    const policy = (pid: number): string => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ')[38] ?? '';
+    await ask('SELECT 1');
+    const before = workers();
+    for (const pid of before) process.kill(pid, 'SIGSTOP');
+    // Long enough for all idle ones to be told of files, and stuck in that.
+    await new Promise((resolve) => setTimeout(resolve, 6000));
+    const second = ask('SELECT 3');
+    await expect.poll(() => workers().length).toBeGreaterThan(before.length);
+    const [starting] = workers().filter((pid) => !before.includes(pid)) as [number];
+    process.kill(starting, 'SIGSTOP');
+    await expect.poll(() => policy(starting), { timeout: 8000 }).toBe(SCHED_OTHER);
+    process.kill(starting, 'SIGCONT');
+    expect(await second).toEqual([[3]]);
+    for (const pid of before) process.kill(pid, 'SIGCONT');
+    // Once it is there it stands behind everything else.
+    await expect.poll(() => workers().every((pid) => policy(pid) === SCHED_IDLE), { timeout: 8000 }).toBe(true);
+  }, 40_000);
+
   test('what it could be made to do would find nothing else on this machine', ({ skip }) => {
     const { status } = spawnSync(join(packageRoot(), '.output', 'tracehouse-confine'), ['--read', '/', '--', 'true']);
     if (status === 125) {

@@ -26,7 +26,8 @@ function tags(attributes: Attributes): Tag[] {
 const micros = (ns: bigint): number => Number(ns / 1000n);
 
 function jaegerSpan(span: SpanRow, processID: string) {
-  const failed: Attributes = span.status === 'error' ? [['error', true]] : [];
+  // As Jaeger itself shows a span that came by OTLP.
+  const failed: Attributes = span.status === 'error' ? [['error', true], ['otel.status_code', 'ERROR']] : [];
   return {
     traceID: span.trace_id,
     spanID: span.span_id,

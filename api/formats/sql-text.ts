@@ -46,18 +46,18 @@ export async function* sqlCsv(stream: UserSqlStream): AsyncGenerator<string> {
 /** After each row DuckDB writes this. */
 const JSON_ROW_END = ',\n';
 
-/** Rows that end in JSON_ROW_END; behind the last one there is no comma. */
+/** Rows that end in JSON_ROW_END, which the last one must not: so many bytes are always held back. */
 export async function* copiedJson({ columns, pieces, progress }: CopiedRows, query_id: string): AsyncGenerator<string | Uint8Array> {
   yield jsonHead(query_id, columns);
-  let held: Buffer = Buffer.from('\n');
+  let held: Buffer | undefined;
   for await (const piece of pieces) {
-    if (piece.byteLength < JSON_ROW_END.length) held = Buffer.concat([held, piece]);
-    else {
-      yield held;
-      held = piece;
-    }
+    if (held === undefined) yield '\n';
+    const tail: Buffer = piece.byteLength < JSON_ROW_END.length ? Buffer.concat([held ?? Buffer.alloc(0), piece]) : piece;
+    if (tail === piece && held !== undefined) yield held;
+    const ready = Math.max(0, tail.byteLength - JSON_ROW_END.length);
+    if (ready > 0) yield tail.subarray(0, ready);
+    held = Buffer.from(tail.subarray(ready)); // the piece will be written again
   }
-  yield progress().row_count === 0 ? '' : held.subarray(0, held.byteLength - JSON_ROW_END.length);
   yield jsonTail(progress());
 }
 

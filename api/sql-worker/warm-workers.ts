@@ -1,6 +1,7 @@
 // The processes that statements run in: one is kept ready, more only for a while, and none that has grown or was let forward.
 import { mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Warehouse } from '../../ingest/warehouse.ts';
 import type { SqlLimits } from '../../queries/sql-limits.ts';
 import { TracehouseError } from '../../schema/errors.ts';
@@ -20,6 +21,7 @@ const WARM = 1;
 const IDLE_MS = 60_000;
 /** Idle workers let go of files that are no longer part of anything. */
 const REFRESH_MS = 5000;
+const REFRESHED_WITHIN_MS = 500;
 /** Beyond DuckDB's own limit: rows on their way, JavaScript. */
 export const SPARE_BYTES = 256e6;
 /** All statements together leave the disk at least this share of what is free. */
@@ -89,7 +91,8 @@ export class WarmWorkers {
 
   /** For one job. Errors: not-ready, and what keeps a process from starting. */
   async take(): Promise<WorkerClient> {
-    if (this.#idle.length === 0) await this.#refreshing;
+    // Those that are being refreshed may be waiting for the processor themselves.
+    if (this.#idle.length === 0) await Promise.race([this.#refreshing, delay(REFRESHED_WITHIN_MS, undefined, { ref: false })]);
     for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
       if (!idle.worker.ended) return idle.worker;
       this.dismiss(idle.worker);

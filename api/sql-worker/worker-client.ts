@@ -28,6 +28,8 @@ function deathError(stderr: string): TracehouseError {
     : new TracehouseError('sql-died', 'the process that ran the statement ended: most likely it needed more memory or disk than it may have', MEND);
 }
 
+const STARTS_WITHIN_MS = 2000;
+
 export interface ClientJob {
   readonly files: VisibleFiles;
   readonly check?: string;
@@ -66,12 +68,16 @@ export class WorkerClient {
 
   static async start(settings: WorkerSettings): Promise<WorkerClient> {
     const client = new WorkerClient(settings);
+    // Where the processors are never idle it would not come so far.
+    const starved = setTimeout(() => client.letForward(), STARTS_WITHIN_MS);
     const first = await client.#next().catch(() => undefined);
+    clearTimeout(starved);
     if (first?.kind !== FRAME.ready) {
       const why = client.#complaints().trim();
       await client.close();
       throw new Error(`the process for SQL statements did not start: ${why}`);
     }
+    if (client.let_forward) client.standBack();
     client.#first_bytes = client.#residentBytes();
     return client;
   }
@@ -145,10 +151,19 @@ export class WorkerClient {
     return (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) * TICK_MS;
   }
 
-  /** It has stood behind everything else; from now on it gets a small share. It does not go back. */
+  #schedule(policy: '--other' | '--idle'): void {
+    this.let_forward = policy === '--other';
+    spawn('chrt', ['--all-tasks', policy, '--pid', '0', String(this.pid)], { stdio: 'ignore' }).once('error', () => undefined);
+  }
+
+  /** It has stood behind everything else; from now on it gets a small share. */
   letForward(): void {
-    this.let_forward = true;
-    spawn('chrt', ['--all-tasks', '--other', '--pid', '0', String(this.pid)], { stdio: 'ignore' }).once('error', () => undefined);
+    this.#schedule('--other');
+  }
+
+  /** After its start alone: a statement that was let forward stays there, and its process is not used again. */
+  standBack(): void {
+    this.#schedule('--idle');
   }
 
   /** At once, whatever it does; who waits for it gets `why`. */

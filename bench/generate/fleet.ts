@@ -86,5 +86,6 @@ export function startApp(world: World, app: App, number: number, nodes: readonly
       STATIONS[service.plan.shape](world, service, nodes[at % nodes.length] as SimulatedNode);
     }
   }
-  new RootClients(world, services.get(app.root) as Service, number % 2 === 0 ? (nodes[random.index(nodes.length)] as SimulatedNode) : null);
+  const clients = new RootClients(world, services.get(app.root) as Service, number % 2 === 0 ? (nodes[random.index(nodes.length)] as SimulatedNode) : null);
+  clients.start();
 }

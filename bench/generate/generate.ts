@@ -28,7 +28,7 @@ export interface Generated {
 
 /** 2026-11-23, a Monday. */
 export const START_NS = 1_795_392_000_000_000_000n;
-const FLEET: FleetOptions = { nodes: 12, skew_ms: 20, drift_ppm: 10, loss_share: 0.0001, nat_share: 0.5, keep_payload: false, start_ns: START_NS };
+const FLEET: FleetOptions = { nodes: 8, skew_ms: 20, drift_ppm: 10, loss_share: 0.0001, nat_share: 0.5, keep_payload: false, start_ns: START_NS };
 const STEPS_AT_ONCE = 4096;
 /** How long what is under way may take. */
 const DRAIN_NS = 2e9;
@@ -40,7 +40,7 @@ export function* generate(options: GenerateOptions): Generator<Batch, Generated>
   const fleet = { ...FLEET, ...options };
   const batches: Batch[] = [];
   const nodes = makeNodes(world, fleet, (batch) => batches.push(batch));
-  for (const [number, app] of shareOut(apps, options.applications ?? Math.max(apps.length, 24)).entries()) startApp(world, app, number, nodes, world.random.chance(fleet.nat_share));
+  for (const [number, app] of shareOut(apps, options.applications ?? Math.max(apps.length, 16)).entries()) startApp(world, app, number, nodes, world.random.chance(fleet.nat_share));
   const made = (): number => nodes.reduce((sum, node) => sum + node.events, 0);
   const { heap } = world;
   let ends = Infinity;

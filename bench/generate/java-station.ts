@@ -1,5 +1,5 @@
-// A pool whose threads read requests, wait for their calls, and answer; the calls are written and read by a thread of the client
-// library, which then wakes the one that waits, directly or through another.
+// A pool whose threads read requests, wait for their calls, and answer; the calls are written and read by threads of the client
+// library, which then wake the one that waits, directly or through another.
 import type { Connection } from './connection.ts';
 import type { Actor } from './event-heap.ts';
 import type { Job } from './job.ts';
@@ -21,16 +21,15 @@ export class JavaStation extends Station {
   readonly #idle: PoolThread[] = [];
   readonly #of_thread = new Map<SimulatedThread, PoolThread>();
   readonly #waiting: Connection[] = [];
+  /** Of the client library: one reads, some write and pass on. */
   readonly #selector: SimulatedThread;
-  readonly #executor: SimulatedThread;
+  readonly #helpers: PoolThread[] = [];
   readonly #pools: Pools = [];
   #selects_until = 0;
-  #executes_until = 0;
 
   constructor(world: World, service: Service, node: SimulatedNode) {
     super(world, service, node, JAVA);
     this.#selector = this.process.thread();
-    this.#executor = this.process.thread();
     for (let at = 0; at < THREADS; at += 1) {
       const one: PoolThread = { thread: this.process.thread(), act: (now) => this.#free(one, now) };
       this.#of_thread.set(one.thread, one);
@@ -60,12 +59,16 @@ export class JavaStation extends Station {
     else this.#begin(connection, one, at + 5_000);
   }
 
-  /** The selector's time is taken in turns. */
-  #select(at: number, for_ns: number): number {
-    const now = Math.max(at, this.#selects_until);
-    this.#selects_until = now + for_ns;
-    this.#selector.turn += 1;
-    return now;
+  /** One that sleeps, or a new one; it sleeps again when it has done its part. */
+  #helper(until: number): SimulatedThread {
+    const helper = this.#helpers.pop() ?? this.#newHelper();
+    this.world.heap.push(until, helper);
+    return helper.thread;
+  }
+
+  #newHelper(): PoolThread {
+    const helper: PoolThread = { thread: this.process.thread(), act: () => this.#helpers.push(helper) };
+    return helper;
   }
 
   #advance(job: Job, at: number): void {
@@ -79,28 +82,28 @@ export class JavaStation extends Station {
       this.world.heap.push(done + 20_000, this.#of_thread.get(thread) as PoolThread);
       return;
     }
-    if (at > this.#selects_until) this.process.node.threadEvent(at, 'wake', thread, this.#selector);
-    const now = this.#select(at + this.wakeup(), 20_000);
+    const now = at + this.wakeup();
     let connection = (this.#pools[callee.index] ??= []).pop();
-    let from = now;
-    if (connection === undefined) {
-      connection = this.connect(callee, this.#selector, now);
-      from = this.openAt(connection, now);
-    }
-    this.send(connection, job, this.#selector, Math.max(from, connection.free_at));
+    const from = connection === undefined ? now : Math.max(now, connection.free_at);
+    const helper = this.#helper(from + 300_000);
+    this.process.node.threadEvent(at, 'wake', thread, helper);
+    connection ??= this.connect(callee, helper, now);
+    this.send(connection, job, helper, connection.client?.sent === 0 ? this.openAt(connection, now) : from);
   }
 
   override answered(connection: Connection, at: number): void {
     const job = connection.owner as Job;
     const thread = job.thread as SimulatedThread;
     const { node } = this.process;
-    let now = this.finish(connection, this.#selector, this.#select(at + this.wakeup(), 20_000), this.#pools);
-    if (this.world.random.chance(0.3)) {
-      // Who is awake already is not woken.
-      if (now > this.#executes_until) node.threadEvent(now, 'wake', this.#selector, this.#executor);
-      now = Math.max(now + this.wakeup(), this.#executes_until);
-      this.#executes_until = now + 15_000;
-      node.threadEvent(now, 'wake', this.#executor, thread);
+    let now = Math.max(at + this.wakeup(), this.#selects_until);
+    this.#selector.turn += 1;
+    now = this.finish(connection, this.#selector, now, this.#pools);
+    this.#selects_until = now + 15_000;
+    if (this.world.random.chance(0.7)) {
+      const helper = this.#helper(now + 150_000);
+      node.threadEvent(now, 'wake', this.#selector, helper);
+      now += this.wakeup();
+      node.threadEvent(now, 'wake', helper, thread);
     } else node.threadEvent(now, 'wake', this.#selector, thread);
     this.#advance(job, now + this.wakeup() + this.work());
   }

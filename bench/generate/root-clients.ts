@@ -29,9 +29,14 @@ export class RootClients implements Caller {
     this.#app_index = world.apps.push(service.app) - 1;
     this.#process = node === null ? null : new SimulatedProcess(node, `${service.name}-clients`, PYTHON.runtime, world.random);
     this.#ip = 203 | (world.random.index(250) << 16) | (7 << 24);
-    for (let at = 0; at < service.app.in_flight; at += 1) {
+  }
+
+  start(): void {
+    const { heap, random } = this.#world;
+    const { in_flight, think_ns } = this.#service.app;
+    for (let at = 0; at < in_flight; at += 1) {
       const client: Client = { thread: this.#process?.thread() ?? null, connection: null };
-      world.heap.push(world.random.next() * service.app.think_ns, { act: (now) => this.#ask(client, now) });
+      heap.push(random.next() * think_ns, { act: (now) => this.#ask(client, now) });
     }
   }
 

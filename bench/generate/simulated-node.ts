@@ -47,6 +47,7 @@ export interface NodeOptions {
 export class SimulatedNode implements Actor {
   readonly name: string;
   readonly address: string;
+  readonly keeps_payload: boolean;
   readonly words = new Int32Array(CHUNK_WORDS + ROOM_WORDS);
   readonly bytes = new Uint8Array(this.words.buffer);
   /** Words used. */
@@ -71,6 +72,7 @@ export class SimulatedNode implements Actor {
     this.#heap = heap;
     this.name = options.name;
     this.address = options.address;
+    this.keeps_payload = options.keep_payload;
     this.#mono_zero = Number(options.mono_ns);
     this.#assembler = new BatchAssembler({ node: options.name, keep_payload: options.keep_payload, keep_query: false, on_batch: options.on_batch, now_ms: random.index(250) });
     const boot_id = Array.from({ length: 4 }, () => (random.word() >>> 0).toString(16).padStart(8, '0')).join('-');
@@ -109,7 +111,7 @@ export class SimulatedNode implements Actor {
     words.fill(0, to, to + HEADER_WORDS + T.words);
     frameHeader(words, to, RECORDS.thread_event.id, T.words * 4);
     const base = to + HEADER_WORDS;
-    setTime(words, base + T.mono, this.monoAt(at));
+    setLong(words, base + T.mono, this.monoAt(at));
     words[base + T.thread] = who.low;
     words[base + T.thread + 1] = who.high;
     words[base + T.process] = who.process_low;
@@ -200,8 +202,14 @@ export function frameHeader(words: Int32Array, at: number, type: number, used_by
   words[at + 3] = used_bytes;
 }
 
-export function setTime(words: Int32Array, at: number, ns: number): void {
-  const high = Math.floor(ns / 4294967296);
-  words[at] = ns - high * 4294967296;
+/** A 64-bit number, up to 2^53. */
+export function setLong(words: Int32Array, at: number, value: number): void {
+  if (value < 4294967296) {
+    words[at] = value;
+    words[at + 1] = 0;
+    return;
+  }
+  const high = Math.floor(value / 4294967296);
+  words[at] = value - high * 4294967296;
   words[at + 1] = high;
 }

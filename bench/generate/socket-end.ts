@@ -1,7 +1,7 @@
 // One socket: its calls become frames of its node's loader, as the kernel programs make them.
 import { B, EVENT_BYTES, EVENT_WORDS, W } from '../../ingest/socket-event.ts';
 import { EVENT_FLAGS, OPS, RECORDS, ROLES } from '../../schema/records.ts';
-import { HEADER_WORDS, frameHeader, setTime } from './simulated-node.ts';
+import { HEADER_WORDS, frameHeader, setLong } from './simulated-node.ts';
 import type { SimulatedNode } from './simulated-node.ts';
 import type { SimulatedThread } from './simulated-process.ts';
 
@@ -38,7 +38,6 @@ export class SocketEnd {
   sent = 0;
   received = 0;
   readonly #frame = new Int32Array(HEADER_WORDS + EVENT_WORDS);
-  readonly #bytes = new Uint8Array(this.#frame.buffer);
   readonly #out_seq: number;
   readonly #in_seq: number;
   readonly #unix: boolean;
@@ -83,11 +82,11 @@ export class SocketEnd {
     words.set(this.#frame, to);
     frameHeader(words, to, RECORDS.socket_event.id, EVENT_BYTES + captured);
     const base = to + HEADER_WORDS;
-    setTime(words, base + W.mono, node.monoAt(at));
+    setLong(words, base + W.mono, node.monoAt(at));
     const own = out ? this.sent : this.received;
     const other = out ? this.received : this.sent;
-    setTime(words, base + W.stream_offset, own);
-    setTime(words, base + W.other_offset, other);
+    setLong(words, base + W.stream_offset, own);
+    setLong(words, base + W.other_offset, other);
     if (!this.#unix) {
       words[base + W.tcp_seq] = (out ? this.#out_seq : this.#in_seq) + own;
       words[base + W.other_tcp_seq] = (out ? this.#in_seq : this.#out_seq) + other;
@@ -101,7 +100,7 @@ export class SocketEnd {
       words[base + W.thread_id + 1] = thread.high;
       words[base + W.pid] = thread.pid;
       words[base + W.tid] = thread.tid;
-      setTime(words, base + W.turn, thread.turn);
+      setLong(words, base + W.turn, thread.turn);
       const { comm } = thread;
       for (let i = 0; i < 4; i += 1) words[base + W.comm + i] = comm[i] as number;
     }
@@ -150,11 +149,12 @@ export class SocketEnd {
     const base = this.#begin(at, out ? OPS.write : OPS.read, thread, out, (cut ? EVENT_FLAGS.payload_truncated : 0) | (asked ? EVENT_FLAGS.task_of_caller : 0), captured, size);
     const { words, bytes } = this.node;
     if (task !== 0) {
-      setTime(words, base + W.task_id, task);
-      setTime(words, base + W.parent_task_id, parent_task);
+      setLong(words, base + W.task_id, task);
+      setLong(words, base + W.parent_task_id, parent_task);
     }
     const start = base * 4 + EVENT_BYTES;
-    copyText(bytes, start, text, from, captured);
+    // Of bodies only their length counts, unless they are kept.
+    copyText(bytes, start, text, from, this.node.keeps_payload ? captured : Math.min(captured, text.head_length - from));
     if (cut) {
       const known = Math.min(8, size);
       copyText(bytes, base * 4 + W.tail * 4 + 8 - known, text, from + size - known, known);

@@ -6,7 +6,7 @@
 -- Known false matches: a server that speaks first, or unasked, in a protocol that is not understood, seems to answer the request before.
 -- Local to a node.
 
--- @name final_requests
+-- @name final_requests @view
 -- Only what is joined on later: texts stay with the messages, and come in when a span is stored.
 SELECT
   m.node AS node, m.run_id AS run_id, m.socket_id AS socket_id, m.exchange_no AS exchange_no, m.kind AS kind, m.protocol AS protocol,
@@ -60,7 +60,7 @@ FROM requests r
 GROUP BY r.span_id
 HAVING min(r.run_id) <> max(r.run_id)
 
--- @name responses
+-- @name responses @view
 SELECT
   a.run_id AS run_id, a.socket_id AS socket_id, a.exchange_no AS exchange_no, 'request' AS answers,
   min(a.ts_ns) AS answer_ns,
@@ -73,29 +73,30 @@ FROM messages a
 WHERE a.kind = 'response' AND a.exchange_no >= 0
 GROUP BY a.run_id, a.socket_id, a.exchange_no
 
--- @name pairs
-SELECT
-  q.run_id AS run_id, q.node AS node, q.socket_id AS socket_id, q.exchange_no AS exchange_no, q.kind AS kind, q.protocol AS protocol,
-  q.is_server AS is_server, q.span_id AS span_id, q.peer_span_id AS peer_span_id, q.process_id AS process_id,
-  q.first_thread_id AS first_thread_id, q.last_thread_id AS last_thread_id, q.ts_ns AS ts_ns, q.request_end_ns AS request_end_ns,
-  q.request_end_reason AS request_end_reason, q.request_open AS request_open,
-  q.connect_ts_ns AS connect_ts_ns, q.connect_thread_id AS connect_thread_id, q.task_id AS task_id, q.apply_no AS apply_no,
-  a.answer_ns AS answer_ns, a.answer_end_ns AS answer_end_ns, a.answer_end_reason AS answer_end_reason,
-  a.answer_thread_id AS answer_thread_id, a.answer_seen_ns AS answer_seen_ns, a.answer_no AS answer_no, c.close_ns AS close_ns, r.run_end_ns AS run_end_ns
+-- @name own_requests @view
+SELECT q.*
 FROM requests q
-LEFT JOIN responses a ON a.socket_id = q.socket_id AND a.exchange_no = q.exchange_no AND a.run_id = q.run_id AND a.answers = q.kind
-LEFT JOIN closes c ON c.socket_id = q.socket_id AND c.run_id = q.run_id
-LEFT JOIN run_ends r ON r.run_id = q.run_id AND r.node = q.node
 LEFT JOIN seen_twice t ON t.span_id = q.span_id
 WHERE t.span_id IS NULL OR t.run_id = q.run_id
+
+-- @name unanswered
+SELECT q.span_id AS span_id, q.run_id AS run_id, q.socket_id AS socket_id, q.exchange_no AS exchange_no
+FROM own_requests q
+LEFT JOIN responses a ON a.socket_id = q.socket_id AND a.exchange_no = q.exchange_no AND a.run_id = q.run_id
+WHERE q.kind = 'request' AND a.answer_ns IS NULL
+
+-- @needs unanswered
 
 -- @name overtaken
 -- A later request on the socket was answered: this one's answer was lost.
 SELECT p.span_id AS span_id, min(n.ts_ns) AS next_ns
-FROM pairs p
-JOIN pairs n ON n.socket_id = p.socket_id AND n.run_id = p.run_id AND n.exchange_no > p.exchange_no
-WHERE p.answer_ns IS NULL AND p.kind = 'request' AND n.kind = 'request' AND n.answer_ns IS NOT NULL
+FROM unanswered p
+JOIN own_requests n ON n.socket_id = p.socket_id AND n.run_id = p.run_id AND n.exchange_no > p.exchange_no
+JOIN responses a ON a.socket_id = n.socket_id AND a.exchange_no = n.exchange_no AND a.run_id = n.run_id
+WHERE n.kind = 'request'
 GROUP BY p.span_id
+
+-- @needs requests
 
 -- @name exchanges
 -- Without a response an exchange ends when the next one on its socket is answered, when the socket closes, or when watching ends.
@@ -119,27 +120,31 @@ SELECT
   e.answer_no AS answer_no, e.answer_thread_id AS answer_thread_id
 FROM (
   SELECT
-    p.*, p.ts_ns + l.open_limit_ns AS given_up_ns,
+    p.*, a.answer_ns AS answer_ns, a.answer_end_ns AS answer_end_ns, a.answer_end_reason AS answer_end_reason, a.answer_thread_id AS answer_thread_id, a.answer_no AS answer_no,
+    c.close_ns AS close_ns, p.ts_ns + l.open_limit_ns AS given_up_ns,
     CASE
       WHEN p.kind = 'connect' THEN p.request_end_ns
-      WHEN p.answer_end_ns IS NOT NULL THEN p.answer_end_ns
-      WHEN p.protocol IS NULL AND p.answer_seen_ns + l.quiet_limit_ns <= l.cut_ns THEN p.answer_seen_ns
+      WHEN a.answer_end_ns IS NOT NULL THEN a.answer_end_ns
+      WHEN p.protocol IS NULL AND a.answer_seen_ns + l.quiet_limit_ns <= l.cut_ns THEN a.answer_seen_ns
       WHEN n.next_ns IS NOT NULL THEN CASE WHEN n.next_ns < p.request_end_ns THEN p.request_end_ns ELSE n.next_ns END
-      WHEN p.close_ns IS NOT NULL THEN CASE WHEN p.close_ns < p.request_end_ns THEN p.request_end_ns ELSE p.close_ns END
-      WHEN p.run_end_ns IS NOT NULL THEN CASE WHEN p.run_end_ns < p.request_end_ns THEN p.request_end_ns ELSE p.run_end_ns END
+      WHEN c.close_ns IS NOT NULL THEN CASE WHEN c.close_ns < p.request_end_ns THEN p.request_end_ns ELSE c.close_ns END
+      WHEN r.run_end_ns IS NOT NULL THEN CASE WHEN r.run_end_ns < p.request_end_ns THEN p.request_end_ns ELSE r.run_end_ns END
       WHEN p.ts_ns + l.open_limit_ns <= l.cut_ns THEN p.ts_ns + l.open_limit_ns
       ELSE NULL
     END AS end_ns,
     CASE
       WHEN p.kind = 'connect' THEN p.request_end_reason
-      WHEN p.answer_end_ns IS NOT NULL THEN p.answer_end_reason
-      WHEN p.protocol IS NULL AND p.answer_seen_ns + l.quiet_limit_ns <= l.cut_ns THEN 'quiet'
+      WHEN a.answer_end_ns IS NOT NULL THEN a.answer_end_reason
+      WHEN p.protocol IS NULL AND a.answer_seen_ns + l.quiet_limit_ns <= l.cut_ns THEN 'quiet'
       WHEN n.next_ns IS NOT NULL THEN 'gap'
-      WHEN p.close_ns IS NOT NULL THEN 'close'
-      WHEN p.run_end_ns IS NOT NULL THEN 'stop'
+      WHEN c.close_ns IS NOT NULL THEN 'close'
+      WHEN r.run_end_ns IS NOT NULL THEN 'stop'
       ELSE 'open'
     END AS end_reason
-  FROM pairs p
+  FROM own_requests p
+  LEFT JOIN responses a ON a.socket_id = p.socket_id AND a.exchange_no = p.exchange_no AND a.run_id = p.run_id AND a.answers = p.kind
+  LEFT JOIN closes c ON c.socket_id = p.socket_id AND c.run_id = p.run_id
+  LEFT JOIN run_ends r ON r.run_id = p.run_id AND r.node = p.node
   LEFT JOIN overtaken n ON n.span_id = p.span_id
   CROSS JOIN limits l
 ) e

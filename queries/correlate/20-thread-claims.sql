@@ -10,13 +10,44 @@
 --            one may be among them: half the score.
 -- Local to a node.
 
+-- @name decided_ends
+-- Of what earlier cycles decided: the exchanges themselves, and those at the other ends of their connections.
+SELECT d.span_id AS span_id, d.parent_span_id AS parent_span_id, d.start_ns AS start_ns, d.stored AS stored
+FROM decided d
+WHERE d.span_id IN (SELECT e.span_id AS span_id FROM exchanges e UNION ALL SELECT e.peer_span_id AS span_id FROM exchanges e)
+
 -- @name undecided
 SELECT e.span_id AS span_id
 FROM exchanges e
-LEFT JOIN decided d ON d.span_id = e.span_id
+LEFT JOIN decided_ends d ON d.span_id = e.span_id
 WHERE d.span_id IS NULL
 
--- @name holds
+-- @name answerers
+-- How often calls and requests of a process were answered on another thread than made or read them.
+SELECT
+  e.process_id AS process_id, min(e.ts_ns) AS first_ns,
+  CAST(sum(CASE WHEN e.is_server THEN 0 ELSE 1 END) AS BIGINT) AS calls,
+  CAST(sum(CASE WHEN e.is_server OR e.answer_thread_id = e.last_thread_id THEN 0 ELSE 1 END) AS BIGINT) AS calls_elsewhere,
+  CAST(sum(CASE WHEN e.is_server THEN 1 ELSE 0 END) AS BIGINT) AS requests,
+  CAST(sum(CASE WHEN NOT e.is_server OR e.answer_thread_id = e.last_thread_id THEN 0 ELSE 1 END) AS BIGINT) AS requests_elsewhere
+FROM exchanges e
+WHERE e.answered AND e.process_id IS NOT NULL AND e.protocol IS NOT NULL
+GROUP BY e.process_id
+
+-- @name handed_on @view
+-- Processes whose calls are often answered to another thread than made them, and whose requests by another than read them: what a
+-- thread holds there says little about its calls.
+SELECT a.process_id AS process_id
+FROM answerers a
+WHERE 10 * a.calls_elsewhere > a.calls AND 20 * a.requests_elsewhere > a.requests
+
+-- @name blocking_pools @view
+-- Processes whose calls are so, but whose requests are answered by the threads that read them: these wait for the calls.
+SELECT a.process_id AS process_id, a.first_ns AS first_ns
+FROM answerers a
+WHERE 10 * a.calls_elsewhere > a.calls AND 20 * a.requests_elsewhere <= a.requests
+
+-- @name new_holds
 -- A thread holds a request from reading it until it has been answered. Read to its end by another thread, it is that thread's from
 -- then on. A pipelined request waits for the one before it.
 SELECT
@@ -39,6 +70,10 @@ SELECT
 FROM exchanges s
 LEFT JOIN exchanges b ON b.socket_id = s.socket_id AND b.exchange_no = s.exchange_no - 1 AND b.run_id = s.run_id AND b.kind = 'request'
 WHERE s.is_server AND s.request_whole AND s.last_thread_id <> s.first_thread_id
+
+-- @name holds @view
+SELECT n.span_id AS span_id, n.thread_id AS thread_id, n.from_ns AS from_ns, n.to_ns AS to_ns
+FROM new_holds n
 UNION ALL
 SELECT k.span_id AS span_id, k.thread_id AS thread_id, k.from_ns AS from_ns, k.to_ns AS to_ns
 FROM known_holds k
@@ -66,6 +101,8 @@ JOIN (
 ) t ON t.thread_id = h.thread_id AND h.from_ns <= t.last_ns AND h.to_ns > t.first_ns
 WHERE h.from_ns < h.to_ns
 
+-- @needs numbered_holds
+
 -- @name moment_counts
 -- How many requests the thread had taken up by then, and let go.
 SELECT w.span_id AS span_id, w.at_connect AS at_connect, w.thread_id AS thread_id, w.at_ns AS at_ns, w.taken AS taken, w.let_go AS let_go
@@ -83,6 +120,8 @@ FROM (
   ) c
 ) w
 WHERE w.step = 2 AND w.taken > w.let_go
+
+-- @needs losses
 
 -- @name moment_losses
 -- Up to when single events had been lost on the node, of what had been lost by then.
@@ -103,6 +142,8 @@ FROM (
   ) c
 ) w
 WHERE w.step = 1 AND w.lost_to_ns > 0
+
+-- @needs moment_counts
 
 -- @name moment_candidates
 -- One request: sure. Several: those among the last 64 that the thread took up; an older one counts, but is not named.
@@ -136,25 +177,6 @@ SELECT
   max(c.doubt) AS doubt
 FROM moment_candidates c
 GROUP BY c.span_id, c.candidate_span_id
-
--- @name handed_on
--- Processes whose calls are often answered to another thread than made them, and whose requests by another than read them: what a
--- thread holds there says little about its calls.
-SELECT e.process_id AS process_id
-FROM exchanges e
-WHERE e.answered AND e.process_id IS NOT NULL AND e.protocol IS NOT NULL
-GROUP BY e.process_id
-HAVING 10 * sum(CASE WHEN e.is_server OR e.answer_thread_id = e.last_thread_id THEN 0 ELSE 1 END) > sum(CASE WHEN e.is_server THEN 0 ELSE 1 END)
-  AND 20 * sum(CASE WHEN NOT e.is_server OR e.answer_thread_id = e.last_thread_id THEN 0 ELSE 1 END) > sum(CASE WHEN e.is_server THEN 1 ELSE 0 END)
-
--- @name blocking_pools
--- Processes whose calls are so, but whose requests are answered by the threads that read them: these wait for the calls.
-SELECT e.process_id AS process_id, min(e.ts_ns) AS first_ns
-FROM exchanges e
-WHERE e.answered AND e.process_id IS NOT NULL AND e.protocol IS NOT NULL
-GROUP BY e.process_id
-HAVING 10 * sum(CASE WHEN e.is_server OR e.answer_thread_id = e.last_thread_id THEN 0 ELSE 1 END) > sum(CASE WHEN e.is_server THEN 0 ELSE 1 END)
-  AND 20 * sum(CASE WHEN NOT e.is_server OR e.answer_thread_id = e.last_thread_id THEN 0 ELSE 1 END) <= sum(CASE WHEN e.is_server THEN 1 ELSE 0 END)
 
 -- @name thread_claims
 -- A request that the thread held at both moments goes before one of a single moment. Moments that disagree leave it open. Where the

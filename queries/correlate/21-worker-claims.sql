@@ -50,6 +50,18 @@ GROUP BY c.process_id
 
 -- @needs unsure_processes
 
+-- @name unsure_requests
+SELECT e.span_id AS span_id
+FROM exchanges e
+JOIN unsure_processes p ON p.process_id = e.process_id
+WHERE e.is_server
+UNION ALL
+SELECT k.span_id AS span_id
+FROM known_work k
+JOIN unsure_processes p ON p.process_id = k.process_id
+
+-- @needs unsure_requests
+
 -- @name work
 -- The requests of these processes: who read them, who answered.
 SELECT
@@ -70,6 +82,120 @@ SELECT
   k.method AS method, k.path AS path
 FROM known_work k
 JOIN unsure_processes p ON p.process_id = k.process_id
+
+-- @needs unsure_processes
+
+-- @name weighed_processes
+-- Those of them that have requests, or wake threads which may have some. What others call is nobody's, and teaches nothing.
+SELECT p.process_id AS process_id
+FROM unsure_processes p
+JOIN (
+  SELECT k.process_id AS process_id FROM work k
+  UNION
+  SELECT m.process_id AS process_id FROM thread_moves m WHERE m.op = 'wake' AND m.thread_id <> m.target_thread_id
+) k ON k.process_id = p.process_id
+
+-- @name birth_claims
+-- A thread that has ended before the answer lived for that request alone; one that goes on may be a pool's, and take another's work.
+SELECT b.span_id AS span_id, b.candidate_span_id AS candidate_span_id, 'birth' AS evidence,
+  CASE WHEN x.thread_id IS NOT NULL THEN CAST(0.99 AS DOUBLE) ELSE CAST(0.5 AS DOUBLE) END / b.held AS score, b.fresh AS at_connect, FALSE AS doubt
+FROM (
+  SELECT
+    c.span_id AS span_id, h.span_id AS candidate_span_id, c.fresh AS fresh, c.thread_id AS thread_id, h.to_ns AS to_ns, c.at_ns AS at_ns,
+    count(*) OVER (PARTITION BY c.span_id) AS held
+  FROM unsure_calls c
+  JOIN thread_moves f ON f.target_thread_id = c.thread_id AND f.op = 'fork' AND f.ts_ns <= c.at_ns
+  JOIN holds h ON h.thread_id = f.thread_id AND h.from_ns <= f.ts_ns AND h.to_ns > f.ts_ns
+  LEFT JOIN handed_on p ON p.process_id = c.process_id
+  WHERE NOT c.holds_some AND p.process_id IS NULL
+) b
+LEFT JOIN (SELECT m.thread_id AS thread_id, min(m.ts_ns) AS ts_ns FROM thread_moves m WHERE m.op = 'exit' GROUP BY m.thread_id) x ON x.thread_id = b.thread_id AND x.ts_ns <= b.to_ns
+WHERE b.to_ns > b.at_ns
+
+-- @needs weighed_processes
+
+-- @name call_ends
+-- When the threads of these processes had read the answers to their calls.
+SELECT e.span_id AS span_id, e.process_id AS process_id, e.socket_id AS socket_id, e.exchange_no AS exchange_no, a.last_thread_id AS thread_id, a.last_turn AS turn, e.ts_ns AS begun_ns, e.end_ns AS end_ns,
+  coalesce(q.remote_ip, 'unix') AS callee_ip, coalesce(q.remote_port, 0) AS callee_port
+FROM exchanges e
+JOIN weighed_processes p ON p.process_id = e.process_id
+JOIN messages a ON a.socket_id = e.socket_id AND a.exchange_no = e.exchange_no AND a.run_id = e.run_id AND a.kind = 'response' AND NOT a.partial
+JOIN messages q ON q.socket_id = e.socket_id AND q.exchange_no = e.exchange_no AND q.run_id = e.run_id AND q.kind = 'request' AND NOT q.partial
+WHERE NOT e.is_server AND e.answered
+UNION ALL
+SELECT k.span_id AS span_id, k.process_id AS process_id, k.socket_id AS socket_id, k.exchange_no AS exchange_no, k.thread_id AS thread_id, k.turn AS turn, k.begun_ns AS begun_ns, k.end_ns AS end_ns, k.callee_ip AS callee_ip, k.callee_port AS callee_port
+FROM known_call_ends k
+JOIN weighed_processes p ON p.process_id = k.process_id
+
+-- @name waking_workers
+-- Who woke a waiting reader after having made a call, and read its answer, since the request: one of them hands the result back, with
+-- its last wake.
+SELECT h.span_id AS span_id, m.thread_id AS worker_thread_id, h.from_ns AS from_ns, h.to_ns AS to_ns, min(m.ts_ns) AS first_ns, max(m.ts_ns) AS at_ns
+FROM (SELECT d.thread_id AS thread_id, min(d.end_ns) AS first_ns FROM call_ends d GROUP BY d.thread_id) t
+JOIN thread_moves m ON m.thread_id = t.thread_id AND m.op = 'wake' AND m.ts_ns >= t.first_ns
+JOIN holds h ON h.thread_id = m.target_thread_id AND h.from_ns <= m.ts_ns AND h.to_ns > m.ts_ns
+WHERE m.thread_id <> m.target_thread_id
+  AND EXISTS (SELECT 1 FROM call_ends d WHERE d.thread_id = m.thread_id AND d.begun_ns > h.from_ns AND d.end_ns <= m.ts_ns)
+GROUP BY h.span_id, m.thread_id, h.from_ns, h.to_ns
+
+-- @name hand_backs
+-- Interpreters with a lock wake threads at random, but a reader that sleeps until its result is there is first woken by that.
+SELECT b.span_id AS span_id, b.worker_thread_id AS worker_thread_id, b.from_ns AS from_ns, b.to_ns AS to_ns, b.at_ns AS at_ns
+FROM (
+  SELECT w.*, CAST(row_number() OVER (PARTITION BY w.span_id ORDER BY w.first_ns, w.worker_thread_id) AS BIGINT) AS place
+  FROM waking_workers w
+) b
+WHERE b.place = 1
+
+-- @needs hand_backs
+
+-- @name job_calls
+-- What a worker called until its hand-back belongs to that job; what it called since, and before the reader had answered, to the same
+-- (a reader that was awake already is not woken again), or to its next job.
+SELECT
+  b.span_id AS span_id, b.candidate_span_id AS candidate_span_id, b.after AS after, b.fresh AS fresh, b.at_ns AS at_ns, d.callee_ip AS callee_ip, d.callee_port AS callee_port,
+  count(*) OVER (PARTITION BY b.span_id) AS jobs
+FROM (
+  SELECT
+    c.span_id AS span_id, h.span_id AS candidate_span_id, h.at_ns < c.end_ns AS after, c.fresh AS fresh, c.at_ns AS at_ns, h.from_ns AS from_ns,
+    CAST(row_number() OVER (PARTITION BY c.span_id, h.at_ns < c.end_ns ORDER BY CASE WHEN h.at_ns < c.end_ns THEN -h.at_ns ELSE h.at_ns END, h.span_id) AS BIGINT) AS place
+  FROM unsure_calls c
+  JOIN hand_backs h ON h.worker_thread_id = c.thread_id AND h.to_ns >= c.end_ns
+  LEFT JOIN handed_on p ON p.process_id = c.process_id
+  WHERE NOT c.holds_some AND p.process_id IS NULL
+) b
+JOIN call_ends d ON d.span_id = b.span_id
+WHERE b.place = 1 AND b.from_ns <= b.at_ns
+
+-- @name hand_back_claims
+-- Where both could be: a job that called this callee before does not again, a job that does later did not yet.
+SELECT
+  j.span_id AS span_id, j.candidate_span_id AS candidate_span_id, 'hand_back' AS evidence,
+  CASE
+    WHEN j.jobs = 1 THEN CAST(0.97 AS DOUBLE)
+    WHEN j.after AND e.span_id IS NULL AND l.span_id IS NOT NULL THEN CAST(0.9 AS DOUBLE)
+    WHEN NOT j.after AND e.span_id IS NOT NULL AND l.span_id IS NULL THEN CAST(0.9 AS DOUBLE)
+    ELSE CAST(0.45 AS DOUBLE)
+  END AS score,
+  j.fresh AS at_connect, FALSE AS doubt
+FROM job_calls j
+LEFT JOIN (
+  SELECT j.span_id AS span_id
+  FROM job_calls j
+  JOIN job_calls o ON o.candidate_span_id = j.candidate_span_id AND o.callee_ip = j.callee_ip AND o.callee_port = j.callee_port AND o.at_ns < j.at_ns AND NOT o.after
+  WHERE j.after AND j.jobs > 1
+  GROUP BY j.span_id
+) e ON e.span_id = j.span_id
+LEFT JOIN (
+  SELECT j.span_id AS span_id
+  FROM job_calls j
+  JOIN job_calls o ON o.candidate_span_id = j.candidate_span_id AND o.callee_ip = j.callee_ip AND o.callee_port = j.callee_port AND o.at_ns > j.at_ns AND NOT o.after
+  WHERE NOT j.after AND j.jobs > 1
+  GROUP BY j.span_id
+) l ON l.span_id = j.span_id
+
+-- @needs work
 
 -- @name header_claims
 -- A program that passes its caller's ids on says itself what belongs together.
@@ -117,99 +243,3 @@ JOIN unsure_calls c ON c.span_id = n.span_id
 JOIN work k ON k.answer_thread_id = n.thread_id AND k.answer_ns = n.answer_ns
 LEFT JOIN handed_on p ON p.process_id = c.process_id
 WHERE k.ts_ns <= c.at_ns AND c.end_ns <= n.answer_ns AND p.process_id IS NULL
-
--- @name birth_claims
--- A thread that has ended before the answer lived for that request alone; one that goes on may be a pool's, and take another's work.
-SELECT b.span_id AS span_id, b.candidate_span_id AS candidate_span_id, 'birth' AS evidence,
-  CASE WHEN x.thread_id IS NOT NULL THEN CAST(0.99 AS DOUBLE) ELSE CAST(0.5 AS DOUBLE) END / b.held AS score, b.fresh AS at_connect, FALSE AS doubt
-FROM (
-  SELECT
-    c.span_id AS span_id, h.span_id AS candidate_span_id, c.fresh AS fresh, c.thread_id AS thread_id, h.to_ns AS to_ns, c.at_ns AS at_ns,
-    count(*) OVER (PARTITION BY c.span_id) AS held
-  FROM unsure_calls c
-  JOIN thread_moves f ON f.target_thread_id = c.thread_id AND f.op = 'fork' AND f.ts_ns <= c.at_ns
-  JOIN holds h ON h.thread_id = f.thread_id AND h.from_ns <= f.ts_ns AND h.to_ns > f.ts_ns
-  LEFT JOIN handed_on p ON p.process_id = c.process_id
-  WHERE NOT c.holds_some AND p.process_id IS NULL
-) b
-LEFT JOIN (SELECT m.thread_id AS thread_id, min(m.ts_ns) AS ts_ns FROM thread_moves m WHERE m.op = 'exit' GROUP BY m.thread_id) x ON x.thread_id = b.thread_id AND x.ts_ns <= b.to_ns
-WHERE b.to_ns > b.at_ns
-
--- @name call_ends
--- When the threads of these processes had read the answers to their calls.
-SELECT e.span_id AS span_id, e.process_id AS process_id, e.socket_id AS socket_id, e.exchange_no AS exchange_no, a.last_thread_id AS thread_id, a.last_turn AS turn, e.ts_ns AS begun_ns, e.end_ns AS end_ns,
-  coalesce(q.remote_ip, 'unix') AS callee_ip, coalesce(q.remote_port, 0) AS callee_port
-FROM exchanges e
-JOIN unsure_processes p ON p.process_id = e.process_id
-JOIN messages a ON a.socket_id = e.socket_id AND a.exchange_no = e.exchange_no AND a.run_id = e.run_id AND a.kind = 'response' AND NOT a.partial
-JOIN messages q ON q.socket_id = e.socket_id AND q.exchange_no = e.exchange_no AND q.run_id = e.run_id AND q.kind = 'request' AND NOT q.partial
-WHERE NOT e.is_server AND e.answered
-UNION ALL
-SELECT k.span_id AS span_id, k.process_id AS process_id, k.socket_id AS socket_id, k.exchange_no AS exchange_no, k.thread_id AS thread_id, k.turn AS turn, k.begun_ns AS begun_ns, k.end_ns AS end_ns, k.callee_ip AS callee_ip, k.callee_port AS callee_port
-FROM known_call_ends k
-JOIN unsure_processes p ON p.process_id = k.process_id
-
--- @name waking_workers
--- Who woke a waiting reader after having made a call, and read its answer, since the request: one of them hands the result back, with
--- its last wake.
-SELECT h.span_id AS span_id, m.thread_id AS worker_thread_id, h.from_ns AS from_ns, h.to_ns AS to_ns, min(m.ts_ns) AS first_ns, max(m.ts_ns) AS at_ns
-FROM (SELECT d.thread_id AS thread_id, min(d.end_ns) AS first_ns FROM call_ends d GROUP BY d.thread_id) t
-JOIN thread_moves m ON m.thread_id = t.thread_id AND m.op = 'wake' AND m.ts_ns >= t.first_ns
-JOIN holds h ON h.thread_id = m.target_thread_id AND h.from_ns <= m.ts_ns AND h.to_ns > m.ts_ns
-WHERE m.thread_id <> m.target_thread_id
-  AND EXISTS (SELECT 1 FROM call_ends d WHERE d.thread_id = m.thread_id AND d.begun_ns > h.from_ns AND d.end_ns <= m.ts_ns)
-GROUP BY h.span_id, m.thread_id, h.from_ns, h.to_ns
-
--- @name hand_backs
--- Interpreters with a lock wake threads at random, but a reader that sleeps until its result is there is first woken by that.
-SELECT b.span_id AS span_id, b.worker_thread_id AS worker_thread_id, b.from_ns AS from_ns, b.to_ns AS to_ns, b.at_ns AS at_ns
-FROM (
-  SELECT w.*, CAST(row_number() OVER (PARTITION BY w.span_id ORDER BY w.first_ns, w.worker_thread_id) AS BIGINT) AS place
-  FROM waking_workers w
-) b
-WHERE b.place = 1
-
--- @name job_calls
--- What a worker called until its hand-back belongs to that job; what it called since, and before the reader had answered, to the same
--- (a reader that was awake already is not woken again), or to its next job.
-SELECT
-  b.span_id AS span_id, b.candidate_span_id AS candidate_span_id, b.after AS after, b.fresh AS fresh, b.at_ns AS at_ns, d.callee_ip AS callee_ip, d.callee_port AS callee_port,
-  count(*) OVER (PARTITION BY b.span_id) AS jobs
-FROM (
-  SELECT
-    c.span_id AS span_id, h.span_id AS candidate_span_id, h.at_ns < c.end_ns AS after, c.fresh AS fresh, c.at_ns AS at_ns, h.from_ns AS from_ns,
-    CAST(row_number() OVER (PARTITION BY c.span_id, h.at_ns < c.end_ns ORDER BY CASE WHEN h.at_ns < c.end_ns THEN -h.at_ns ELSE h.at_ns END, h.span_id) AS BIGINT) AS place
-  FROM unsure_calls c
-  JOIN hand_backs h ON h.worker_thread_id = c.thread_id AND h.to_ns >= c.end_ns
-  LEFT JOIN handed_on p ON p.process_id = c.process_id
-  WHERE NOT c.holds_some AND p.process_id IS NULL
-) b
-JOIN call_ends d ON d.span_id = b.span_id
-WHERE b.place = 1 AND b.from_ns <= b.at_ns
-
--- @name hand_back_claims
--- Where both could be: a job that called this callee before does not again, a job that does later did not yet.
-SELECT
-  j.span_id AS span_id, j.candidate_span_id AS candidate_span_id, 'hand_back' AS evidence,
-  CASE
-    WHEN j.jobs = 1 THEN CAST(0.97 AS DOUBLE)
-    WHEN j.after AND e.span_id IS NULL AND l.span_id IS NOT NULL THEN CAST(0.9 AS DOUBLE)
-    WHEN NOT j.after AND e.span_id IS NOT NULL AND l.span_id IS NULL THEN CAST(0.9 AS DOUBLE)
-    ELSE CAST(0.45 AS DOUBLE)
-  END AS score,
-  j.fresh AS at_connect, FALSE AS doubt
-FROM job_calls j
-LEFT JOIN (
-  SELECT j.span_id AS span_id
-  FROM job_calls j
-  JOIN job_calls o ON o.candidate_span_id = j.candidate_span_id AND o.callee_ip = j.callee_ip AND o.callee_port = j.callee_port AND o.at_ns < j.at_ns AND NOT o.after
-  WHERE j.after AND j.jobs > 1
-  GROUP BY j.span_id
-) e ON e.span_id = j.span_id
-LEFT JOIN (
-  SELECT j.span_id AS span_id
-  FROM job_calls j
-  JOIN job_calls o ON o.candidate_span_id = j.candidate_span_id AND o.callee_ip = j.callee_ip AND o.callee_port = j.callee_port AND o.at_ns > j.at_ns AND NOT o.after
-  WHERE NOT j.after AND j.jobs > 1
-  GROUP BY j.span_id
-) l ON l.span_id = j.span_id

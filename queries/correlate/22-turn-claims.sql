@@ -10,13 +10,14 @@
 --            locks between read and call leave no constant: no number explains 9 in 10 calls, and nothing is claimed.
 -- Local to a node.
 
--- @needs unsure_processes
+-- @needs work
 
 -- @name loop_calls
 SELECT
   c.span_id AS span_id, c.thread_id AS thread_id, c.at_ns AS at_ns, c.fresh AS fresh, CASE WHEN c.fresh THEN q.connect_turn ELSE q.first_turn END AS turn,
   c.socket_id AS socket_id, c.exchange_no AS exchange_no, coalesce(p.service_name, CAST(c.process_id AS VARCHAR)) AS service, coalesce(q.remote_ip, 'unix') AS callee_ip, coalesce(q.remote_port, 0) AS callee_port
 FROM unsure_calls c
+JOIN weighed_processes w ON w.process_id = c.process_id
 JOIN messages q ON q.socket_id = c.socket_id AND q.exchange_no = c.exchange_no AND q.run_id = c.run_id AND q.kind = c.kind AND NOT q.partial
 LEFT JOIN processes p ON p.process_id = c.process_id
 WHERE CASE WHEN c.fresh THEN q.connect_turn ELSE q.first_turn END > 0 AND q.task_id IS NULL
@@ -39,7 +40,7 @@ SELECT
   e.connect_ts_ns IS NOT NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns AS fresh,
   coalesce(p.service_name, CAST(e.process_id AS VARCHAR)) AS service, coalesce(q.remote_ip, 'unix') AS callee_ip, coalesce(q.remote_port, 0) AS callee_port
 FROM exchanges e
-JOIN unsure_processes b ON b.process_id = e.process_id
+JOIN weighed_processes b ON b.process_id = e.process_id
 JOIN undecided u ON u.span_id = e.span_id
 JOIN messages q ON q.socket_id = e.socket_id AND q.exchange_no = e.exchange_no AND q.run_id = e.run_id AND q.kind = e.kind AND NOT q.partial
 LEFT JOIN processes p ON p.process_id = e.process_id

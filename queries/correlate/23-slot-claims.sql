@@ -7,7 +7,7 @@
 --            reading of the answer and the wake. Wakes are missing when the thread was not asleep yet: then nothing is claimed.
 -- Local to a node.
 
--- @needs unsure_processes
+-- @needs work
 
 -- @name slot_answers
 -- Until when the reader's wakes belong to this answer: it reads the next, or a while has passed.

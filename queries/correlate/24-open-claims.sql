@@ -8,6 +8,17 @@
 
 -- @needs unsure_processes
 
+-- @name held_calls
+-- Undecided for now: requests are open that may have caused them, or what happened around them may not all have landed.
+SELECT c.span_id AS span_id
+FROM unsure_calls c
+CROSS JOIN limits l
+LEFT JOIN work k ON k.process_id = c.process_id AND k.ts_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > l.cut_ns)
+WHERE c.at_ns > l.cut_ns - l.decide_limit_ns AND (k.span_id IS NOT NULL OR c.at_ns > l.cut_ns - l.settle_ns)
+GROUP BY c.span_id
+
+-- @needs work
+
 -- @name open_counts
 -- How many requests were open from the call's beginning to its end.
 SELECT c.span_id AS span_id, c.process_id AS process_id, count(k.span_id) AS open
@@ -41,15 +52,6 @@ FROM (
     AND (k.answer_ns IS NULL OR NOT c.answered OR k.answer_ns >= c.end_ns)
 ) b
 WHERE b.newest <= 16
-
--- @name held_calls
--- Undecided for now: requests are open that may have caused them, or what happened around them may not all have landed.
-SELECT c.span_id AS span_id
-FROM unsure_calls c
-CROSS JOIN limits l
-LEFT JOIN work k ON k.process_id = c.process_id AND k.ts_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > l.cut_ns)
-WHERE c.at_ns > l.cut_ns - l.decide_limit_ns AND (k.span_id IS NOT NULL OR c.at_ns > l.cut_ns - l.settle_ns)
-GROUP BY c.span_id
 
 -- @name young_calls
 -- Too few of the service's calls to this callee were seen to know its habits, and there is something to know.

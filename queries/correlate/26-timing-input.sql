@@ -5,7 +5,7 @@
 -- Known false matches: where everything overlaps, delays say little; then the service as a whole is said to be unresolved.
 -- Local to a node.
 
--- @needs unsure_processes
+-- @needs work
 
 -- @name settled_calls
 SELECT b.span_id AS span_id, b.candidate_span_id AS candidate_span_id

@@ -1,5 +1,5 @@
 -- Question:  which trace does each span belong to?
--- Input:     exchanges; undecided; starts; links (chosen ones); decided (span_id, parent_span_id, trace_hi, trace_lo) of earlier cycles
+-- Input:     exchanges; undecided; starts; links (chosen ones); decided_ends; decided (span_id, parent_span_id, trace_hi, trace_lo) of earlier cycles
 -- Assumes:   span ids are arithmetic on the connection's own id, so both ends agree without a join on addresses.
 -- Known false matches: two connections with equal initial sequence numbers at both ends would meet (2^-64).
 -- Global: works on ids alone, whatever node they come from.
@@ -14,7 +14,7 @@ FROM exchanges e
 JOIN starts s ON s.span_id = e.span_id
 LEFT JOIN links k ON k.span_id = e.span_id AND k.chosen
 LEFT JOIN exchanges p ON p.span_id = e.peer_span_id
-LEFT JOIN decided d ON d.span_id = e.peer_span_id
+LEFT JOIN decided_ends d ON d.span_id = e.peer_span_id
 
 -- @name heads
 -- Each span points at its parent; a root, and one whose parent's trace is known, points at itself.

@@ -2,6 +2,7 @@
 /* Socket calls of every kind, counted by the caller itself: what the collector must have seen, one line a call on stdout.
  *   load calls            every way to write and read, over TCP (IPv4, IPv6) and Unix sockets
  *   load flood N          N questions and answers over one connection, four calls each; waits for a line on stdin before and after
+ *   load many N           N connections at once, a question over each of them before a line on stdin and after it
  *   load hold             opens a connection, waits for a line, exchanges over it, waits for another
  *   load crowd            200 threads blocked in a read at once
  *   load reset            a connection whose accepting end resets it
@@ -301,6 +302,23 @@ static void flood(long count)
 	wait_line();
 }
 
+static void many(long count)
+{
+	struct pair pairs[count];
+	char data[16] = "many";
+
+	for (long i = 0; i < count; i++)
+		pairs[i] = connect_pair(AF_INET);
+	for (int round = 0; round < 2; round++) {
+		for (long i = 0; i < count; i++) {
+			CHECK(write(pairs[i].client, data, sizeof(data)));
+			CHECK(read(pairs[i].server, data, sizeof(data)));
+		}
+		printf("round %d\n", round);
+		wait_line();
+	}
+}
+
 static void hold(void)
 {
 	struct pair tcp = connect_pair(AF_INET), six = connect_pair(AF_INET6), local = connect_pair(AF_UNIX);
@@ -460,6 +478,8 @@ int main(int argc, char **argv)
 		all_calls();
 	else if (!strcmp(what, "flood"))
 		flood(atol(argv[2]));
+	else if (!strcmp(what, "many"))
+		many(atol(argv[2]));
 	else if (!strcmp(what, "hold"))
 		hold();
 	else if (!strcmp(what, "reset"))

@@ -1,5 +1,5 @@
 // Exported files are opened by the readers that people have, newest versions from PyPI: npm run test:interop.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,7 +20,17 @@ const TYPES: Record<string, readonly string[]> = {
   pyspark: ['timestamp', 'bigint', 'bigint', 'string', 'string', 'int', 'boolean', 'double'],
 };
 
+const MEND = 'apt-get install python3-venv openjdk-17-jre-headless';
+
+/** Before anything else: what it cannot install itself. */
+function requirePrograms(): void {
+  for (const [command, ...args] of [['python3', '-c', 'import venv, ensurepip'], ['java', '-version']] as const) {
+    if (spawnSync(command, args, { stdio: 'ignore' }).status !== 0) throw new Error(`${[command, ...args].join(' ')} fails: the readers need Python 3 with venv, and Java 17 or later (on Debian: ${MEND})`);
+  }
+}
+
 beforeAll(async () => {
+  requirePrograms();
   const { warehouse } = await shopWarehouse(join(folder, 'data'));
   const event = { mono_ns: 1, socket_id: 1, op: 'read', bytes: 1, other_offset: 0, layer: 'socket', flags: 0, payload_truncated: false };
   const socket_events = [

@@ -1,0 +1,129 @@
+// Correlation of history against a plain sort of the same socket events, at growing sizes; and live correlation over a long run,
+// its first third against its last. The events are the generator's default mix.
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Warehouse } from '../ingest/warehouse.ts';
+import { Correlator } from '../queries/correlator.ts';
+import { packageRoot } from '../schema/package-root.ts';
+import type { Ran } from './correlate-program.ts';
+import { alternate, figure, rounded } from './figure.ts';
+import type { Figure } from './figure.ts';
+import { generatedBatches } from './generated-recording.ts';
+import type { Generated } from './generate/generate.ts';
+
+const MEMORY_LIMIT = '512MB';
+/** DuckDB's limit, and what Node.js and its code take. */
+const MOST_RESIDENT_MIB = 1024;
+/** As often as `up` correlates. */
+const CYCLE_NS = 500_000_000n;
+const MIB = 2 ** 20;
+
+export interface Size {
+  readonly events: number;
+  readonly rounds: number;
+}
+
+interface Third {
+  events: number;
+  ms: number;
+}
+
+interface Built {
+  readonly made: Generated;
+  readonly thirds: readonly Third[];
+  readonly cycles: number;
+}
+
+/** Stores the events as their collectors would send them, correlating as `up` does; measures the correlation alone. */
+async function build(folder: string, events: number): Promise<Built> {
+  const warehouse = await Warehouse.open({ folder, memory_limit: MEMORY_LIMIT, threads: 2 });
+  const correlator = new Correlator(warehouse);
+  const thirds: Third[] = Array.from({ length: 3 }, () => ({ events: 0, ms: 0 }));
+  const batches = generatedBatches(events);
+  let [applied, waiting, cycles] = [0, 0, 0];
+  let due_ns = 0n;
+  const correlate = async (): Promise<void> => {
+    const third = thirds[Math.min(2, Math.floor((3 * applied) / events))] as Third;
+    const started = performance.now();
+    for (let behind = true; behind; cycles += 1) ({ behind } = await correlator.cycle());
+    third.ms += performance.now() - started;
+    third.events += waiting;
+    waiting = 0;
+  };
+  let next = batches.next();
+  for (; next.done !== true; next = batches.next()) {
+    await warehouse.apply(next.value);
+    const rows = next.value.tables.socket_events.rows;
+    applied += rows;
+    waiting += rows;
+    if (next.value.watermark_ns < due_ns) continue;
+    due_ns = next.value.watermark_ns + CYCLE_NS;
+    await correlate();
+  }
+  await correlator.finish();
+  await warehouse.close();
+  return { made: next.value, thirds, cycles };
+}
+
+function run(what: 'correlate' | 'sort', folder: string): Promise<Ran> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [join(packageRoot(), 'dist', 'bench', 'correlate-program.js'), what, folder, MEMORY_LIMIT], { stdio: ['ignore', 'pipe', 'inherit'] });
+    let said = '';
+    child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
+    child.once('error', reject);
+    child.once('close', (code) => (code === 0 ? resolve(JSON.parse(said) as Ran) : reject(new Error(`${what} ended with ${code}`))));
+  });
+}
+
+const inWords = (events: number): string => (events >= 1e6 ? `${events / 1e6} million events` : `${events} events`);
+
+/** Slope of log seconds over log events, least squares. */
+export function growthExponent(points: readonly { events: number; seconds: number }[]): number {
+  const [xs, ys] = [points.map(({ events }) => Math.log(events)), points.map(({ seconds }) => Math.log(seconds))];
+  const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const [mx, my] = [mean(xs), mean(ys)];
+  return xs.reduce((sum, x, at) => sum + (x - mx) * ((ys[at] as number) - my), 0) / xs.reduce((sum, x) => sum + (x - mx) ** 2, 0);
+}
+
+function incremental({ made, thirds, cycles }: Built, size: Size): Figure[] {
+  const us = ({ events, ms }: Third): number => (1000 * ms) / events;
+  const all = { events: thirds.reduce((sum, { events }) => sum + events, 0), ms: thirds.reduce((sum, { ms }) => sum + ms, 0) };
+  const [first, , last] = thirds as [Third, Third, Third];
+  const notes = { events: made.events, cycles, events_a_cycle: Math.round(all.events / cycles), simulated_s: Math.round(made.simulated_seconds), runs: 1 };
+  return [
+    figure({ figure: 'correlate_incremental', variant: inWords(size.events), unit: 'us an event', values: [us(all)], goal: { of: 'value', at_most: 2.5 }, notes }),
+    figure({ figure: 'correlate_incremental', variant: `last third of ${inWords(size.events)}`, unit: 'us an event', values: [us(last)], reference: { what: 'first third of the same run', values: [us(first)] }, goal: { of: 'ratio', at_least: 0.9, at_most: 1.1 }, notes }),
+  ];
+}
+
+export async function measureBatchCorrelation(sizes: readonly Size[]): Promise<Figure[]> {
+  const figures: Figure[] = [];
+  const points: { events: number; seconds: number }[] = [];
+  for (const size of sizes) {
+    const folder = mkdtempSync(join(tmpdir(), 'tracehouse-bench-'));
+    try {
+      const built = await build(folder, size.events);
+      const { made } = built;
+      const found = await alternate(size.rounds, { correlate: () => run('correlate', folder), sort: () => run('sort', folder) });
+      const seconds = found.correlate.map((one) => one.seconds);
+      const notes = {
+        events: made.events, spans: found.correlate[0]?.made ?? 0, ambiguous_calls: rounded(made.ambiguous_calls / made.calls), memory_limit: MEMORY_LIMIT, sort_peak_mib: Math.round(Math.max(...found.sort.map((one) => one.peak_bytes)) / MIB),
+        us_an_event: rounded((1e6 * (seconds.toSorted((a, b) => a - b)[seconds.length >> 1] as number)) / made.events), simulated_s: Math.round(made.simulated_seconds),
+      };
+      figures.push(
+        figure({ figure: 'correlate_batch', variant: inWords(size.events), unit: 's', values: seconds, reference: { what: 'CREATE TABLE AS ... ORDER BY socket_id, ts_ns', values: found.sort.map((one) => one.seconds) }, goal: { of: 'ratio', at_most: 5 }, notes }),
+        figure({ figure: 'correlate_resident', variant: inWords(size.events), unit: 'MiB', values: found.correlate.map((one) => one.peak_bytes / MIB), goal: { of: 'value', at_most: MOST_RESIDENT_MIB }, notes: { memory_limit: MEMORY_LIMIT } }),
+        ...incremental(built, size),
+      );
+      points.push({ events: made.events, seconds: seconds.toSorted((a, b) => a - b)[seconds.length >> 1] as number });
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }
+  if (points.length > 1) {
+    figures.push(figure({ figure: 'correlate_growth', variant: sizes.map(({ events }) => inWords(events)).join(', '), unit: 'exponent', values: [growthExponent(points)], goal: { of: 'value', at_most: 1.05 }, notes: { sizes: points.length } }));
+  }
+  return figures;
+}

@@ -1,0 +1,56 @@
+// `record` leaves a busy machine to the traced programs, and still has everything in its file at the end.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { cpus } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { readRecording } from '../../ingest/recording.ts';
+import { packageRoot } from '../../schema/package-root.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { build } from './built.ts';
+import { LoadProgram } from './load-program.ts';
+import { makeNetwork, type Network } from './network.ts';
+
+let network: Network;
+beforeAll(() => {
+  build();
+  network = makeNetwork();
+});
+afterAll(() => network.remove());
+
+/** Calls in a file, by op, and losses. */
+async function calls(path: string): Promise<{ moved: number; losses: number }> {
+  let [moved, losses] = [0, 0];
+  for await (const { tables } of readRecording(path)) {
+    const { op } = tables.socket_events.columns;
+    if (op?.type !== 'dict') throw new Error('op is no dictionary');
+    for (let row = 0; row < tables.socket_events.rows; row++) if (/^(read|write)$/.test(op.dictionary[op.indices[row] as number] as string)) moved += 1;
+    losses += tables.losses.rows;
+  }
+  return { moved, losses };
+}
+
+test.each([
+  ['what waits is written at the end', [], /^\s*\S+: \d+ socket events in \d+ batches; up to \d+ MiB waited on disk, written in [\d.]+ s after the end$/],
+  ['--burst 0: nothing waits', ['--burst', '0'], /^\s*\S+: \d+ socket events in \d+ batches$/],
+])('on a busy machine: %s', async (_what, args, said) => {
+  const others: ChildProcess[] = cpus().map(() => spawn('sh', ['-c', 'while :; do :; done'], { stdio: 'ignore' }));
+  onTestFinished(() => others.forEach((other) => void other.kill('SIGKILL')));
+  const load = new LoadProgram(network.name, 'flood', '8000');
+  const [, pid] = (await load.line('ready')).split(' ');
+  const out = join(temporaryFolder(), 'raw.arrow');
+  const child = spawn(process.execPath, [join(packageRoot(), 'bin', 'tracehouse.js'), 'record', '--out', out, '--scope', `pid:${pid}`, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const lines: string[] = [];
+  const recording = new Promise<void>((resolve) => createInterface({ input: child.stderr }).on('line', (line) => (lines.push(line), line.startsWith('recording to') && resolve())));
+  await recording;
+  // The loader has looked at the machine a few times by then.
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  load.go();
+  const [, made] = (await load.line('calls')).split(' ');
+  const exit = new Promise<number | null>((resolve) => child.once('close', resolve));
+  child.kill('SIGINT');
+  expect(await exit).toBe(0);
+  await load.end();
+  expect(lines.at(-1)).toMatch(said);
+  expect(await calls(out)).toEqual({ moved: Number(made), losses: 0 });
+}, 60_000);
