@@ -4,6 +4,8 @@ import { appendFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { packageRoot } from '../schema/package-root.ts';
+import { measureBytes } from './bytes.ts';
+import { measureCollect } from './collect-memory.ts';
 import { measureExport } from './export-rate.ts';
 import { measureBatchCorrelation } from './correlate-batch.ts';
 import type { Figure } from './figure.ts';
@@ -35,6 +37,8 @@ const BENCHES: readonly Bench[] = [
   { name: 'services', what: 'a Node.js and a Flask service at saturation: untraced, with collect, with up, with OpenTelemetry', run: (quick) => measureServices(quick ? { rounds: 5, seconds: 3, warm_seconds: 3 } : { rounds: 10, seconds: 10, warm_seconds: 10 }) },
   { name: 'hooks', what: 'what each optional hook costs', run: (quick) => measureHookCost(5, quick ? 2 : 5) },
   { name: 'ingest', what: 'kernel records to DuckDB on disk', run: (quick) => measureIngest(5, quick ? 4 : 10) },
+  { name: 'bytes', what: 'bytes an event and a span on disk, table by table', run: (quick) => measureBytes(quick ? 1_000_000 : 10_000_000, quick ? 25 : 120) },
+  { name: 'collect', what: 'memory of collect under a steady load', run: (quick) => measureCollect(50_000, quick ? 20 : 600) },
   {
     name: 'correlate', what: 'history against a sort of the same events; live correlation over a long run',
     run: (quick) => measureBatchCorrelation([{ events: 1e6, rounds: 5 }, ...(quick ? [] : [{ events: 1e7, rounds: 2 }, { events: 1e8, rounds: 1 }])]),

@@ -6,7 +6,7 @@ import type { ColdPlaces } from './cold-places.ts';
 import { sqlName, sqlText } from './duckdb-instance.ts';
 import { runQuery } from './duckdb-query.ts';
 import type { ColdFile, ExportLedger } from './export-ledger.ts';
-import { readColumns, writtenColumns } from './parquet-columns.ts';
+import { formerColumns, readColumns, writtenColumns } from './parquet-columns.ts';
 import type { StoredColumn } from './parquet-columns.ts';
 import type { Segment } from './segment-catalog.ts';
 import { SEGMENT_KINDS } from './segment-names.ts';
@@ -59,9 +59,9 @@ export async function columnsOfTables(connection: DuckDBConnection): Promise<Col
 export function relationOfFiles({ kind, table, groups }: TableFiles, all_columns: ColumnsOfTables): string | null {
   const columns = all_columns.get(table);
   if (groups.length === 0 || columns === undefined) return null;
-  const shape = `SELECT ${writtenColumns(table, columns)} FROM memory.${templateSchema(kind)}.${sqlName(table)}`;
+  const shape = `SELECT ${writtenColumns(table, columns)}${formerColumns(table)} FROM memory.${templateSchema(kind)}.${sqlName(table)}`;
   const read = groups.map(({ alike, paths }) => `SELECT * FROM read_parquet([${paths.map(sqlText).join(', ')}], union_by_name = ${!alike}, hive_partitioning = false)`);
-  return `SELECT ${readColumns(columns)} FROM (${[shape, ...read].join(' UNION ALL BY NAME ')})`;
+  return `SELECT ${readColumns(table, columns)} FROM (${[shape, ...read].join(' UNION ALL BY NAME ')})`;
 }
 
 export const keptView = (table: string, files: string | null): string => `FROM memory.stored.${sqlName(table)}${files === null ? '' : ` UNION ALL BY NAME ${files}`}`;

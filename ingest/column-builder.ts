@@ -2,6 +2,9 @@
 import type { ColumnData, Validity } from './batch.ts';
 
 const FIRST_CAPACITY = 256;
+
+/** Memory that is mostly used goes as it is, and the builder takes new: copying a full batch at once would hold up the event loop. */
+const isMostlyUsed = (rows: number, capacity: number): boolean => rows * 2 >= capacity;
 const FEW_VALUES = 4;
 
 /** Bit set = present. All ones from the start, so that only nulls cost something. */
@@ -90,7 +93,12 @@ export class Int64Builder implements ColumnBuilder {
   }
 
   take(rows: number): ColumnData {
-    return { type: 'int64', values: this.#values.slice(0, rows), validity: this.#validity.take(rows) };
+    const validity = this.#validity.take(rows);
+    if (!isMostlyUsed(rows, this.#values.length)) return { type: 'int64', values: this.#values.slice(0, rows), validity };
+    const values = this.#values.subarray(0, rows);
+    this.#values = new BigInt64Array(this.#values.length);
+    this.words = new Int32Array(this.#values.buffer);
+    return { type: 'int64', values, validity };
   }
 }
 
@@ -115,7 +123,11 @@ export class Int32Builder implements ColumnBuilder {
   }
 
   take(rows: number): ColumnData {
-    return { type: 'int32', values: this.#values.slice(0, rows), validity: this.#validity.take(rows) };
+    const validity = this.#validity.take(rows);
+    if (!isMostlyUsed(rows, this.#values.length)) return { type: 'int32', values: this.#values.slice(0, rows), validity };
+    const values = this.#values.subarray(0, rows);
+    this.#values = new Int32Array(this.#values.length);
+    return { type: 'int32', values, validity };
   }
 }
 
@@ -185,7 +197,11 @@ export class DictBuilder implements ColumnBuilder {
     const dictionary = this.#dictionary;
     this.#dictionary = [];
     this.#index_of.clear();
-    return { type: 'dict', indices: this.#indices.slice(0, rows), dictionary, validity: this.#validity.take(rows) };
+    const validity = this.#validity.take(rows);
+    if (!isMostlyUsed(rows, this.#indices.length)) return { type: 'dict', indices: this.#indices.slice(0, rows), dictionary, validity };
+    const indices = this.#indices.subarray(0, rows);
+    this.#indices = new Int32Array(this.#indices.length);
+    return { type: 'dict', indices, dictionary, validity };
   }
 }
 

@@ -16,16 +16,29 @@ const TIME_NAMES: Readonly<Record<string, string>> = {
   window_start_ns: 'window_start', window_end_ns: 'window_end',
 };
 
-/** Added for people: the public view makes them from other columns, so they are not read back. */
-const EXTRA_COLUMNS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
-  spans: { span_id_hex: "printf('%016x', span_id)", parent_span_id_hex: "printf('%016x', parent_span_id)", kind: "CASE WHEN is_server THEN 'server' ELSE 'client' END", duration_ns: 'end_ns - start_ns' },
-  span_links: { span_id_hex: "printf('%016x', span_id)", candidate_span_id_hex: "printf('%016x', candidate_span_id)" },
+/** Added for people: the public view makes them from other columns, so they are not read back. What costs bytes (hex ids, durations) is left to the reader. */
+const EXTRA_COLUMNS: Readonly<Record<string, Readonly<Record<string, string>>>> = { spans: { kind: "CASE WHEN is_server THEN 'server' ELSE 'client' END" } };
+
+/** Written otherwise than they are stored, and the way back, for files of older versions too. */
+const WRITTEN: Readonly<Record<string, readonly { name: string; type: string; written: Readonly<Record<string, string>>; read: string }[]>> = {
+  // One of a few numbers, where the id itself is 8 bytes that look like no other.
+  spans: [{ name: 'peer_span_id', type: 'BIGINT', written: { peer_distance: 'peer_span_id - span_id' }, read: 'coalesce(span_id + peer_distance, peer_span_id)' }],
 };
 
-/** What rows are sorted and partitioned by, first that is there; none: the table says nothing of when. */
+/** Rows that are alike lie together, as far as times allow; else in order of time. */
+const ORDERS: Readonly<Record<string, string>> = {
+  socket_events: 'ts_ns // 10000000000, socket_id, ts_ns',
+  messages: 'ts_ns // 10000000000, socket_id, ts_ns',
+  spans: 'trace_hi, trace_lo, start_ns',
+  span_links: 'start_ns, span_id, candidate_span_id',
+};
+
+/** What rows are partitioned by, first that is there; none: the table says nothing of when. */
 const SORT_COLUMNS = ['ts_ns', 'start_ns', 'from_ns', 'utc_ns', 'window_start_ns'] as const;
 
 export const sortColumn = (columns: readonly StoredColumn[]): string | null => SORT_COLUMNS.find((name) => columns.some((column) => column.name === name)) ?? null;
+
+export const exportOrder = (table: string, columns: readonly StoredColumn[]): string | null => ORDERS[table] ?? sortColumn(columns);
 
 const nanoName = (time: string): string => `${time}_unix_nano`;
 const microseconds = (ns: string): string => `make_timestamptz(${ns} // 1000)`;
@@ -50,6 +63,10 @@ export function writtenColumns(table: string, columns: readonly StoredColumn[]):
     const time = type === 'BIGINT' ? TIME_NAMES[name] : undefined;
     for (const [as, expression] of time === undefined ? portable(name, type) : [[time, microseconds(sqlName(name))], [nanoName(time), sqlName(name)]] as const) list.set(as, expression);
   }
+  for (const { name, written } of WRITTEN[table] ?? []) {
+    list.delete(name);
+    for (const [as, expression] of Object.entries(written)) list.set(as, expression);
+  }
   for (const [as, expression] of Object.entries(EXTRA_COLUMNS[table] ?? {})) list.set(as, expression);
   return [...list].map(([as, expression]) => `${expression} AS ${sqlName(as)}`).join(', ');
 }
@@ -59,10 +76,15 @@ export function shapeOf(table: string, columns: readonly StoredColumn[]): string
   return createHash('sha256').update(JSON.stringify([writtenColumns(table, columns), columns.map(({ type }) => type)])).digest('hex').slice(0, 16);
 }
 
-/** The inverse, over a file: the stored columns, exactly as they were. */
-export function readColumns(columns: readonly StoredColumn[]): string {
+/** What files may have besides: a select list of nulls, as the columns of files of older versions. */
+export const formerColumns = (table: string): string => (WRITTEN[table] ?? []).map(({ name, type }) => `, CAST(NULL AS ${type}) AS ${sqlName(name)}`).join('');
+
+/** The inverse, over files and formerColumns: the stored columns, exactly as they were. */
+export function readColumns(table: string, columns: readonly StoredColumn[]): string {
   return columns
     .map(({ name, type }) => {
+      const otherwise = WRITTEN[table]?.find((column) => column.name === name);
+      if (otherwise !== undefined) return `${otherwise.read} AS ${sqlName(name)}`;
       const time = type === 'BIGINT' ? TIME_NAMES[name] : undefined;
       if (time !== undefined) return `${sqlName(nanoName(time))} AS ${sqlName(name)}`;
       if (type === 'TIMESTAMP_NS') return `make_timestamp_ns(${sqlName(nanoName(name))}) AS ${sqlName(name)}`;

@@ -1,10 +1,6 @@
-// Which sealed segments become one, and how their rows are copied. Levels: 0 as sealed, 1 minutes, 2 an hour, 3 a day.
+// Which sealed segments become one. Levels: 0 as sealed, 1 minutes, 2 an hour, 3 a day.
 // Every attached file costs each query some 0.5 ms of planning, every level one more copy of all rows.
-import { setTimeout as delay } from 'node:timers/promises';
-import type { DuckDBConnection } from '@duckdb/node-api';
-import { sqlName } from './duckdb-instance.ts';
 import type { Segment } from './segment-catalog.ts';
-import type { TableShape } from './segment-tables.ts';
 
 export const HOUR_NS = 3_600_000_000_000n;
 export const DAY_NS = 24n * HOUR_NS;
@@ -24,6 +20,8 @@ export interface CompactionLimits {
 
 export const COMPACTION_LIMITS: CompactionLimits = { small: 24, minutes: 60, hours: 48, idle_ms: 60_000 };
 const MOST_INPUTS = 96;
+/** Smaller files are mostly blocks that are not full. */
+const WORTH_PACKING_BYTES = 8 * 1024 * 1024;
 
 export interface CompactionPlan {
   readonly inputs: readonly Segment[];
@@ -66,37 +64,12 @@ export function planCompaction(sealed: readonly Segment[], now_ms: number, limit
       if (together !== undefined && together.length >= limits.minutes / 2) return take(together, 2);
     }
   }
+  // One alone is packed, too, once its hour is over.
+  const alone = ordered.find((s) => s.level === 0 && s.bytes >= WORTH_PACKING_BYTES && (byHour(s) + 1n) * HOUR_NS + SETTLE_NS <= now_ns && now_ms - s.born_ms >= limits.idle_ms);
+  if (alone !== undefined) return take([alone], 2);
   if (ordered.filter((segment) => segment.level === 2).length > limits.hours) {
     const [oldest] = runsOf(ordered, (s, first) => s.level >= 2 && s.level <= 3 && s.to_ns / DAY_NS === first.to_ns / DAY_NS && (s.to_ns / DAY_NS + 2n) * DAY_NS <= now_ns && groupOf(s) === groupOf(first));
     if (oldest !== undefined) return take(oldest, 3);
   }
   return null;
-}
-
-/** What rows of a table are found by, best first: copied in this order, whole row groups can be skipped. */
-const ORDER_COLUMNS = ['trace_hi', 'ts_ns', 'start_ns', 'from_ns'];
-
-export interface CopyOptions {
-  /** Asked between parts; true ends the copy with CompactionInterrupted. */
-  interrupted?(): boolean;
-  /** Pause after each part, as a share of the time it took. */
-  readonly rest: number;
-}
-
-export class CompactionInterrupted extends Error {}
-
-export async function copySegments(connection: DuckDBConnection, tables: readonly TableShape[], inputs: readonly Segment[], alias: string, options: CopyOptions): Promise<void> {
-  for (const table of tables) {
-    const name = sqlName(table.name);
-    const order = ORDER_COLUMNS.find((column) => table.columns.includes(column));
-    for (const input of inputs) {
-      if ((input.rows?.get(table.name) ?? 0) === 0) continue;
-      if (options.interrupted?.() === true) throw new CompactionInterrupted('something more urgent came');
-      const started = performance.now();
-      // Files of higher levels are in order already, and too big to sort.
-      const sorted = input.level === 0 && order !== undefined ? ` ORDER BY ${order}` : '';
-      await connection.run(`INSERT INTO ${sqlName(alias)}.main.${name} BY NAME SELECT * FROM ${sqlName(input.alias)}.main.${name}${sorted}`);
-      if (options.rest > 0) await delay((performance.now() - started) * options.rest);
-    }
-  }
 }

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { isDiskFull } from './duckdb-errors.ts';
+import { tableOfPacked } from './packed-tables.ts';
 import type { Segment, SegmentCatalog } from './segment-catalog.ts';
 import { removeDatabase } from './segment-catalog.ts';
 import type { SealedName, SegmentKind } from './segment-names.ts';
@@ -139,7 +140,7 @@ async function withContents(connection: DuckDBConnection, segments: readonly Seg
   const rows = new Map<string, Map<string, number>>();
   for (const [alias, table, count] of (await result.getRowsJS()) as [string, string, bigint][]) {
     const counts = rows.get(alias) ?? new Map<string, number>();
-    rows.set(alias, counts.set(table, Number(count)));
+    rows.set(alias, counts.set(tableOfPacked(table), Number(count)));
   }
   const numbered = await lastApplyNumbers(connection, segments.filter((segment) => rows.get(segment.alias)?.has('batches')).map((segment) => segment.alias));
   const lineages = await readLineages(connection, segments);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { packageRoot } from '../schema/package-root.ts';
 import { sqlName, sqlText } from './duckdb-instance.ts';
+import { tableOfPacked } from './packed-tables.ts';
 import { SEGMENT_KINDS } from './segment-names.ts';
 import type { SegmentKind } from './segment-names.ts';
 
@@ -86,7 +87,7 @@ export async function countRows(connection: DuckDBConnection, alias: string): Pr
   const tables = (await names.getRowsJS()).map(([name]) => name as string);
   if (tables.length === 0) return new Map();
   const counts = await connection.run(tables.map((name) => `SELECT ${sqlText(name)}, count(*) FROM ${sqlName(alias)}.main.${sqlName(name)}`).join(' UNION ALL '));
-  return new Map((await counts.getRowsJS()).map(([name, count]) => [name as string, Number(count)]));
+  return new Map((await counts.getRowsJS()).map(([name, count]) => [tableOfPacked(name as string), Number(count)]));
 }
 
 const EVENT_TIMES = [['ts_ns', 'end_ts_ns'], ['ts_ns', 'ts_ns'], ['start_ns', 'end_ns'], ['from_ns', 'to_ns']] as const;

@@ -46,6 +46,15 @@ test('files of different hours stay apart', () => {
   expect(plan?.inputs.map((input) => input.from_ns)).toEqual([NOON, NOON + HOUR_NS / 2n]);
 });
 
+test('a file that is alone in its hour is packed when that is over, if there is something in it', () => {
+  const big = { ...segment(0, NOON, NOON + SECOND_NS), bytes: 20_000_000 };
+  expect(planCompaction([big], now(NOON + HOUR_NS - 1n), LIMITS)).toBeNull();
+  expect(planCompaction([big], now(NOON + 2n * HOUR_NS), LIMITS)).toEqual({ inputs: [big], level: 2 });
+  expect(planCompaction([{ ...big, level: 1 }], now(NOON + 2n * HOUR_NS), LIMITS)).toBeNull();
+  expect(planCompaction([{ ...big, bytes: 1_000_000 }], now(NOON + 2n * HOUR_NS), LIMITS)).toBeNull();
+  expect(planCompaction([{ ...big, born_ms: now(NOON + 2n * HOUR_NS) }], now(NOON + 2n * HOUR_NS), LIMITS)).toBeNull();
+});
+
 test('hours become days only when there are very many of them, and only days long past', () => {
   const midnight = 20_000n * DAY_NS;
   expect(planCompaction(row(2, 72, midnight, HOUR_NS), now(midnight + 10n * DAY_NS), LIMITS)).toBeNull();

@@ -152,7 +152,7 @@ describe('attacks', () => {
     const [alias] = (await reader.query("SELECT database_name FROM duckdb_databases() WHERE database_name LIKE 's\\_%' ESCAPE '\\'")).rows[0] as [string];
     for (const sql of [
       `FROM read_csv('${folder}/secret.csv')`, "FROM read_text('/etc/passwd')", `COPY (SELECT 1) TO '${folder}/out.csv'`, "ATTACH '/tmp/x.duckdb' AS x", "FROM 'https://example.org/x.parquet'", 'INSTALL httpfs', 'LOAD httpfs',
-      "SET memory_limit = '100GB'", 'SET GLOBAL enable_external_access = true', `SET GLOBAL allowed_directories = ['/']`, "SET temp_directory = '/tmp'", 'RESET lock_configuration', `DELETE FROM ${alias}.main.socket_events`, `CREATE TABLE ${alias}.main.x (i INT)`,
+      "SET memory_limit = '100GB'", 'SET GLOBAL enable_external_access = true', `SET GLOBAL allowed_directories = ['/']`, "SET temp_directory = '/tmp'", 'RESET lock_configuration', `DELETE FROM ${alias}.main.batches`, `CREATE TABLE ${alias}.main.x (i INT)`,
     ]) await expect(reader.query(sql), sql).rejects.toThrow(/Permission|Invalid Input|read-only|not been loaded|disabled|locked/i);
     (await reader.connect()).closeSync();
     reader.close();

@@ -1,4 +1,5 @@
-// One segment's rows of one relation as Parquet: a file for each date, hour and node, sorted by time.
+// One segment's rows of one relation as Parquet: a file for each date, hour and node, in order of time (events near each other by
+// their socket, spans by their trace).
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, open, stat } from 'node:fs/promises';
@@ -9,7 +10,7 @@ import { sqlName, sqlText } from '../../ingest/duckdb-instance.ts';
 import { runQuery } from '../../ingest/duckdb-query.ts';
 import type { Segment } from '../../ingest/segment-catalog.ts';
 import { templateSchema } from '../../ingest/segment-tables.ts';
-import { shapeOf, sortColumn, writtenColumns } from '../../ingest/parquet-columns.ts';
+import { exportOrder, shapeOf, sortColumn, writtenColumns } from '../../ingest/parquet-columns.ts';
 import type { StoredColumn } from '../../ingest/parquet-columns.ts';
 
 const HOUR_NS = 3_600_000_000_000n;
@@ -41,6 +42,7 @@ type Part = readonly [hour: bigint, node: string | null, rows: bigint, min_ns: b
 export async function writeSegment(connections: readonly [DuckDBConnection, ...DuckDBConnection[]], folder: string, segment: Segment, table: string): Promise<StagedFile[]> {
   const columns = await columnsOf(connections[0], segment.kind, table);
   const time = sortColumn(columns);
+  const order = exportOrder(table, columns);
   // A segment of an older version may lack columns that the tables have now.
   const source = `(SELECT * FROM memory.${templateSchema(segment.kind)}.${sqlName(table)} UNION ALL BY NAME SELECT * FROM ${sqlName(segment.alias)}.main.${sqlName(table)})`;
   const node = columns.some(({ name }) => name === 'node') ? 'node' : 'NULL';
@@ -52,7 +54,7 @@ export async function writeSegment(connections: readonly [DuckDBConnection, ...D
     const [part_hour, part_node, rows, min_ns, max_ns] = parts[at] as unknown as Part;
     const path = `${table}/${partitionPath(part_hour, part_node ?? NO_NODE)}/${segment.from_ns}-${segment.uid}.parquet`;
     const own = `${hour} = ${part_hour}${node === 'NULL' ? '' : ` AND node IS NOT DISTINCT FROM ${part_node === null ? 'NULL' : sqlText(part_node)}`}`;
-    const select = `SELECT ${writtenColumns(table, columns)} FROM ${source} WHERE ${own}${time === null ? '' : ` ORDER BY ${time}`}`;
+    const select = `SELECT ${writtenColumns(table, columns)} FROM ${source} WHERE ${own}${order === null ? '' : ` ORDER BY ${order}`}`;
     files[at] = { relation: table, path, rows, min_ns, max_ns, shape, ...(await copyTo(connection, select, join(folder, path))) };
   }
   let next = 0;

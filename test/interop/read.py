@@ -75,5 +75,5 @@ def arrow():
 
 
 facts, types = {"duckdb": duck, "chdb": clickhouse, "pyspark": spark, "pyarrow": arrow}[reader]()
-wanted = ["start_time", "start_time_unix_nano", "span_id", "span_id_hex", "local_ip", "local_port", "complete", "parent_confidence"]
+wanted = ["start_time", "start_time_unix_nano", "span_id", "kind", "local_ip", "local_port", "complete", "parent_confidence"]
 print("RESULT " + json.dumps({"facts": {r: [None if fact is None else str(fact) for fact in row] for r, row in facts.items()}, "types": {name: types[name] for name in wanted}}))

@@ -1,0 +1,110 @@
+// The rows of several segments into one that stays, table by table, packed (packed-tables.ts).
+import { setTimeout as delay } from 'node:timers/promises';
+import type { DuckDBConnection } from '@duckdb/node-api';
+import { sqlName, sqlText } from './duckdb-instance.ts';
+import { PACKINGS, packedName } from './packed-tables.ts';
+import type { Packing } from './packed-tables.ts';
+import type { Segment } from './segment-catalog.ts';
+import { templateSchema } from './segment-tables.ts';
+import type { TableShape } from './segment-tables.ts';
+
+export interface CopyOptions {
+  /** Asked between parts; true ends the copy with CompactionInterrupted. */
+  interrupted?(): boolean;
+  /** Pause after each part, as a share of the time it took. */
+  readonly rest: number;
+  /** Small files are put in order together until they have so many rows. */
+  readonly rows_together: number;
+}
+
+export class CompactionInterrupted extends Error {}
+
+/** Tables without a packing are ordered by the first of these that they have. */
+const ORDER_COLUMNS = ['ts_ns', 'start_ns', 'from_ns'];
+
+const physical = (segment: Segment, name: string): string => `${sqlName(segment.alias)}.main.${sqlName(name)}`;
+/** A segment of an older version may lack columns that the tables have now. */
+const asStored = (table: string, inputs: readonly Segment[]): string =>
+  `(${[`SELECT * FROM memory.${templateSchema((inputs[0] as Segment).kind)}.${sqlName(table)}`, ...inputs.map((input) => `SELECT * FROM ${physical(input, table)}`)].join(' UNION ALL BY NAME ')})`;
+
+/** What is copied by one statement: files as they were sealed together, as they are in no order yet; others one by one. */
+export function partsOf(inputs: readonly Segment[], table: string, rows_together: number): Segment[][] {
+  const parts: Segment[][] = [];
+  let small: Segment[] = [];
+  let rows = 0;
+  const flush = (): void => {
+    if (small.length > 0) parts.push(small);
+    [small, rows] = [[], 0];
+  };
+  for (const input of inputs) {
+    const own = input.rows?.get(table) ?? 0;
+    if (own === 0) continue;
+    if (input.level > 0) {
+      flush();
+      parts.push([input]);
+      continue;
+    }
+    small.push(input);
+    rows += own;
+    if (rows >= rows_together) flush();
+  }
+  flush();
+  return parts;
+}
+
+async function withLayout(connection: DuckDBConnection, inputs: readonly Segment[], name: string): Promise<ReadonlySet<Segment>> {
+  const found = await connection.run(`SELECT database_name FROM duckdb_tables() WHERE schema_name = 'main' AND table_name = ${sqlText(name)}`);
+  const aliases = new Set((await found.getRowsJS()).map(([alias]) => alias as string));
+  return new Set(inputs.filter(({ alias }) => aliases.has(alias)));
+}
+
+async function allFit(connection: DuckDBConnection, { fits }: Packing, table: string, inputs: readonly Segment[]): Promise<boolean> {
+  if (fits === undefined || inputs.length === 0) return true;
+  const found = await connection.run(`SELECT 1 FROM ${asStored(table, inputs)} WHERE NOT (${fits}) LIMIT 1`);
+  return (await found.getRows()).length === 0;
+}
+
+/** Of a select, to create a table of: bytes that nothing else makes smaller are compressed as a whole. A block a row group, so not where there are none. */
+export async function columnDefinitions(connection: DuckDBConnection, select: string, rows = select): Promise<string> {
+  const described = (await (await connection.run(`DESCRIBE ${select}`)).getRowsJS()) as [string, string][];
+  const definitions: string[] = [];
+  for (const [name, type] of described) {
+    const filled = type === 'BLOB' && (await (await connection.run(`SELECT 1 FROM (${rows}) WHERE ${sqlName(name)} IS NOT NULL LIMIT 1`)).getRows()).length > 0;
+    definitions.push(`${sqlName(name)} ${type}${filled ? ' USING COMPRESSION zstd' : ''}`);
+  }
+  return definitions.join(', ');
+}
+
+/** The packed table, empty, and in place of the table the view that gives its rows back. */
+async function makePacked(connection: DuckDBConnection, alias: string, name: string, { pack, unpack }: Packing, inputs: readonly Segment[]): Promise<void> {
+  await connection.run(`USE ${sqlName(alias)}.main`); // a view finds its tables where it lies itself, whatever the file is attached as
+  try {
+    const packed = sqlName(packedName(name));
+    await connection.run(`CREATE TABLE ${packed} (${await columnDefinitions(connection, `SELECT ${pack} FROM ${sqlName(name)}`, `SELECT * FROM ${asStored(name, inputs)}`)}); DROP TABLE ${sqlName(name)}; CREATE VIEW ${sqlName(name)} AS SELECT ${unpack} FROM ${packed}`);
+  } finally {
+    await connection.run('USE memory.main');
+  }
+}
+
+export async function copySegments(connection: DuckDBConnection, tables: readonly TableShape[], inputs: readonly Segment[], alias: string, options: CopyOptions): Promise<void> {
+  for (const { name, columns } of tables) {
+    const parts = partsOf(inputs, name, options.rows_together);
+    if (parts.length === 0) continue;
+    const packing = PACKINGS[name]?.uses.every((column) => columns.includes(column)) === true ? PACKINGS[name] : undefined;
+    const order = packing?.order ?? ORDER_COLUMNS.find((column) => columns.includes(column));
+    const packed = await withLayout(connection, inputs, packedName(name));
+    const packs = packing !== undefined && (await allFit(connection, packing, name, parts.flat().filter((input) => !packed.has(input))));
+    if (packs) await makePacked(connection, alias, name, packing, parts.flat());
+    const target = `${sqlName(alias)}.main.${sqlName(packs ? packedName(name) : name)}`;
+    for (const part of parts) {
+      if (options.interrupted?.() === true) throw new CompactionInterrupted('something more urgent came');
+      const started = performance.now();
+      const [first] = part as [Segment];
+      const source = packs && packed.has(first) ? `* FROM ${physical(first, packedName(name))}` : `${packs ? packing.pack : '*'} FROM ${asStored(name, part)}`;
+      // Files of higher levels are in order already, and too big to sort.
+      const sorted = first.level === 0 && order !== undefined ? ` ORDER BY ${order}` : '';
+      await connection.run(`INSERT INTO ${target} BY NAME SELECT ${source}${sorted}`);
+      if (options.rest > 0) await delay((performance.now() - started) * options.rest);
+    }
+  }
+}
