@@ -1,7 +1,7 @@
 // How tables are laid out in files that stay. What follows from another column is left out, ids that repeat without an order are
 // dictionaries, and rows lie so that neighbours are alike. A view in the file itself gives the table back exactly as it was, so
 // that no reader needs to know. DuckDB packs integers by their range and their runs only: a random 63-bit id costs 8 bytes a row
-// wherever it is not the same as in the row before. What was tried, and figures: docs/adr/0017.
+// wherever it is not the same as in the row before. What was tried, and figures: docs/adr/0019.
 
 export interface Packing {
   /** Columns that pack and unpack name: a table without one of them is copied as it is. */
