@@ -73,9 +73,16 @@ function run(what: 'correlate' | 'sort', folder: string): Promise<Ran> {
     let said = '';
     child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
     child.once('error', reject);
-    child.once('close', (code) => (code === 0 ? resolve(JSON.parse(said) as Ran) : reject(new Error(`${what} ended with ${code}`))));
+    child.once('close', (code) => {
+      if (code !== 0) return reject(new Error(`${what} ended with ${code}`));
+      say(`${what}: ${said.trim()}`);
+      resolve(JSON.parse(said) as Ran);
+    });
   });
 }
+
+/** A full run takes hours: what it has found so far. */
+const say = (line: string): void => console.error(`  ${new Date().toISOString().slice(11, 19)} ${line}`);
 
 const inWords = (events: number): string => (events >= 1e6 ? `${events / 1e6} million events` : `${events} events`);
 
@@ -106,6 +113,7 @@ export async function measureBatchCorrelation(sizes: readonly Size[]): Promise<F
     try {
       const built = await build(folder, size.events);
       const { made } = built;
+      say(`${inWords(size.events)} stored and correlated live: ${JSON.stringify({ cycles: built.cycles, thirds: built.thirds })}`);
       const found = await alternate(size.rounds, { correlate: () => run('correlate', folder), sort: () => run('sort', folder) });
       const seconds = found.correlate.map((one) => one.seconds);
       const notes = {
