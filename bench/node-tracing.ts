@@ -45,7 +45,7 @@ export async function startCollect(stage: Stage, scopes: readonly string[], sink
     async stop() {
       child.kill('SIGTERM');
       await exited(child);
-      const left = readdirSync(spool).length;
+      const left = readdirSync(spool).filter((name) => name.endsWith('.arrows')).length;
       rmSync(spool, { recursive: true, force: true });
       if (left > 0) throw new Error(`collect ended with ${left} batches in its spool`);
       let [events, socket_events, lost, bytes_sent] = [0, 0, 0, 0];
