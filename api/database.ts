@@ -96,5 +96,5 @@ export interface Database {
 }
 
 export function openDatabase(warehouse: Warehouse): Kysely<Database> {
-  return new Kysely<Database>({ dialect: new DuckDbDialect({ connect: () => warehouse.connect(), max_connections: 4 }) });
+  return new Kysely<Database>({ dialect: new DuckDbDialect({ connect: () => warehouse.connect(), max_connections: 4, using: (use) => warehouse.holdFilesFor(use) }) });
 }

@@ -9,6 +9,8 @@ export interface DuckDbDialectConfig {
   connect(): Promise<DuckDBConnection>;
   /** Each running query holds a thread of Node's pool: more would only wait there. */
   readonly max_connections?: number;
+  /** Told of each use of a connection: begins when it is asked for, so that statements are known that wait for their turn. */
+  readonly using?: (use: Promise<void>) => void;
 }
 
 export class DuckDbDialect implements Dialect {
@@ -54,6 +56,7 @@ class DuckDbDriver implements Driver {
   readonly #config: DuckDbDialectConfig;
   readonly #free: DuckDbKyselyConnection[] = [];
   readonly #waiting: (() => void)[] = [];
+  readonly #uses = new Map<DuckDbKyselyConnection, () => void>();
   #busy = 0;
 
   constructor(config: DuckDbDialectConfig) {
@@ -63,6 +66,20 @@ class DuckDbDriver implements Driver {
   async init(): Promise<void> {}
 
   async acquireConnection(): Promise<DuckDbKyselyConnection> {
+    let over!: () => void;
+    const use = new Promise<void>((resolve) => (over = resolve));
+    this.#config.using?.(use);
+    try {
+      const connection = await this.#acquire();
+      this.#uses.set(connection, over);
+      return connection;
+    } catch (error) {
+      over();
+      throw error;
+    }
+  }
+
+  async #acquire(): Promise<DuckDbKyselyConnection> {
     while (this.#busy >= (this.#config.max_connections ?? 4)) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     this.#busy += 1;
     try {
@@ -74,6 +91,8 @@ class DuckDbDriver implements Driver {
   }
 
   async releaseConnection(connection: DuckDbKyselyConnection): Promise<void> {
+    this.#uses.get(connection)?.();
+    this.#uses.delete(connection);
     this.#free.push(connection);
     this.#leave();
   }

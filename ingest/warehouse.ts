@@ -156,9 +156,11 @@ export class Warehouse {
     });
   }
 
-  /** Trusted SQL on a pooled connection. bigint and integer parameters are bound as BIGINT. */
+  /** Trusted SQL on a pooled connection. bigint and integer parameters are bound as BIGINT. Files that it may name stay until it is over, however long it waits for its turn. */
   query(sql: string, params?: QueryParams): Promise<QueryResult> {
-    return this.#pool.use((connection) => runQuery(connection, sql, params));
+    const result = this.#pool.use((connection) => runQuery(connection, sql, params));
+    this.holdFilesFor(result);
+    return result;
   }
 
   /** The files in which other processes find all rows: spans at most so old, raw events until they are sealed at the latest. Null: what is sealed. */
@@ -171,6 +173,11 @@ export class Warehouse {
   /** Folders of those files. */
   get data_folders(): readonly string[] {
     return this.#parts.data_folders;
+  }
+
+  /** While it lasts, files stay that a relation made before it may name (storedBetween and the like). */
+  holdFilesFor(work: Promise<unknown>): void {
+    this.#parts.catalog.holdFilesFor(work);
   }
 
   /** For readers that stream or hold a transaction; the caller closes it. */

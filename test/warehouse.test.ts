@@ -1,4 +1,7 @@
+import { setTimeout } from 'node:timers/promises';
+import { sql } from 'kysely';
 import { expect, test } from 'vitest';
+import { openDatabase } from '../api/database.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
 import type { WarehouseOptions } from '../ingest/warehouse.ts';
 import { RELATIONS } from '../schema/relations.ts';
@@ -96,11 +99,30 @@ test('a long read sees one state while segments are sealed and their files repla
     let rows = (await stream.fetchChunk())?.rowCount ?? 0;
     await warehouse.seal();
     await warehouse.apply(makeBatch({ sequence: 2n }, { socket_events: [event(1n)] }));
-    await new Promise((resolve) => setTimeout(resolve, 100)); // past retire_after_ms
+    await setTimeout(100); // past retire_after_ms
     expect(warehouse.segments.some((segment) => segment.state === 'sealing')).toBe(false);
     for (let chunk = await stream.fetchChunk(); chunk !== null && chunk.rowCount > 0; chunk = await stream.fetchChunk()) rows += chunk.rowCount;
     expect(rows).toBe(80_000);
     connection.closeSync();
+  });
+});
+
+test('a relation over files is read after they were replaced, however long the statement waits for its turn', async () => {
+  await withWarehouse(async (warehouse) => {
+    const db = openDatabase(warehouse);
+    await warehouse.apply(makeBatch({ sequence: 1n }, { socket_events: [event(5n)] }));
+    const relation = warehouse.storedSince('socket_events', 0n);
+    let leave!: () => void;
+    const left = new Promise<void>((resolve) => (leave = resolve));
+    const before = Array.from({ length: 4 }, () => db.transaction().execute(() => left)); // all of its connections
+    const late = sql`SELECT ts_ns FROM ${sql.raw(relation)}`.execute(db);
+    await warehouse.seal();
+    await setTimeout(100); // past retire_after_ms
+    leave();
+    expect((await late).rows).toEqual([{ ts_ns: 5n }]);
+    await Promise.all(before);
+    await expect.poll(() => warehouse.query(`SELECT ts_ns FROM ${relation}`).then(() => 'there', () => 'gone')).toBe('gone');
+    await db.destroy();
   });
 });
 
