@@ -3,7 +3,7 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import type { DerivedSegment, Warehouse } from '../ingest/warehouse.ts';
 import { TracehouseError } from '../schema/errors.ts';
 import { chooseFinished } from './choose-finished.ts';
-import { loadSteps, runSteps } from './step-runner.ts';
+import { loadSteps, runSteps, type Step } from './step-runner.ts';
 import { computedSteps } from './timing/claim.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
 import { DEFAULT_LIMITS, createWorkingSet, loadHistory, readThreadMoves, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
@@ -24,6 +24,8 @@ export interface RecorrelateOptions {
   readonly limits?: Limits;
   /** Runs that nothing more is expected of. */
   readonly run_ends?: readonly RunEnd[];
+  /** How long each step took, for measurements. */
+  readonly observe?: ((step: Step, elapsed_ms: number) => void) | undefined;
 }
 
 /** Spans that are written in one go. */
@@ -110,7 +112,7 @@ async function fill(warehouse: Warehouse, alias: string, connection: DuckDBConne
   await connection.run('DELETE FROM decided_stored WHERE span_id IN (SELECT span_id FROM before_spans)');
   await setLimits(connection, limits, to_ns + AHEAD_NS);
   await readThreadMoves(warehouse, connection, from_ns, to_ns + AHEAD_NS);
-  await runSteps(connection, loadSteps(), { computed: computedSteps(connection) });
+  await runSteps(connection, loadSteps(), { computed: computedSteps(connection), observe: options.observe });
   // Rows that landed late are stored with later ones: those stay there, and such ones that are here stay here.
   await connection.run(`CREATE OR REPLACE TEMP TABLE late_exchanges AS
     SELECT e.span_id FROM exchanges e ANTI JOIN before_spans b ON b.span_id = e.span_id
