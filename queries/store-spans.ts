@@ -77,8 +77,8 @@ export async function storeFinished(connection: DuckDBConnection, alias: string)
   await connection.run(`INSERT INTO ${alias}.span_links BY NAME
     SELECT printf('%016x%016x', o.trace_hi, o.trace_lo) AS trace_id, o.span_id, o.candidate_span_id, o.evidence, o.score, o.chosen, ${RULE_VERSION} AS rule_version, o.model_version, o.start_ns, o.end_ns
     FROM (
-      SELECT f.trace_hi, f.trace_lo, f.span_id, k.candidate_span_id, k.evidence, k.score, k.chosen, v.model_version, f.start_ns, f.end_ns
-      FROM finished f JOIN finished_links k ON k.span_id = f.span_id LEFT JOIN timing_versions v ON v.span_id = f.span_id AND k.evidence = 'timing'
+      SELECT f.trace_hi, f.trace_lo, f.span_id, k.candidate_span_id, k.evidence, k.score, k.chosen, CASE WHEN k.evidence = 'timing' THEN v.model_version END AS model_version, f.start_ns, f.end_ns
+      FROM finished f JOIN finished_links k ON k.span_id = f.span_id LEFT JOIN timing_versions v ON v.span_id = f.span_id
       UNION ALL BY NAME
       SELECT f.trace_hi, f.trace_lo, f.span_id, f.parent_span_id AS candidate_span_id, 'connection' AS evidence, 1.0 AS score, TRUE AS chosen, NULL AS model_version, f.start_ns, f.end_ns
       FROM finished f WHERE f.is_server AND f.parent_span_id IS NOT NULL
