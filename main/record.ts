@@ -37,7 +37,7 @@ export async function record(options: RecordOptions): Promise<void> {
       batches += 1;
       queued += 1;
       if (queued >= MOST_QUEUED) collector.pause();
-      writing = writing.then(() => writer.write(batch)).catch((error: unknown) => {
+      writing = writing.then(() => writer.write(batch)).then(() => collector.assembler.giveBack(batch)).catch((error: unknown) => {
         failed ??= error;
       }).finally(() => {
         queued -= 1;

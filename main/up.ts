@@ -103,6 +103,7 @@ export async function startUp(options: UpOptions): Promise<Running> {
       keep: keepOf(options), cold_cache_bytes: options.coldCache, sql: sqlOf(options), sql_jobs: sqlJobsOf(options),
       otlp,
       log,
+      on_stored: (batch) => started.assembler.giveBack(batch),
       on_pressure: (full) => (full ? started.pause() : started.resume()),
     });
     for (const batch of early.splice(0)) server.submit(batch);

@@ -44,7 +44,9 @@ test('keeps batches over a restart and gives them back oldest first', async () =
   expect(second.length).toBe(3);
   const oldest = second.oldest();
   expect(oldest).toMatchObject({ events: 10, from_ns: 100n, to_ns: 150n });
-  expect(Buffer.from(await second.read(oldest!)).toString()).toBe('batch 1');
+  const file = await second.read(oldest!);
+  expect((await file.readFile()).toString()).toBe('batch 1');
+  await file.close();
 });
 
 test('drops the oldest above the limit and says what was lost', async () => {
