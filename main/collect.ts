@@ -78,7 +78,7 @@ export async function collect(options: CollectOptions): Promise<void> {
     queue.push({ named: { run_id: batch.run_id, sequence: batch.sequence, events: batch.tables.socket_events.rows, ...timeRange(batch) }, stream, bytes: stream.encode(batch) });
     collector?.assembler.giveBack(batch);
   };
-  collector = Collector.start({ ...options, burst_folder: options.spool }, { on_batch: take, log: (line) => log(`loader: ${line}`) });
+  collector = await Collector.start({ ...options, burst_folder: options.spool }, { on_batch: take, log: (line) => log(`loader: ${line}`) });
   dropToOwner(options.spool);
   await collector.ready;
   sender.start();

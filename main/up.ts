@@ -85,7 +85,7 @@ export async function startUp(options: UpOptions): Promise<Running> {
   const early: Batch[] = [];
   let collector: Collector | undefined;
   try {
-    collector = Collector.start(
+    collector = await Collector.start(
       { ...options, burst_folder: options.data, ...(demo === undefined ? {} : { scope: [`netns:${demo.netns}`] }) },
       {
         on_batch: (batch) => (server === undefined ? early.push(batch) : server.submit(batch)),
