@@ -39,7 +39,7 @@ export class ByteWriter {
 
   /** A view of what was put. */
   get taken(): Uint8Array {
-    return this.bytes.subarray(0, this.length);
+    return new Uint8Array(this.#memory, 0, this.length);
   }
 
   #grow(least: number): void {
