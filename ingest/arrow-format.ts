@@ -1,19 +1,20 @@
 // Batches as an Arrow IPC stream: what collectors send, and what spools hold.
-import { RecordBatchReader, RecordBatchStreamWriter } from 'apache-arrow';
+import { RecordBatchReader } from 'apache-arrow';
 import { TracehouseError } from '../schema/errors.ts';
 import { firstMessage, notArrow, readMessage } from './arrow-frames.ts';
 import { readRecordBatch } from './arrow-read.ts';
 import { BatchWriter } from './arrow-write.ts';
 import type { Batch } from './batch.ts';
+import { ByteWriter } from './byte-writer.ts';
 
 /** An Arrow IPC stream, one record batch a batch. */
 export function encodeBatches(batches: readonly Batch[]): Uint8Array {
-  const writer = new BatchWriter();
-  const stream = new RecordBatchStreamWriter();
-  stream.reset(undefined, writer.schema);
-  for (const batch of batches) stream.write(writer.recordBatch(batch));
-  stream.finish();
-  return stream.toUint8Array(true);
+  const out = new ByteWriter();
+  const writer = new BatchWriter(out);
+  writer.begin();
+  for (const batch of batches) writer.write(batch);
+  writer.end();
+  return out.taken;
 }
 
 function* pieces(bytes: Uint8Array, source: string): Generator<Uint8Array, void> {

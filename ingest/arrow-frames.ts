@@ -4,7 +4,7 @@ import { verifyMessage } from './arrow-verify.ts';
 
 const MOST_METADATA = 64 * 1024 * 1024;
 const CONTINUATION = -1;
-const FILE_MAGIC = 'ARROW1';
+export const FILE_MAGIC = 'ARROW1';
 /** Magic and two bytes of padding. */
 const FILE_HEADER_BYTES = 8;
 

@@ -1,153 +1,185 @@
-// Batch -> Arrow record batch. Column memory goes out as it is; only booleans are packed into bits.
-import { Binary, RecordBatch, Struct, Utf8, Vector, makeData } from 'apache-arrow';
-import type { Bool, Data, Dictionary, Int32, Int64, List } from 'apache-arrow';
+// Batches -> Arrow's IPC format. Column memory goes out as it is; only booleans are packed into bits.
+import { Message } from 'apache-arrow/ipc/metadata/message';
 import { BATCH_COLUMNS, RELATIONS, RELATION_NAMES } from '../schema/relations.ts';
 import type { Column, ColumnType } from '../schema/relations.ts';
-import { TracehouseError } from '../schema/errors.ts';
+import { GrowingDictionary } from './arrow-dictionary.ts';
+import type { Placed } from './arrow-dictionary.ts';
+import { MessageWriter, frameMetadata } from './arrow-message.ts';
+import type { MessagePlace } from './arrow-message.ts';
 import { arrowSchema } from './arrow-schema.ts';
-import type { ArrowSchema } from './arrow-schema.ts';
-import type { Batch, BatchHeader, ColumnData, TableData } from './batch.ts';
+import type { Batch, BatchHeader, ColumnData } from './batch.ts';
+import type { ByteWriter } from './byte-writer.ts';
 
-/** Distinct values that one dictionary column may have in one stream. */
-const MOST_VALUES = 2 ** 20;
+export const BATCH_SCHEMA = arrowSchema().schema;
+const SCHEMA_MESSAGE = frameMetadata(Message.encode(Message.from(BATCH_SCHEMA)));
+const END_MARK = new Uint8Array(Int32Array.of(-1, 0).buffer);
 
-const encoder = new TextEncoder();
+const TABLES = RELATION_NAMES.map((name) => ({ name, columns: RELATIONS[name].columns as readonly Column[] }));
+/** Of the list and of the struct in it. */
+const NODES_A_TABLE = 2;
+const BUFFERS_A_TABLE = 3;
+/** Of a dictionary: its indices. */
+const BUFFERS: Record<ColumnType, number> = { int64: 2, int32: 2, bool: 2, dict: 2, text: 3, blob: 3 };
 
-function utf8Data(texts: readonly string[]): Data<Utf8> {
-  const parts = texts.map((text) => encoder.encode(text));
-  const valueOffsets = new Int32Array(texts.length + 1);
-  const data = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  parts.forEach((part, index) => {
-    data.set(part, valueOffsets[index]);
-    valueOffsets[index + 1] = (valueOffsets[index] as number) + part.length;
-  });
-  return makeData({ type: new Utf8(), length: texts.length, nullCount: 0, valueOffsets, data });
-}
+/** A batch's own columns have no dictionaries. */
+const plain = (type: ColumnType): ColumnType => (type === 'dict' ? 'text' : type);
+const sum = (numbers: readonly number[]): number => numbers.reduce((all, one) => all + one, 0);
 
-function packBits(bytes: Uint8Array, rows: number): Uint8Array {
-  const bits = new Uint8Array((rows + 7) >> 3);
-  for (let row = 0; row < rows; row += 1) if (bytes[row] !== 0) bits[row >> 3] = (bits[row >> 3] as number) | (1 << (row & 7));
-  return bits;
-}
+const NODE_COUNT = BATCH_COLUMNS.length + sum(TABLES.map(({ columns }) => NODES_A_TABLE + columns.length));
+const BUFFER_COUNT = sum(BATCH_COLUMNS.map(({ type }) => BUFFERS[plain(type)])) + sum(TABLES.map(({ columns }) => BUFFERS_A_TABLE + sum(columns.map(({ type }) => BUFFERS[type]))));
 
-/** The values of one dictionary column so far in one stream. Later batches add to it: files allow no replacement. */
-class GrowingDictionary {
-  readonly #index_of = new Map<string, number>();
-  #parts: Data<Utf8>[] = [];
-  #vector: Vector<Utf8> | undefined;
+const bytesOf = (numbers: Int32Array | BigInt64Array, count: number): Uint8Array => new Uint8Array(numbers.buffer, numbers.byteOffset, count * numbers.BYTES_PER_ELEMENT);
 
-  /** Index here of each of the values; new ones are added. */
-  place(values: readonly string[]): Int32Array {
-    const added: string[] = [];
-    const placed = Int32Array.from(values, (value) => {
-      let index = this.#index_of.get(value);
-      if (index === undefined) {
-        index = this.#index_of.size;
-        this.#index_of.set(value, index);
-        added.push(value);
-      }
-      return index;
-    });
-    if (this.#index_of.size > MOST_VALUES) {
-      throw new TracehouseError('arrow-format', `a column has more than ${MOST_VALUES} distinct values`, { mend: 'begin a new recording' });
-    }
-    if (added.length > 0 || this.#vector === undefined) {
-      this.#parts = [...this.#parts, utf8Data(added)];
-      this.#vector = new Vector(this.#parts);
-    }
-    return placed;
+/** Zero bits among the first. */
+function countNulls(bits: Uint8Array, rows: number): number {
+  let present = 0;
+  for (let row = 0; row < rows; row += 8) {
+    let byte = bits[row >> 3] as number;
+    if (row + 8 > rows) byte &= (1 << (rows - row)) - 1;
+    byte -= (byte >> 1) & 0x55;
+    byte = (byte & 0x33) + ((byte >> 2) & 0x33);
+    present += (byte + (byte >> 4)) & 0x0f;
   }
-
-  get vector(): Vector<Utf8> {
-    return this.#vector ?? new Vector([utf8Data([])]);
-  }
+  return rows - present;
 }
 
 /** One a stream or file: it knows which dictionary values went out before. */
 export class BatchWriter {
-  readonly #arrow: ArrowSchema = arrowSchema();
-  readonly #dictionaries = new Map<number, GrowingDictionary>();
+  readonly #out: ByteWriter;
+  readonly #record = MessageWriter.recordBatch(NODE_COUNT, BUFFER_COUNT);
+  readonly #dictionary = MessageWriter.dictionary(false);
+  readonly #delta = MessageWriter.dictionary(true);
+  /** In the order of the columns, which is that of their ids. */
+  readonly #dictionaries = TABLES.flatMap(({ columns }) => columns.filter(({ type }) => type === 'dict').map(() => new GrowingDictionary()));
+  #began = false;
 
-  get schema(): ArrowSchema['schema'] {
-    return this.#arrow.schema;
+  constructor(out: ByteWriter) {
+    this.#out = out;
   }
 
-  recordBatch(batch: Batch): RecordBatch {
-    const children: Data[] = BATCH_COLUMNS.map((column) => flatData(column.name as keyof BatchHeader, column.type, batch));
-    for (const name of RELATION_NAMES) {
+  /** Begins a stream or file anew. */
+  begin(): void {
+    for (const dictionary of this.#dictionaries) dictionary.clear();
+    this.#began = false;
+    this.#out.put(SCHEMA_MESSAGE);
+  }
+
+  end(): void {
+    this.#out.put(END_MARK);
+  }
+
+  write(batch: Batch): { record: MessagePlace; dictionaries: readonly MessagePlace[] } {
+    const { placed, places } = this.#writeDictionaries(batch);
+    this.#began = true;
+    const record = this.#record;
+    record.begin(this.#out, 1);
+    for (const { name, type } of BATCH_COLUMNS) this.#header(type, batch[name as keyof BatchHeader]);
+    let next = 0;
+    for (const { name, columns } of TABLES) {
       const table = batch.tables[name];
-      const struct = this.#arrow.structs[name];
-      const field = this.#arrow.schema.fields[children.length];
-      const child = makeData({ type: struct, length: table.rows, nullCount: 0, children: struct.children.map((column, at) => this.#column(column.name, column.type, table, (RELATIONS[name].columns[at] as Column).type)) });
-      children.push(makeData({ type: field?.type as List, length: 1, nullCount: 0, valueOffsets: Int32Array.of(0, table.rows), child }));
+      record.node(1, 0);
+      record.nothing();
+      record.buffer(bytesOf(Int32Array.of(0, table.rows), 2));
+      record.node(table.rows, 0);
+      record.nothing();
+      for (const { name: column, type } of columns) {
+        const data = table.columns[column];
+        const indices = type === 'dict' ? (placed[next++] as Placed).indices : null;
+        if (data === undefined) this.#absent(type, table.rows);
+        else this.#column(data, table.rows, indices);
+      }
     }
-    const { schema } = this.#arrow;
-    return new RecordBatch(schema, makeData({ type: new Struct(schema.fields), length: 1, nullCount: 0, children }));
+    return { record: record.end(), dictionaries: places };
   }
 
-  #column(name: string, type: unknown, table: TableData, column_type: ColumnType): Data {
-    const data = table.columns[name] ?? nullColumn(column_type, table.rows);
-    const length = table.rows;
-    const common = { length, ...(data.validity === null ? { nullCount: 0 } : { nullBitmap: data.validity }) };
+  /** Where each dictionary column's values are, and where the messages lie. */
+  #writeDictionaries({ tables }: Batch): { placed: readonly Placed[]; places: readonly MessagePlace[] } {
+    const placed: Placed[] = [];
+    const places: MessagePlace[] = [];
+    for (const { name, columns } of TABLES) {
+      for (const column of columns) {
+        if (column.type !== 'dict') continue;
+        const data = tables[name].columns[column.name];
+        const place = (this.#dictionaries[placed.length] as GrowingDictionary).place(data?.type === 'dict' ? data.dictionary : []);
+        placed.push(place);
+        if (place.added.length > 0 || !this.#began) places.push(this.#values(placed.length, place.added));
+      }
+    }
+    return { placed, places };
+  }
+
+  #values(id: number, texts: readonly string[]): MessagePlace {
+    const message = this.#began ? this.#delta : this.#dictionary;
+    message.begin(this.#out, texts.length, id);
+    message.node(texts.length, 0);
+    message.nothing();
+    message.texts(texts);
+    return message.end();
+  }
+
+  #header(type: ColumnType, value: BatchHeader[keyof BatchHeader]): void {
+    const record = this.#record;
+    record.node(1, 0);
+    record.nothing();
+    if (type === 'int64') record.buffer(bytesOf(BigInt64Array.of(value as bigint), 1));
+    else if (type === 'int32') record.buffer(bytesOf(Int32Array.of(value as number), 1));
+    else if (type === 'bool') record.buffer(Uint8Array.of(value === true ? 1 : 0));
+    else record.texts([String(value)]);
+  }
+
+  #column(data: ColumnData, rows: number, indices: Int32Array | null): void {
+    const record = this.#record;
+    const { validity } = data;
+    record.node(rows, validity === null ? 0 : countNulls(validity, rows));
+    if (validity === null) record.nothing();
+    else record.buffer(validity.subarray(0, (rows + 7) >> 3));
     switch (data.type) {
       case 'int64':
-        return makeData({ type: type as Int64, data: data.values.subarray(0, length), ...common });
       case 'int32':
-        return makeData({ type: type as Int32, data: data.values.subarray(0, length), ...common });
+        record.buffer(bytesOf(data.values, rows));
+        break;
       case 'bool':
-        return makeData({ type: type as Bool, data: packBits(data.values, length), ...common });
+        this.#bits(data.values, rows);
+        break;
       case 'dict':
-        return this.#dictionary(type as Dictionary<Utf8, Int32>, data, common);
+        if (indices === null) record.buffer(bytesOf(data.indices, rows));
+        else this.#indices(data.indices, rows, indices);
+        break;
       case 'text':
-        return makeData({ type: new Utf8(), valueOffsets: data.offsets.subarray(0, length + 1), data: data.data, ...common });
       case 'blob':
-        return makeData({ type: new Binary(), valueOffsets: data.offsets.subarray(0, length + 1), data: data.data, ...common });
+        record.buffer(bytesOf(data.offsets, rows + 1));
+        record.buffer(data.data);
+        break;
     }
   }
 
-  #dictionary(type: Dictionary<Utf8, Int32>, data: ColumnData & { type: 'dict' }, common: { length: number; nullBitmap?: Uint8Array; nullCount?: number }): Data {
-    let growing = this.#dictionaries.get(type.id);
-    if (growing === undefined) this.#dictionaries.set(type.id, (growing = new GrowingDictionary()));
-    const placed = growing.place(data.dictionary);
-    const indices = new Int32Array(common.length);
-    for (let row = 0; row < indices.length; row += 1) indices[row] = placed[data.indices[row] as number] ?? 0;
-    return makeData({ type, data: indices, dictionary: growing.vector, ...common });
+  #bits(values: Uint8Array, rows: number): void {
+    const at = this.#record.reserve((rows + 7) >> 3);
+    const { bytes } = this.#out;
+    for (let row = 0; row < rows; row += 8) {
+      let byte = 0;
+      for (let bit = 0; bit < 8 && row + bit < rows; bit += 1) if (values[row + bit] !== 0) byte |= 1 << bit;
+      bytes[at + (row >> 3)] = byte;
+    }
   }
-}
 
-/** A column that an older batch does not have. */
-function nullColumn(type: ColumnType, rows: number): ColumnData {
-  const validity = new Uint8Array((rows + 7) >> 3);
-  switch (type) {
-    case 'int64':
-      return { type, values: new BigInt64Array(rows), validity };
-    case 'int32':
-      return { type, values: new Int32Array(rows), validity };
-    case 'bool':
-      return { type, values: new Uint8Array(rows), validity };
-    case 'dict':
-      return { type, indices: new Int32Array(rows), dictionary: [], validity };
-    case 'text':
-    case 'blob':
-      return { type, offsets: new Int32Array(rows + 1), data: new Uint8Array(0), validity };
+  #indices(own: Int32Array, rows: number, indices: Int32Array): void {
+    const at = this.#record.reserve(rows * 4) >> 2;
+    const { words } = this.#out;
+    // A null's index may be anything.
+    for (let row = 0; row < rows; row += 1) words[at + row] = indices[own[row] as number] ?? 0;
   }
-}
 
-function flatData(name: keyof BatchHeader, type: ColumnType, batch: BatchHeader): Data {
-  const value = batch[name];
-  switch (type) {
-    case 'int64':
-      return makeData({ type: arrowTypeOf(name) as Int64, length: 1, nullCount: 0, data: BigInt64Array.of(value as bigint) });
-    case 'int32':
-      return makeData({ type: arrowTypeOf(name) as Int32, length: 1, nullCount: 0, data: Int32Array.of(value as number) });
-    case 'bool':
-      return makeData({ type: arrowTypeOf(name) as Bool, length: 1, nullCount: 0, data: Uint8Array.of(value === true ? 1 : 0) });
-    default:
-      return utf8Data([String(value)]);
+  /** A column that an older batch does not have. */
+  #absent(type: ColumnType, rows: number): void {
+    const record = this.#record;
+    record.node(rows, rows);
+    record.zeros((rows + 7) >> 3);
+    if (type === 'int64') record.zeros(rows * 8);
+    else if (type === 'bool') record.zeros((rows + 7) >> 3);
+    else if (type === 'text' || type === 'blob') {
+      record.zeros((rows + 1) * 4);
+      record.nothing();
+    } else record.zeros(rows * 4);
   }
-}
-
-const FLAT_TYPES = new Map(arrowSchema().schema.fields.map((field) => [field.name, field.type]));
-function arrowTypeOf(name: string): unknown {
-  return FLAT_TYPES.get(name);
 }

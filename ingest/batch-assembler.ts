@@ -43,6 +43,7 @@ export interface AssemblerOptions {
   /** As in RedactionOptions. */
   readonly redact_headers?: readonly string[];
   readonly redact_paths?: readonly RegExp[];
+  /** Its memory is its own until giveBack. */
   on_batch(batch: Batch): void;
   /** The loader should capture every event of this socket: encodeControl('control_follow', ...). */
   on_follow?(socket_id: bigint): void;
@@ -64,6 +65,9 @@ export class BatchAssembler {
   readonly #losses = new LossTable();
   readonly #clocks = new TableBuilder('clocks');
   readonly #stacks = new TableBuilder('stacks');
+  readonly #tables: Readonly<Record<RelationName, TableBuilder>>;
+  /** Batches whose memory is in use. */
+  readonly #lent = new WeakSet<Batch>();
   readonly #tracker: SocketTracker;
   readonly #redact: ((data: Uint8Array, start: number, end: number) => void) | null;
   readonly #redactor: Redactor;
@@ -84,6 +88,10 @@ export class BatchAssembler {
     this.#last_cut_ms = options.now_ms;
     const { keep_query, redact_headers = [], redact_paths = [] } = options;
     this.#messages = new MessageTable(this.#texts, redact_paths);
+    this.#tables = {
+      socket_events: this.#events.table, messages: this.#messages.table, thread_events: this.#threads.table, processes: this.#processes.table,
+      losses: this.#losses.table, clocks: this.#clocks, stacks: this.#stacks,
+    };
     this.#redactor = new Redactor({ keep_query, headers: redact_headers, paths: redact_paths });
     this.#redact = options.keep_payload ? (data, start, end) => this.#redactor.apply(data, start, end) : null;
     this.#tracker = new SocketTracker({
@@ -145,6 +153,12 @@ export class BatchAssembler {
     if (this.#run === null || this.#clock.pair === null) return;
     this.#tracker.end();
     this.#cut();
+  }
+
+  /** The batch is used no longer: its memory becomes that of later ones. Without this it is garbage like any other. */
+  giveBack(batch: Batch): void {
+    if (!this.#lent.delete(batch)) return;
+    for (const name of RELATION_NAMES) this.#tables[name].giveBack(batch.tables[name]);
   }
 
   /** From outside the kernel: 'not_running', 'spool_full'. */
@@ -270,6 +284,7 @@ export class BatchAssembler {
     };
     this.#clock.adopt();
     this.#last_watermark = this.#watermark;
+    this.#lent.add(batch);
     this.#options.on_batch(batch);
     return true;
   }

@@ -1,10 +1,11 @@
 // The one privileged process: started here, spoken to over stdin, read over stdout.
-import { spawn, type ChildProcessByStdio } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { TracehouseError } from '../schema/errors.ts';
 import { packageRoot } from '../schema/package-root.ts';
+import { OutputReader } from './output-reader.ts';
 
 export interface LoaderOptions {
   readonly node: string;
@@ -28,6 +29,7 @@ export interface LoaderOptions {
 }
 
 export interface LoaderHandlers {
+  /** The chunk is valid during the call only. */
   on_chunk(chunk: Uint8Array): void;
   /** A line that the loader wrote for people. */
   on_line(line: string): void;
@@ -56,25 +58,39 @@ export function loaderArguments(options: LoaderOptions): string[] {
   return list;
 }
 
+/** What waits for it to give up refreshes with everything that comes. */
+interface Activity {
+  timer: NodeJS.Timeout | undefined;
+}
+
 export class LoaderProcess {
-  readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
+  readonly #child: ChildProcess & { readonly stdin: Writable };
+  readonly #output: OutputReader;
   readonly #exited: Promise<void>;
+  readonly #activity: Activity;
   #ended = false;
 
-  private constructor(child: ChildProcessByStdio<Writable, Readable, Readable>, exited: Promise<void>) {
+  private constructor(child: ChildProcess & { readonly stdin: Writable }, output: OutputReader, exited: Promise<void>, activity: Activity) {
     this.#child = child;
+    this.#output = output;
     this.#exited = exited;
+    this.#activity = activity;
   }
 
-  static start(options: LoaderOptions, handlers: LoaderHandlers): LoaderProcess {
+  static async start(options: LoaderOptions, handlers: LoaderHandlers): Promise<LoaderProcess> {
     const path = options.path ?? loaderPath();
     if (!existsSync(path)) {
       throw new TracehouseError('loader-missing', `the eBPF loader is not built (${path})`, { mend: 'run `npm run setup` in the checkout, or `tracehouse doctor` to see what this machine lacks' });
     }
+    const activity: Activity = { timer: undefined };
+    const output = await OutputReader.open((chunk) => {
+      activity.timer?.refresh();
+      handlers.on_chunk(chunk);
+    });
     // detached: a Ctrl-C in the terminal is ours to handle; the loader must live to drain.
-    const child = spawn(path, loaderArguments(options), { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
+    const child = spawn(path, loaderArguments(options), { stdio: ['pipe', output.theirs, 'pipe'], detached: true }) as ChildProcess & { stdin: Writable; stderr: Readable };
+    output.theirs.destroy();
     child.stdin.on('error', () => undefined); // its exit tells more than EPIPE does
-    child.stdout.on('data', (chunk: Buffer) => handlers.on_chunk(chunk));
     let rest = '';
     child.stderr.setEncoding('utf8');
     child.stderr.on('data', (text: string) => {
@@ -84,7 +100,7 @@ export class LoaderProcess {
     });
     let done: () => void = () => undefined;
     const exited = new Promise<void>((resolve) => (done = resolve));
-    const process_ = new LoaderProcess(child, exited);
+    const process_ = new LoaderProcess(child, output, exited, activity);
     child.on('error', (error) => {
       handlers.on_line(`cannot start ${path}: ${error.message}`);
       process_.#ended = true;
@@ -92,11 +108,13 @@ export class LoaderProcess {
       done();
     });
     child.on('close', (code, signal) => {
-      if (process_.#ended) return;
-      process_.#ended = true;
-      if (rest !== '') handlers.on_line(rest);
-      handlers.on_exit({ code, signal });
-      done();
+      void output.ended.then(() => {
+        if (process_.#ended) return;
+        process_.#ended = true;
+        if (rest !== '') handlers.on_line(rest);
+        handlers.on_exit({ code, signal });
+        done();
+      });
     });
     return process_;
   }
@@ -111,11 +129,11 @@ export class LoaderProcess {
 
   /** While paused the pipe fills, the loader blocks, and the kernel's ring drops and counts: memory here stays bounded. */
   pause(): void {
-    this.#child.stdout.pause();
+    this.#output.pause();
   }
 
   resume(): void {
-    this.#child.stdout.resume();
+    this.#output.resume();
   }
 
   /** Closes stdin, which asks for a drain and an orderly end; ends it by force when nothing has come for so long. */
@@ -123,10 +141,9 @@ export class LoaderProcess {
     if (!this.#ended) {
       this.resume();
       this.#child.stdin.end();
-      const timer = setTimeout(() => this.#child.kill('SIGKILL'), deadline_ms);
-      this.#child.stdout.on('data', () => timer.refresh());
+      this.#activity.timer = setTimeout(() => this.#child.kill('SIGKILL'), deadline_ms);
       await this.#exited;
-      clearTimeout(timer);
+      clearTimeout(this.#activity.timer);
     }
   }
 }

@@ -18,7 +18,7 @@ const CAUSE_NAMES = new Map<number, string>(Object.entries(LOSS_CAUSES).map(([na
 
 /** Fills the table `losses`: the kernel's, the parsers', what could not be decoded, what others tell. */
 export class LossTable {
-  readonly #table = new TableBuilder('losses');
+  readonly table = new TableBuilder('losses');
   #kernel: RecordValues<'loss'>[] = [];
   readonly #others: Loss[] = [];
   #undecodable = 0n;
@@ -42,7 +42,7 @@ export class LossTable {
   /** delta: UTC minus CLOCK_MONOTONIC. from, to: CLOCK_MONOTONIC, between which the batch's records came. */
   take(book: MessageBook, delta: bigint, from: bigint, to: bigint): TableData {
     for (const loss of this.#kernel) {
-      this.#table.addRow({
+      this.table.addRow({
         cpu: loss.cpu < 0 ? null : loss.cpu,
         from_ns: loss.from_mono_ns + delta,
         to_ns: loss.to_mono_ns + delta,
@@ -51,15 +51,15 @@ export class LossTable {
       });
     }
     this.#kernel = [];
-    for (const loss of this.#others.splice(0)) this.#table.addRow({ ...loss, cpu: loss.cpu ?? null });
+    for (const loss of this.#others.splice(0)) this.table.addRow({ ...loss, cpu: loss.cpu ?? null });
     if (book.gaps > 0) {
-      this.#table.addRow({ from_ns: book.gap_from + delta, to_ns: book.gap_to + delta, events_lost: BigInt(book.gaps), cause: 'parser_gap' });
+      this.table.addRow({ from_ns: book.gap_from + delta, to_ns: book.gap_to + delta, events_lost: BigInt(book.gaps), cause: 'parser_gap' });
       book.gaps = 0;
     }
     if (this.#undecodable > 0n) {
-      this.#table.addRow({ from_ns: from + delta, to_ns: (to > from ? to : from) + delta, events_lost: this.#undecodable, cause: 'undecodable' });
+      this.table.addRow({ from_ns: from + delta, to_ns: (to > from ? to : from) + delta, events_lost: this.#undecodable, cause: 'undecodable' });
       this.#undecodable = 0n;
     }
-    return this.#table.take();
+    return this.table.take();
   }
 }

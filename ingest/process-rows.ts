@@ -5,7 +5,7 @@ import { TableBuilder } from './table-builder.ts';
 
 /** Fills the table `processes`; its times become UTC when the batch is cut. */
 export class ProcessTable {
-  readonly #table = new TableBuilder('processes');
+  readonly table = new TableBuilder('processes');
   #waiting: RecordValues<'process'>[] = [];
 
   get rows(): number {
@@ -20,7 +20,7 @@ export class ProcessTable {
   take(delta: bigint, now: bigint): TableData {
     for (const process of this.#waiting) {
       const text = (value: string): string | null => (value === '' ? null : value);
-      this.#table.addRow({
+      this.table.addRow({
         ts_ns: now + delta,
         process_id: process.process_id,
         pid: process.pid,
@@ -37,6 +37,6 @@ export class ProcessTable {
       });
     }
     this.#waiting = [];
-    return this.#table.take();
+    return this.table.take();
   }
 }

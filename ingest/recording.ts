@@ -1,46 +1,22 @@
 // Batches in an Arrow IPC file. Every batch is written at once and whole: what a killed recorder leaves is readable up to
 // its last batch, because the file is a stream in itself and its footer only an index.
-import { RecordBatchFileWriter, RecordBatchReader } from 'apache-arrow';
-import type { Schema } from 'apache-arrow';
-import { Message } from 'apache-arrow/ipc/metadata/message';
+import { MetadataVersion, RecordBatchReader } from 'apache-arrow';
+import { FileBlock, Footer } from 'apache-arrow/ipc/metadata/file';
 import { open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { TracehouseError } from '../schema/errors.ts';
-import { firstMessage, notArrow, readMessage } from './arrow-frames.ts';
+import { FILE_MAGIC, firstMessage, notArrow, readMessage } from './arrow-frames.ts';
 import type { Framed } from './arrow-frames.ts';
 import { readRecordBatch } from './arrow-read.ts';
-import { BatchWriter } from './arrow-write.ts';
+import type { MessagePlace } from './arrow-message.ts';
+import { BATCH_SCHEMA, BatchWriter } from './arrow-write.ts';
 import type { Batch } from './batch.ts';
+import { ByteWriter } from './byte-writer.ts';
 
 export interface RecordingWriter {
   write(batch: Batch): Promise<void>;
   /** Writes the footer. Without it the file is still readable, here and by readers of streams. */
   close(): Promise<void>;
-}
-
-/** Arrow's file writer, whose bytes are taken after each batch, and which writes the schema in front too. */
-class FileBytes extends RecordBatchFileWriter {
-  #chunks: Uint8Array[] = [];
-
-  protected override _write(chunk: ArrayBufferView): this {
-    const bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-    if (this._started && bytes.length > 0) {
-      this.#chunks.push(bytes);
-      this._position += bytes.length;
-    }
-    return this;
-  }
-
-  protected override _writeSchema(schema: Schema): this {
-    super._writeSchema(schema);
-    return this._writeMessage(Message.from(schema));
-  }
-
-  take(): Uint8Array {
-    const bytes = Buffer.concat(this.#chunks);
-    this.#chunks = [];
-    return bytes;
-  }
 }
 
 async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
@@ -52,18 +28,35 @@ export async function openRecordingWriter(path: string): Promise<RecordingWriter
   const file = await open(path, 'w').catch((cause: unknown) => {
     throw new TracehouseError('recording', `cannot write ${path}: ${(cause as Error).message}`, { mend: 'name a writable file with --out', cause });
   });
-  const rows = new BatchWriter();
-  const arrow = new FileBytes();
-  arrow.reset(undefined, rows.schema);
-  await writeAll(file, arrow.take());
+  const out = new ByteWriter();
+  const writer = new BatchWriter(out);
+  const records: FileBlock[] = [];
+  const dictionaries: FileBlock[] = [];
+  let position = 0;
+  const block = ({ at, metadata_bytes, body_bytes }: MessagePlace): FileBlock => new FileBlock(metadata_bytes, body_bytes, position + at);
+  const flush = async (): Promise<void> => {
+    const bytes = out.taken;
+    position += bytes.length;
+    out.clear();
+    await writeAll(file, bytes);
+  };
+  out.put(Buffer.from(FILE_MAGIC));
+  writer.begin();
+  await flush();
   return {
     async write(batch) {
-      arrow.write(rows.recordBatch(batch));
-      await writeAll(file, arrow.take());
+      const places = writer.write(batch);
+      records.push(block(places.record));
+      dictionaries.push(...places.dictionaries.map(block));
+      await flush();
     },
     async close() {
-      arrow.finish();
-      await writeAll(file, arrow.take());
+      writer.end();
+      await flush();
+      const footer = Footer.encode(new Footer(BATCH_SCHEMA, MetadataVersion.V5, records, dictionaries));
+      const length = Buffer.alloc(4);
+      length.writeInt32LE(footer.length);
+      await writeAll(file, Buffer.concat([footer, length, Buffer.from(FILE_MAGIC)]));
       await file.close();
     },
   };

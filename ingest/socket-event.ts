@@ -74,6 +74,7 @@ export class SocketEvent {
   captured_end = 0;
   /** Where the byte at stream offset 0 would lie in `bytes`: add a stream offset to it. */
   origin = 0;
+  #own = new Uint8Array(0);
 
   load(words: Int32Array, base: number, bytes: Uint8Array): this {
     this.words = words;
@@ -90,13 +91,13 @@ export class SocketEvent {
     return this;
   }
 
-  /** Outlives the record's memory. */
-  copy(): SocketEvent {
-    const payload = this.words[this.base + W.payload_length] as number;
-    const bytes = new Uint8Array((EVENT_BYTES + payload + 7) & ~7);
-    const from = this.base * 4;
-    bytes.set(this.bytes.subarray(from, from + EVENT_BYTES + payload));
-    return new SocketEvent().load(new Int32Array(bytes.buffer), 0, bytes);
+  /** Becomes a copy that outlives the other's record, in memory of its own that it keeps. */
+  copyOf(other: SocketEvent): this {
+    const length = EVENT_BYTES + (other.words[other.base + W.payload_length] as number);
+    if (this.#own.length < length) this.#own = new Uint8Array((length + 7) & ~7);
+    const from = other.base * 4;
+    this.#own.set(other.bytes.subarray(from, from + length));
+    return this.load(new Int32Array(this.#own.buffer), 0, this.#own);
   }
 
   /** CLOCK_MONOTONIC, good to a microsecond. */

@@ -29,6 +29,7 @@ export interface TrackerOptions {
 }
 
 const WAIT_NS = 100e6;
+const MOST_SPARE = 256;
 const ECONNRESET = 104;
 const EPIPE = 32;
 const SOCKET_LAYER = 0;
@@ -39,6 +40,8 @@ export class SocketTracker {
   readonly #book: MessageBook;
   readonly #table: SocketTable;
   readonly #event = new SocketEvent();
+  /** Copies that wait no longer. */
+  readonly #spare: SocketEvent[] = [];
   /** Sockets with pending events. */
   readonly #waiting = new Set<SocketState>();
   readonly #life: ConnectionLife;
@@ -94,7 +97,7 @@ export class SocketTracker {
     if (socket.pending.length === 0 && event.offset <= side.expected && event.other <= socket.other(side).expected) {
       this.#process(socket, side, event);
     } else {
-      this.#wait(socket, event.copy());
+      this.#wait(socket, (this.#spare.pop() ?? new SocketEvent()).copyOf(event));
     }
     return true;
   }
@@ -135,7 +138,9 @@ export class SocketTracker {
   #take(socket: SocketState, at: number): void {
     const [event] = socket.pending.splice(at, 1);
     this.#pending_all -= 1;
-    if (event !== undefined) this.#process(socket, sideOf(socket, event), event);
+    if (event === undefined) return;
+    this.#process(socket, sideOf(socket, event), event);
+    if (this.#spare.length < MOST_SPARE) this.#spare.push(event);
   }
 
   /** What is older than the cutoff waits no longer: what it waited for is a gap. Leaves at most `keep` events. */

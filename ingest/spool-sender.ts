@@ -1,10 +1,7 @@
 // Sends spooled batches to a warehouse, oldest first, until each is acknowledged.
-import { promisify } from 'node:util';
-import { gzip } from 'node:zlib';
-import type { Spool, SpooledLoss } from './spool.ts';
-
-/** The default level takes four times the CPU for a tenth less. */
-const packed = (body: Uint8Array): Promise<Uint8Array> => promisify(gzip)(body, { level: 1 });
+import { FilePost } from './file-post.ts';
+import type { Answer } from './file-post.ts';
+import type { Spool, SpoolEntry, SpooledLoss } from './spool.ts';
 
 export interface SpoolSenderOptions {
   /** Base URL of the warehouse. */
@@ -14,13 +11,13 @@ export interface SpoolSenderOptions {
   log(line: string): void;
   /** A batch that the warehouse will never take was given up. */
   on_refused?(lost: SpooledLoss): void;
-  readonly fetch?: typeof fetch;
   readonly retry_ms?: { first: number; most: number };
 }
 
 export class SpoolSender {
   readonly #spool: Spool;
   readonly #options: SpoolSenderOptions;
+  readonly #post: FilePost;
   #wake: () => void = () => undefined;
   #stopping = false;
   #running: Promise<void> | undefined;
@@ -30,6 +27,10 @@ export class SpoolSender {
   constructor(spool: Spool, options: SpoolSenderOptions) {
     this.#spool = spool;
     this.#options = options;
+    this.#post = new FilePost(new URL('/api/v1/ingest', options.url), {
+      'content-type': 'application/vnd.apache.arrow.stream',
+      ...(options.token === undefined ? {} : { authorization: `Bearer ${options.token}` }),
+    });
   }
 
   start(): void {
@@ -48,6 +49,7 @@ export class SpoolSender {
     this.#stopping = true;
     this.#wake();
     await this.#running;
+    this.#post.close();
   }
 
   async #run(): Promise<void> {
@@ -75,41 +77,34 @@ export class SpoolSender {
   }
 
   /** undefined when the batch is done with; otherwise what is wrong, to be tried again. */
-  async #send(entry: NonNullable<ReturnType<Spool['oldest']>>): Promise<string | undefined> {
-    let response: Response;
+  async #send(entry: SpoolEntry): Promise<string | undefined> {
+    let answer: Answer;
     try {
-      const stored = await this.#spool.read(entry);
-      const zipped = this.#options.compress === 'gzip';
-      response = await (this.#options.fetch ?? fetch)(new URL('/api/v1/ingest', this.#options.url), {
-        method: 'POST',
-        headers: {
-          'content-type': 'application/vnd.apache.arrow.stream',
-          ...(zipped ? { 'content-encoding': 'gzip' } : {}),
-          ...(this.#options.token === undefined ? {} : { authorization: `Bearer ${this.#options.token}` }),
-        },
-        body: zipped ? await packed(stored) : stored,
-        signal: AbortSignal.timeout(60_000),
-      });
+      const file = await this.#spool.read(entry);
+      try {
+        answer = await this.#post.send(file, entry.bytes, this.#options.compress === 'gzip');
+      } finally {
+        await file.close();
+      }
     } catch (error) {
-      const cause = (error as { cause?: Error }).cause;
-      return `cannot reach ${this.#options.url}: ${cause?.message ?? (error as Error).message}`;
+      return `cannot reach ${this.#options.url}: ${(error as Error).message}`;
     }
-    const text = await response.text();
-    if (response.ok) {
+    const { status, text } = answer;
+    if (status >= 200 && status < 300) {
       await this.#spool.remove(entry);
       this.counters.sent += 1;
       return undefined;
     }
-    if (response.status === 400 || response.status === 413 || response.status === 422) {
+    if (status === 400 || status === 413 || status === 422) {
       // Sending it again would meet the same answer for ever and hold back all that follows.
-      this.#options.log(`${this.#options.url} refused batch ${entry.name} (${response.status}): ${text.slice(0, 300)}`);
+      this.#options.log(`${this.#options.url} refused batch ${entry.name} (${status}): ${text.slice(0, 300)}`);
       await this.#spool.remove(entry);
       this.counters.refused += 1;
       this.#options.on_refused?.({ events: entry.events, from_ns: entry.from_ns, to_ns: entry.to_ns });
       return undefined;
     }
-    if (response.status === 401 || response.status === 403) return `${this.#options.url} answered ${response.status}: the token is missing, not valid any more, or lacks ingest:write`;
-    return `${this.#options.url} answered ${response.status}`;
+    if (status === 401 || status === 403) return `${this.#options.url} answered ${status}: the token is missing, not valid any more, or lacks ingest:write`;
+    return `${this.#options.url} answered ${status}`;
   }
 
   #pause(ms: number): Promise<void> {

@@ -1,7 +1,8 @@
 // Batches on disk until the warehouse has acknowledged them. The file name says what is inside, so that
 // dropping one under the size limit can be counted without reading it.
 import { mkdirSync, readdirSync, statSync } from 'node:fs';
-import { open, readFile, rename, rm } from 'node:fs/promises';
+import { open, rename, rm, unlink } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TracehouseError } from '../schema/errors.ts';
 
@@ -10,6 +11,15 @@ export interface SpoolEntry {
   readonly bytes: number;
   readonly events: number;
   /** ns since 1970 of the oldest and the newest row. */
+  readonly from_ns: bigint;
+  readonly to_ns: bigint;
+}
+
+/** What a file is named by. */
+export interface SpoolBatch {
+  readonly run_id: bigint;
+  readonly sequence: bigint;
+  readonly events: number;
   readonly from_ns: bigint;
   readonly to_ns: bigint;
 }
@@ -62,20 +72,21 @@ export class Spool {
     return this.#entries[0];
   }
 
-  read(entry: SpoolEntry): Promise<Uint8Array> {
-    return readFile(join(this.#folder, entry.name));
+  /** The caller closes it. */
+  read(entry: SpoolEntry): Promise<FileHandle> {
+    return open(join(this.#folder, entry.name), 'r');
   }
 
   /**
    * Stores one encoded batch, durable when it resolves. What the limit pushed out, oldest first, comes back to be counted.
    */
-  async put(batch: { run_id: bigint; sequence: bigint; events: number; from_ns: bigint; to_ns: bigint }, bytes: Uint8Array): Promise<SpooledLoss | undefined> {
+  async put(batch: SpoolBatch, bytes: Uint8Array): Promise<SpooledLoss | undefined> {
     const name = `${String(batch.run_id).padStart(19, '0')}-${String(batch.sequence).padStart(10, '0')}-${batch.events}-${batch.from_ns}-${batch.to_ns}.arrows`;
     const path = join(this.#folder, name);
     try {
       const file = await open(`${path}.tmp`, 'w', 0o640);
       try {
-        await file.writeFile(bytes);
+        for (let at = 0; at < bytes.byteLength; ) at += (await file.write(bytes, at)).bytesWritten;
         await file.datasync();
       } finally {
         await file.close();
@@ -99,7 +110,9 @@ export class Spool {
   }
 
   async remove(entry: SpoolEntry): Promise<void> {
-    await rm(join(this.#folder, entry.name), { force: true });
+    await unlink(join(this.#folder, entry.name)).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+    });
     const at = this.#entries.indexOf(entry);
     if (at >= 0) {
       this.#entries.splice(at, 1);

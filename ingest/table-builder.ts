@@ -1,8 +1,12 @@
 import { RELATIONS } from '../schema/relations.ts';
 import type { Column, ColumnType, RelationName } from '../schema/relations.ts';
 import type { ColumnData, TableData } from './batch.ts';
-import { BoolBuilder, BytesBuilder, DictBuilder, Int32Builder, Int64Builder } from './column-builder.ts';
+import { BytesBuilder } from './bytes-builder.ts';
+import { BoolBuilder, DictBuilder, Int32Builder, Int64Builder } from './column-builder.ts';
 import type { ColumnBuilder } from './column-builder.ts';
+import { roundedUp } from './spare-memory.ts';
+
+const FIRST_CAPACITY = 256;
 
 const BUILDERS = {
   int64: () => new Int64Builder(),
@@ -19,14 +23,19 @@ type BuilderOf<T extends ColumnType> = ReturnType<(typeof BUILDERS)[T]>;
 export class TableBuilder {
   readonly #columns = new Map<string, ColumnBuilder>();
   readonly #types = new Map<string, ColumnType>();
-  #capacity = 256;
+  /** 0 until there is a row. */
+  #capacity = 0;
+  #expected = 1;
   #rows = 0;
+  readonly #nothing: TableData;
 
   constructor(relation: RelationName) {
     for (const column of RELATIONS[relation].columns as readonly Column[]) {
       this.#columns.set(column.name, BUILDERS[column.type]());
       this.#types.set(column.name, column.type);
     }
+    this.#renew();
+    this.#nothing = this.#take();
   }
 
   get rows(): number {
@@ -40,10 +49,7 @@ export class TableBuilder {
 
   /** Number of the row to be filled. */
   nextRow(): number {
-    if (this.#rows === this.#capacity) {
-      this.#capacity *= 2;
-      for (const column of this.#columns.values()) column.grow(this.#capacity);
-    }
+    if (this.#rows === this.#capacity) this.#makeRoom();
     this.#rows += 1;
     return this.#rows - 1;
   }
@@ -62,11 +68,37 @@ export class TableBuilder {
     }
   }
 
+  /** All rows; the table is empty after that. */
   take(): TableData {
+    return this.#rows === 0 ? this.#nothing : this.#take();
+  }
+
+  /** What take returned is used no longer: its memory will be. */
+  giveBack(table: TableData): void {
+    if (table === this.#nothing) return;
+    for (const [name, column] of this.#columns) {
+      const data = table.columns[name];
+      if (data !== undefined) column.giveBack(data);
+    }
+  }
+
+  #take(): TableData {
     const columns: Record<string, ColumnData> = {};
     for (const [name, column] of this.#columns) columns[name] = column.take(this.#rows);
     const rows = this.#rows;
-    this.#rows = 0;
+    this.#expected = Math.max(FIRST_CAPACITY, roundedUp(rows));
+    this.#rows = this.#capacity = 0;
     return { rows, columns };
+  }
+
+  #makeRoom(): void {
+    if (this.#capacity === 0) return this.#renew();
+    this.#capacity *= 2;
+    for (const column of this.#columns.values()) column.grow(this.#capacity);
+  }
+
+  #renew(): void {
+    this.#capacity = this.#expected;
+    for (const column of this.#columns.values()) column.renew(this.#capacity);
   }
 }

@@ -1,26 +1,27 @@
-// Batches wait here while the warehouse commits: few, so that memory is bounded; beyond that the source is paused.
-import type { Batch } from '../ingest/batch.ts';
+// Batches wait here while they are stored: few, so that memory is bounded; beyond that the source is paused.
 import { sleep } from './signals.ts';
 
-export interface BatchQueueOptions {
+export interface BatchQueueOptions<B> {
   /** Applies one batch; called one at a time, in order. */
-  apply(batch: Batch): Promise<void>;
+  apply(batch: B): Promise<void>;
+  /** It is applied, and used no longer. */
+  on_applied?(batch: B): void;
   /** Called with true when `limit` batches wait, with false when the queue is short again. */
   on_pressure(full: boolean): void;
   /** A batch that could not be applied; the queue tries it again unless this throws. */
-  on_error(error: unknown, batch: Batch): Promise<void>;
+  on_error(error: unknown, batch: B): Promise<void>;
   readonly limit?: number;
 }
 
-export class BatchQueue {
-  readonly #options: BatchQueueOptions;
-  readonly #waiting: Batch[] = [];
+export class BatchQueue<B> {
+  readonly #options: BatchQueueOptions<B>;
+  readonly #waiting: B[] = [];
   readonly #limit: number;
   #full = false;
   #running: Promise<void> | undefined;
   #failed: unknown;
 
-  constructor(options: BatchQueueOptions) {
+  constructor(options: BatchQueueOptions<B>) {
     this.#options = options;
     this.#limit = options.limit ?? 8;
   }
@@ -29,7 +30,7 @@ export class BatchQueue {
     return this.#waiting.length;
   }
 
-  push(batch: Batch): void {
+  push(batch: B): void {
     this.#waiting.push(batch);
     if (!this.#full && this.#waiting.length >= this.#limit) {
       this.#full = true;
@@ -56,6 +57,7 @@ export class BatchQueue {
         try {
           await this.#options.apply(batch);
           this.#waiting.shift();
+          this.#options.on_applied?.(batch);
         } catch (error) {
           await this.#options.on_error(error, batch);
         }

@@ -2,7 +2,7 @@
 import { BatchAssembler } from '../ingest/batch-assembler.ts';
 import type { Batch } from '../ingest/batch.ts';
 import { encodeControl } from '../ingest/control-frames.ts';
-import { LoaderProcess } from '../ingest/loader-process.ts';
+import { LoaderProcess, type LoaderHandlers, type LoaderOptions } from '../ingest/loader-process.ts';
 import { TracehouseError } from '../schema/errors.ts';
 
 export interface CaptureOptions {
@@ -39,17 +39,34 @@ const BURST_BYTES = 2 ** 30;
 /** Ticks more often than batches are cut, so that a quiet stream still yields one in time. */
 const TICK_MS = 50;
 
+function loaderOptions(options: CaptureOptions, exclude_pids: readonly number[]): LoaderOptions {
+  return {
+    node: options.node,
+    scopes: options.scope ?? [],
+    exclude_pids,
+    ring_bytes: options.ring,
+    payload_bytes: options.payload,
+    wakes: options.wakes !== false,
+    turns: options.turns !== false,
+    stacks: options.stacks === true,
+    task_identity: options.taskIdentity !== 'off',
+    ...(options.hooks === undefined ? {} : { hooks: options.hooks }),
+    ...(options.burst_folder === undefined || options.burst === 0 ? {} : { spill: { folder: options.burst_folder, bytes: options.burst ?? BURST_BYTES }, give_way: options.give_way === true }),
+  };
+}
+
 export class Collector {
   /** Resolves when every hook is attached; rejects when the loader gives up before that. */
   readonly ready: Promise<void>;
   /** Resolves with an error when the loader ended on its own, with undefined after stop(). */
   readonly ended: Promise<TracehouseError | undefined>;
   readonly assembler: BatchAssembler;
-  readonly #loader: LoaderProcess;
-  readonly #timer: NodeJS.Timeout;
+  readonly #for_loader: LoaderHandlers;
+  #loader!: LoaderProcess;
+  #timer: NodeJS.Timeout | undefined;
   #stopping = false;
 
-  private constructor(options: CaptureOptions, handlers: CollectorHandlers, exclude_pids: readonly number[]) {
+  private constructor(options: CaptureOptions, handlers: CollectorHandlers) {
     let is_ready: () => void = () => undefined;
     let not_ready: (error: Error) => void = () => undefined;
     let has_ended: (error: TracehouseError | undefined) => void = () => undefined;
@@ -70,59 +87,46 @@ export class Collector {
       on_batch: (batch) => handlers.on_batch(batch),
       on_follow: (socket_id) => this.#loader.send(encodeControl('control_follow', { socket_id, on: 1n })),
     });
-    this.#loader = LoaderProcess.start(
-      {
-        node: options.node,
-        scopes: options.scope ?? [],
-        exclude_pids,
-        ring_bytes: options.ring,
-        payload_bytes: options.payload,
-        wakes: options.wakes !== false,
-        turns: options.turns !== false,
-        stacks: options.stacks === true,
-        task_identity: options.taskIdentity !== 'off',
-        ...(options.hooks === undefined ? {} : { hooks: options.hooks }),
-        ...(options.burst_folder === undefined || options.burst === 0 ? {} : { spill: { folder: options.burst_folder, bytes: options.burst ?? BURST_BYTES }, give_way: options.give_way === true }),
+    this.#for_loader = {
+      on_chunk: (chunk) => {
+        if (broken !== undefined) return;
+        try {
+          this.assembler.push(chunk);
+          is_ready();
+        } catch (error) {
+          broken = error instanceof TracehouseError ? error : new TracehouseError('loader-stream', (error as Error).message, { cause: error });
+          void this.#loader.stop(1000);
+        }
       },
-      {
-        on_chunk: (chunk) => {
-          if (broken !== undefined) return;
-          try {
-            this.assembler.push(chunk);
-            is_ready();
-          } catch (error) {
-            broken = error instanceof TracehouseError ? error : new TracehouseError('loader-stream', (error as Error).message, { cause: error });
-            void this.#loader.stop(1000);
-          }
-        },
-        on_line: (line) => {
-          lines.push(line);
-          handlers.log(line);
-        },
-        on_exit: ({ code, signal }) => {
-          clearInterval(this.#timer);
-          this.assembler.end();
-          const failure =
-            broken ??
-            (this.#stopping && code === 0
-              ? undefined
-              : new TracehouseError('collector', lines.at(-1) ?? `the eBPF loader ended unexpectedly (${signal ?? `exit code ${code}`})`, { mend: 'run `tracehouse doctor` to see what this machine lacks' }));
-          if (failure !== undefined) not_ready(failure);
-          has_ended(failure);
-        },
+      on_line: (line) => {
+        lines.push(line);
+        handlers.log(line);
       },
-    );
-    this.#timer = setInterval(() => {
-      // Batches that would wait anyway had better be few and large.
-      if (handlers.busy?.() !== true) this.assembler.tick(Date.now());
-    }, TICK_MS);
+      on_exit: ({ code, signal }) => {
+        clearInterval(this.#timer);
+        this.assembler.end();
+        const failure =
+          broken ??
+          (this.#stopping && code === 0
+            ? undefined
+            : new TracehouseError('collector', lines.at(-1) ?? `the eBPF loader ended unexpectedly (${signal ?? `exit code ${code}`})`, { mend: 'run `tracehouse doctor` to see what this machine lacks' }));
+        if (failure !== undefined) not_ready(failure);
+        has_ended(failure);
+      },
+    };
   }
 
-  static start(options: CaptureOptions, handlers: CollectorHandlers, exclude_pids: readonly number[] = [process.pid]): Collector {
+  static async start(options: CaptureOptions, handlers: CollectorHandlers, exclude_pids: readonly number[] = [process.pid]): Promise<Collector> {
     if (process.getuid?.() !== 0) {
       throw new TracehouseError('not-root', 'tracing the kernel needs root', { mend: 'run it with sudo; `tracehouse serve`, `replay` and `sql` work without' });
     }
-    return new Collector(options, handlers, exclude_pids);
+    const collector = new Collector(options, handlers);
+    collector.#loader = await LoaderProcess.start(loaderOptions(options, exclude_pids), collector.#for_loader);
+    collector.#timer = setInterval(() => {
+      // Batches that would wait anyway had better be few and large.
+      if (handlers.busy?.() !== true) collector.assembler.tick(Date.now());
+    }, TICK_MS);
+    return collector;
   }
 
   pause(): void {

@@ -30,14 +30,14 @@ export async function record(options: RecordOptions): Promise<void> {
   let writing: Promise<void> = Promise.resolve();
   const folder = dirname(resolve(options.out));
   // A recording can wait: the traced programs come first, as long as there is room for what they do.
-  const collector = Collector.start({ ...options, burst: options.burst ?? (await burstBytes(folder)), burst_folder: folder, give_way: true }, {
+  const collector = await Collector.start({ ...options, burst: options.burst ?? (await burstBytes(folder)), burst_folder: folder, give_way: true }, {
     log: (line) => console.error(`loader: ${line}`),
     on_batch: (batch) => {
       events += batch.tables.socket_events.rows;
       batches += 1;
       queued += 1;
       if (queued >= MOST_QUEUED) collector.pause();
-      writing = writing.then(() => writer.write(batch)).catch((error: unknown) => {
+      writing = writing.then(() => writer.write(batch)).then(() => collector.assembler.giveBack(batch)).catch((error: unknown) => {
         failed ??= error;
       }).finally(() => {
         queued -= 1;

@@ -35,6 +35,8 @@ export interface ServerOptions {
   /** Where finished traces are sent, if anywhere. */
   readonly otlp?: OtlpTarget | undefined;
   log(line: string): void;
+  /** What was submitted is stored, and used no longer. */
+  on_stored?(batch: Batch): void;
   /** Too many batches wait: the collector should pause (true) or go on (false). */
   on_pressure?(full: boolean): void;
 }
@@ -59,7 +61,7 @@ interface ServerParts {
   readonly exporter: ExportScheduler;
   readonly cold: ColdCache;
   readonly otlp: OtlpExporter | undefined;
-  readonly queue: BatchQueue;
+  readonly queue: BatchQueue<Batch>;
   readonly listening: Listening;
   readonly storing: { closing: boolean };
   readonly log: (line: string) => void;
@@ -73,7 +75,7 @@ export class Server {
   readonly #exporter: ExportScheduler;
   readonly #cold: ColdCache;
   readonly #otlp: OtlpExporter | undefined;
-  readonly #queue: BatchQueue;
+  readonly #queue: BatchQueue<Batch>;
   readonly #listening: Listening;
   readonly #storing: { closing: boolean };
   readonly #log: (line: string) => void;
@@ -101,12 +103,13 @@ export class Server {
     let sql: SqlPool | undefined;
     try {
       const storing = { closing: false, failing: false };
-      const queue = new BatchQueue({
+      const queue = new BatchQueue<Batch>({
         apply: async (batch) => {
           await warehouse.apply(batch);
           if (storing.failing) options.log('batches are stored again');
           storing.failing = false;
         },
+        on_applied: (batch) => options.on_stored?.(batch),
         on_pressure: (full) => options.on_pressure?.(full),
         on_error: async (error) => {
           if (storing.closing) throw error;

@@ -85,7 +85,7 @@ export async function startUp(options: UpOptions): Promise<Running> {
   const early: Batch[] = [];
   let collector: Collector | undefined;
   try {
-    collector = Collector.start(
+    collector = await Collector.start(
       { ...options, burst_folder: options.data, ...(demo === undefined ? {} : { scope: [`netns:${demo.netns}`] }) },
       {
         on_batch: (batch) => (server === undefined ? early.push(batch) : server.submit(batch)),
@@ -103,6 +103,7 @@ export async function startUp(options: UpOptions): Promise<Running> {
       keep: keepOf(options), cold_cache_bytes: options.coldCache, sql: sqlOf(options), sql_jobs: sqlJobsOf(options),
       otlp,
       log,
+      on_stored: (batch) => started.assembler.giveBack(batch),
       on_pressure: (full) => (full ? started.pause() : started.resume()),
     });
     for (const batch of early.splice(0)) server.submit(batch);

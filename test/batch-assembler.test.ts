@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest';
+import { decodeBatches } from '../ingest/arrow-format.ts';
 import { BATCH_EVENTS, BatchAssembler } from '../ingest/batch-assembler.ts';
 import type { AssemblerOptions } from '../ingest/batch-assembler.ts';
 import { checkBatch } from '../ingest/batch-check.ts';
+import { BatchStream } from '../ingest/batch-stream.ts';
 import type { Batch } from '../ingest/batch.ts';
 import { TracehouseError } from '../schema/errors.ts';
 import { RELATIONS, RELATION_NAMES, SCHEMA_VERSION } from '../schema/relations.ts';
@@ -147,4 +149,47 @@ test('events without a clock are refused once a batch is full, a stream without 
   assembler.end();
   assemble().assembler.end();
   expect(batches).toEqual([]);
+});
+
+test('memory that batches gave back serves later ones, and none that is still held changes', () => {
+  /** Rows that come and go: more and fewer of them, texts longer and shorter, nulls here and there. */
+  const feed = (assembler: BatchAssembler): void => {
+    const socket = new TestSocket();
+    assembler.push(runStart());
+    for (let n = 0; n < 12; n += 1) {
+      for (let i = 0; i < [3, 400, 40, 900][n % 4]!; i += 1) {
+        assembler.push(socket.read(`GET /${'p'.repeat((n * 37 + i) % 90)}/${i} HTTP/1.1\r\nHost: host-${i % 7}\r\n\r\n`, (n + i) % 3 === 0 ? { flags: 8, fd: -1 } : { comm: `thread-${i % 5}` }));
+        assembler.push(socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok', i % 2 === 0 ? { conn_id: 0n } : {}));
+      }
+      assembler.push(frame('watermark', { mono_ns: BigInt(n + 1) * 1_000_000n }));
+      assembler.tick((n + 1) * 1000);
+    }
+    assembler.push(frame('bye'));
+  };
+  const plain = (batch: Batch): unknown => RELATION_NAMES.map((name) => rowsOf(batch.tables[name]));
+  const { assembler, batches } = assemble({ keep_payload: true });
+  feed(assembler);
+  const expected = batches.map(plain);
+  expect(expected.length).toBeGreaterThan(10);
+
+  const stream = new BatchStream();
+  const sent: Uint8Array[] = [];
+  const held: Batch[] = [];
+  const memory = new Set<unknown>();
+  const reusing = new BatchAssembler({
+    node: 'n1', keep_payload: true, keep_query: false, now_ms: 0,
+    on_batch: (batch) => {
+      sent.push(stream.encode(batch).slice());
+      const times = batch.tables.socket_events.columns['ts_ns'];
+      if (times?.type === 'int64' && times.values.length > 0) memory.add(times.values.buffer);
+      held.push(batch);
+      // One is held back while the next is filled.
+      if (held.length % 4 !== 0) reusing.giveBack(batch);
+      reusing.giveBack(held[held.length - 2] ?? batch);
+    },
+  });
+  feed(reusing);
+  expect(sent.map((bytes) => plain(decodeBatches(bytes)[0] as Batch))).toEqual(expected);
+  expect(plain(held.at(-1) as Batch)).toEqual(expected.at(-1));
+  expect(memory.size).toBeLessThan(sent.length);
 });

@@ -44,7 +44,9 @@ test('keeps batches over a restart and gives them back oldest first', async () =
   expect(second.length).toBe(3);
   const oldest = second.oldest();
   expect(oldest).toMatchObject({ events: 10, from_ns: 100n, to_ns: 150n });
-  expect(Buffer.from(await second.read(oldest!)).toString()).toBe('batch 1');
+  const file = await second.read(oldest!);
+  expect((await file.readFile()).toString()).toBe('batch 1');
+  await file.close();
 });
 
 test('drops the oldest above the limit and says what was lost', async () => {
@@ -89,4 +91,59 @@ test('packs what it sends when it is asked to, and says so', async () => {
   }
   expect(got).toEqual(['as gzip', 'as none']);
   expect(encodings).toEqual(['gzip', undefined]);
+});
+
+test('a batch of many pieces arrives whole and once, though the connection broke within it', async () => {
+  const sent = Buffer.from(Array.from({ length: 1_500_000 }, (_, at) => (at * 31) >> 7));
+  const got: Buffer[] = [];
+  let connections = 0;
+  const server = createServer((request, response) => {
+    connections += 1;
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    request.on('error', () => undefined);
+    request.on('data', (chunk: Buffer) => {
+      chunks.push(chunk);
+      bytes += chunk.length;
+      if (connections === 1 && bytes > 700_000) request.socket.destroy();
+    });
+    request.on('end', () => {
+      got.push(Buffer.concat(chunks));
+      response.end('{}');
+    });
+  });
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const spool = Spool.open(folder(), 1e8);
+  const sender = new SpoolSender(spool, { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, log: () => undefined, retry_ms: { first: 5, most: 10 } });
+  await spool.put(batch(1), sent);
+  await spool.put(batch(2), Buffer.from('and another'));
+  sender.start();
+  await expect.poll(() => spool.length).toBe(0);
+  await sender.stop(1000);
+  expect(got.map((body) => body.equals(sent))).toEqual([true, false]);
+  expect(got[1]?.toString()).toBe('and another');
+  expect(sender.counters).toEqual({ sent: 2, retried: 1, refused: 0 });
+});
+
+test('an answer that comes before all is sent counts, and the next batch gets a connection of its own', async () => {
+  const server = createServer((request, response) => {
+    if (Number(request.headers['content-length']) > 1e6) {
+      response.writeHead(413).end('too large');
+      return;
+    }
+    request.resume().on('end', () => response.end('{}'));
+  });
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const spool = Spool.open(folder(), 1e9);
+  const lines: string[] = [];
+  const sender = new SpoolSender(spool, { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, log: (line) => lines.push(line), retry_ms: { first: 5, most: 10 } });
+  await spool.put(batch(1), Buffer.alloc(30_000_000));
+  await spool.put(batch(2), Buffer.from('small'));
+  sender.start();
+  await expect.poll(() => spool.length).toBe(0);
+  await sender.stop(1000);
+  expect(sender.counters).toMatchObject({ sent: 1, refused: 1 });
+  expect(lines.some((line) => line.includes('(413): too large'))).toBe(true);
 });

@@ -3,7 +3,8 @@ import { Bool, Dictionary, Field, Int32, Int64, RecordBatch, RecordBatchFileWrit
 import type { Data } from 'apache-arrow';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { BoolBuilder, BytesBuilder, Int32Builder, Int64Builder } from '../../ingest/column-builder.ts';
+import { BytesBuilder } from '../../ingest/bytes-builder.ts';
+import { BoolBuilder, Int32Builder, Int64Builder } from '../../ingest/column-builder.ts';
 import type { ColumnData } from '../../ingest/batch.ts';
 import { spanKey } from '../../test/accuracy/tree.ts';
 import { APPS } from './apps.ts';
@@ -50,7 +51,7 @@ export class TruthFile implements TruthSink {
 
   constructor(path: string) {
     this.#file = openSync(path, 'w');
-    for (const column of Object.values(this.#c)) column.grow(ROWS);
+    this.#renew();
     this.#arrow.reset(undefined, SCHEMA);
   }
 
@@ -81,6 +82,11 @@ export class TruthFile implements TruthSink {
     ];
     this.#arrow.write(new RecordBatch(SCHEMA, makeData({ type: new Struct(SCHEMA.fields), length, nullCount: 0, children })));
     this.#flush();
+    this.#renew();
+  }
+
+  #renew(): void {
+    for (const column of Object.values(this.#c)) column.renew(ROWS);
   }
 
   #flush(): void {
