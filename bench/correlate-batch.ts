@@ -23,6 +23,8 @@ const CYCLE_NS = 500_000_000n;
 const MIB = 2 ** 20;
 /** The truth of so many events, and all spans that were found, fit into memory. */
 const MOST_JUDGED = 2e6;
+/** A third of less is two or three cycles. */
+const LEAST_IN_THIRD = 50_000;
 
 export interface Size {
   readonly events: number;
@@ -145,9 +147,13 @@ function incremental({ made, thirds, cycles, judged }: Built, size: Size): Figur
   const [first, , last] = thirds as [Third, Third, Third];
   const notes = { events: made.events, cycles, events_a_cycle: Math.round(all.events / cycles), simulated_s: Math.round(made.simulated_seconds), runs: 1 };
   const lost_share = lostShare(made);
-  return [
+  const figures = [
     figure({ figure: 'correlate_incremental', variant: inWords(size.events), unit: 'us an event', values: [us(all)], goal: { of: 'value', at_most: 2.5 }, lost_share, notes: { ...notes, ...inNotes(judged) } }),
     figure({ figure: 'correlate_incremental_cpu', variant: inWords(size.events), unit: 'us of CPU an event', values: [cpuUs(all)], lost_share, notes }),
+  ];
+  if (first.events < LEAST_IN_THIRD) return figures;
+  return [
+    ...figures,
     figure({ figure: 'correlate_incremental', variant: `last third of ${inWords(size.events)}`, unit: 'us an event', values: [us(last)], reference: { what: 'first third of the same run', values: [us(first)] }, goal: { of: 'ratio', at_least: 0.9, at_most: 1.1 }, lost_share, notes: { ...notes, cpu_first_third: rounded(cpuUs(first)), cpu_last_third: rounded(cpuUs(last)) } }),
   ];
 }
