@@ -13,7 +13,8 @@ export interface TracesTable {
   duration_ns: bigint;
   span_count: bigint;
   error_count: bigint;
-  services: DuckDBListValue;
+  /** Null: of none is the name known. */
+  services: DuckDBListValue | null;
   complete: boolean;
 }
 

@@ -106,7 +106,7 @@ export function traceSummary(row: TraceRow): TraceSummary {
     duration_ns: int64(row.duration_ns),
     span_count: Number(row.span_count),
     error_count: Number(row.error_count),
-    services: row.services.items.map(String),
+    services: row.services?.items.map(String) ?? [],
     complete: row.complete,
   };
 }

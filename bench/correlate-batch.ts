@@ -12,6 +12,8 @@ import { alternate, figure, rounded } from './figure.ts';
 import type { Figure } from './figure.ts';
 import { generatedBatches } from './generated-recording.ts';
 import type { Generated } from './generate/generate.ts';
+import { foundSpans, score } from './generate/score.ts';
+import { TruthList, trueTraces } from './generate/truth.ts';
 
 const MEMORY_LIMIT = '512MB';
 /** DuckDB's limit, and what Node.js and its code take. */
@@ -19,6 +21,8 @@ const MOST_RESIDENT_MIB = 1024;
 /** As often as `up` correlates. */
 const CYCLE_NS = 500_000_000n;
 const MIB = 2 ** 20;
+/** The truth of so many events, and all spans that were found, fit into memory. */
+const MOST_JUDGED = 2e6;
 
 export interface Size {
   readonly events: number;
@@ -28,27 +32,63 @@ export interface Size {
 interface Third {
   events: number;
   ms: number;
+  /** Of the whole process while it correlates: user and system. */
+  cpu_ms: number;
+}
+
+/** Shares of the requests. */
+interface Judged {
+  readonly exact: number;
+  readonly wrong: number;
 }
 
 interface Built {
   readonly made: Generated;
   readonly thirds: readonly Third[];
   readonly cycles: number;
+  readonly truth: TruthList | undefined;
+  readonly judged: Judged | undefined;
 }
+
+const cpuMs = (): number => {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+};
+
+async function judge(warehouse: Warehouse, truth: TruthList | undefined): Promise<Judged | undefined> {
+  if (truth === undefined) return undefined;
+  const verdicts = [...score(await trueTraces(truth.rows), await foundSpans(warehouse)).values()];
+  const share = (of: 'exact' | 'wrong'): number => rounded(verdicts.reduce((sum, one) => sum + one[of], 0) / verdicts.reduce((sum, one) => sum + one.requests, 0));
+  return { exact: share('exact'), wrong: share('wrong') };
+}
+
+async function judgeFolder(folder: string, truth: TruthList | undefined): Promise<Judged | undefined> {
+  if (truth === undefined) return undefined;
+  const warehouse = await Warehouse.open({ folder, memory_limit: MEMORY_LIMIT, threads: 2, read_only: true });
+  try {
+    return await judge(warehouse, truth);
+  } finally {
+    await warehouse.close();
+  }
+}
+
+const inNotes = (judged: Judged | undefined): Record<string, number> => (judged === undefined ? {} : { requests_exact: judged.exact, requests_wrong: judged.wrong });
 
 /** Stores the events as their collectors would send them, correlating as `up` does; measures the correlation alone. */
 async function build(folder: string, events: number): Promise<Built> {
   const warehouse = await Warehouse.open({ folder, memory_limit: MEMORY_LIMIT, threads: 2 });
   const correlator = new Correlator(warehouse);
-  const thirds: Third[] = Array.from({ length: 3 }, () => ({ events: 0, ms: 0 }));
-  const batches = generatedBatches(events);
+  const thirds: Third[] = Array.from({ length: 3 }, () => ({ events: 0, ms: 0, cpu_ms: 0 }));
+  const truth = events <= MOST_JUDGED ? new TruthList() : undefined;
+  const batches = generatedBatches(events, truth);
   let [applied, waiting, cycles] = [0, 0, 0];
   let due_ns = 0n;
   const correlate = async (): Promise<void> => {
     const third = thirds[Math.min(2, Math.floor((3 * applied) / events))] as Third;
-    const started = performance.now();
+    const [started, cpu_before] = [performance.now(), cpuMs()];
     for (let behind = true; behind; cycles += 1) ({ behind } = await correlator.cycle());
     third.ms += performance.now() - started;
+    third.cpu_ms += cpuMs() - cpu_before;
     third.events += waiting;
     waiting = 0;
   };
@@ -63,8 +103,9 @@ async function build(folder: string, events: number): Promise<Built> {
     await correlate();
   }
   await correlator.finish();
+  const judged = await judge(warehouse, truth);
   await warehouse.close();
-  return { made: next.value, thirds, cycles };
+  return { made: next.value, thirds, cycles, truth, judged };
 }
 
 function run(what: 'correlate' | 'sort', folder: string): Promise<Ran> {
@@ -94,14 +135,20 @@ export function growthExponent(points: readonly { events: number; seconds: numbe
   return xs.reduce((sum, x, at) => sum + (x - mx) * ((ys[at] as number) - my), 0) / xs.reduce((sum, x) => sum + (x - mx) ** 2, 0);
 }
 
-function incremental({ made, thirds, cycles }: Built, size: Size): Figure[] {
+const lostShare = ({ events, events_lost }: Generated): number => events_lost / (events + events_lost);
+
+function incremental({ made, thirds, cycles, judged }: Built, size: Size): Figure[] {
   const us = ({ events, ms }: Third): number => (1000 * ms) / events;
-  const all = { events: thirds.reduce((sum, { events }) => sum + events, 0), ms: thirds.reduce((sum, { ms }) => sum + ms, 0) };
+  const cpuUs = ({ events, cpu_ms }: Third): number => (1000 * cpu_ms) / events;
+  const sum = (of: keyof Third): number => thirds.reduce((total, third) => total + third[of], 0);
+  const all = { events: sum('events'), ms: sum('ms'), cpu_ms: sum('cpu_ms') };
   const [first, , last] = thirds as [Third, Third, Third];
   const notes = { events: made.events, cycles, events_a_cycle: Math.round(all.events / cycles), simulated_s: Math.round(made.simulated_seconds), runs: 1 };
+  const lost_share = lostShare(made);
   return [
-    figure({ figure: 'correlate_incremental', variant: inWords(size.events), unit: 'us an event', values: [us(all)], goal: { of: 'value', at_most: 2.5 }, notes }),
-    figure({ figure: 'correlate_incremental', variant: `last third of ${inWords(size.events)}`, unit: 'us an event', values: [us(last)], reference: { what: 'first third of the same run', values: [us(first)] }, goal: { of: 'ratio', at_least: 0.9, at_most: 1.1 }, notes }),
+    figure({ figure: 'correlate_incremental', variant: inWords(size.events), unit: 'us an event', values: [us(all)], goal: { of: 'value', at_most: 2.5 }, lost_share, notes: { ...notes, ...inNotes(judged) } }),
+    figure({ figure: 'correlate_incremental_cpu', variant: inWords(size.events), unit: 'us of CPU an event', values: [cpuUs(all)], lost_share, notes }),
+    figure({ figure: 'correlate_incremental', variant: `last third of ${inWords(size.events)}`, unit: 'us an event', values: [us(last)], reference: { what: 'first third of the same run', values: [us(first)] }, goal: { of: 'ratio', at_least: 0.9, at_most: 1.1 }, lost_share, notes: { ...notes, cpu_first_third: rounded(cpuUs(first)), cpu_last_third: rounded(cpuUs(last)) } }),
   ];
 }
 
@@ -113,15 +160,19 @@ export async function measureBatchCorrelation(sizes: readonly Size[]): Promise<F
     try {
       const built = await build(folder, size.events);
       const { made } = built;
-      say(`${inWords(size.events)} stored and correlated live: ${JSON.stringify({ cycles: built.cycles, thirds: built.thirds })}`);
+      say(`${inWords(size.events)} stored and correlated live: ${JSON.stringify({ cycles: built.cycles, thirds: built.thirds, judged: built.judged })}`);
       const found = await alternate(size.rounds, { correlate: () => run('correlate', folder), sort: () => run('sort', folder) });
       const seconds = found.correlate.map((one) => one.seconds);
+      const cpu_us = found.correlate.map((one) => (1e6 * one.cpu_seconds) / made.events);
+      const lost_share = lostShare(made);
+      const judged = await judgeFolder(folder, built.truth);
       const notes = {
         events: made.events, spans: found.correlate[0]?.made ?? 0, ambiguous_calls: rounded(made.ambiguous_calls / made.calls), memory_limit: MEMORY_LIMIT, sort_peak_mib: Math.round(Math.max(...found.sort.map((one) => one.peak_bytes)) / MIB),
         us_an_event: rounded((1e6 * (seconds.toSorted((a, b) => a - b)[seconds.length >> 1] as number)) / made.events), simulated_s: Math.round(made.simulated_seconds),
       };
       figures.push(
-        figure({ figure: 'correlate_batch', variant: inWords(size.events), unit: 's', values: seconds, reference: { what: 'CREATE TABLE AS ... ORDER BY socket_id, ts_ns', values: found.sort.map((one) => one.seconds) }, goal: { of: 'ratio', at_most: 5 }, notes }),
+        figure({ figure: 'correlate_batch', variant: inWords(size.events), unit: 's', values: seconds, reference: { what: 'CREATE TABLE AS ... ORDER BY socket_id, ts_ns', values: found.sort.map((one) => one.seconds) }, goal: { of: 'ratio', at_most: 5 }, lost_share, notes: { ...notes, ...inNotes(judged) } }),
+        figure({ figure: 'correlate_batch_cpu', variant: inWords(size.events), unit: 'us of CPU an event', values: cpu_us, reference: { what: 'the same sort', values: found.sort.map((one) => (1e6 * one.cpu_seconds) / made.events) }, lost_share }),
         figure({ figure: 'correlate_resident', variant: inWords(size.events), unit: 'MiB', values: found.correlate.map((one) => one.peak_bytes / MIB), goal: { of: 'value', at_most: MOST_RESIDENT_MIB }, notes: { memory_limit: MEMORY_LIMIT } }),
         ...incremental(built, size),
       );

@@ -7,6 +7,8 @@ import { recorrelate } from '../queries/recorrelate.ts';
 
 export interface Ran {
   readonly seconds: number;
+  /** User and system, of all its threads. */
+  readonly cpu_seconds: number;
   /** Resident, at most. */
   readonly peak_bytes: number;
   /** Spans, or bytes of the sorted table. */
@@ -33,8 +35,10 @@ async function sort(warehouse: Warehouse): Promise<number> {
 const [what, folder = '', memory_limit = ''] = process.argv.slice(2);
 const warehouse = await Warehouse.open({ folder, memory_limit, threads: 2, seal_every_ms: 0 });
 const started = performance.now();
+const cpu_before = process.cpuUsage();
 const made = what === 'sort' ? await sort(warehouse) : (await recorrelate(warehouse, { from_ns: 0n, to_ns: NEVER })).spans;
 const seconds = (performance.now() - started) / 1000;
+const { user, system } = process.cpuUsage(cpu_before);
 await warehouse.close();
 const peak_kib = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0';
-console.log(JSON.stringify({ seconds, peak_bytes: Number(peak_kib) * 1024, made } satisfies Ran));
+console.log(JSON.stringify({ seconds, cpu_seconds: (user + system) / 1e6, peak_bytes: Number(peak_kib) * 1024, made } satisfies Ran));

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { openRecordingWriter } from '../ingest/recording.ts';
 import { generate } from './generate/generate.ts';
 import type { Generated } from './generate/generate.ts';
+import type { TruthSink } from './generate/truth.ts';
 
 const SEED = 20;
 
@@ -37,4 +38,4 @@ export function generatedRecording(events: number): Promise<GeneratedRecording> 
 }
 
 /** The same rows, one batch after the other. */
-export const generatedBatches = (events: number): ReturnType<typeof generate> => generate({ events, seed: SEED });
+export const generatedBatches = (events: number, truth?: TruthSink): ReturnType<typeof generate> => generate({ events, seed: SEED, ...(truth === undefined ? {} : { truth }) });

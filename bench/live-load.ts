@@ -6,9 +6,10 @@ import { join } from 'node:path';
 import { NetworkNamespace } from '../demo/network-namespace.ts';
 import { packageRoot } from '../schema/package-root.ts';
 import { Tracer } from '../test/accuracy/tracer.ts';
-import { figure, quantile, rounded } from './figure.ts';
+import { figure, rounded } from './figure.ts';
 import type { Figure } from './figure.ts';
 import { childNamed, cpuSeconds, ownBytes, residentBytes } from './process-memory.ts';
+import { ReadableDelay } from './readable-delay.ts';
 
 export interface LiveFigures {
   readonly events_per_second: number;
@@ -24,13 +25,15 @@ export interface LiveFigures {
   /** Mean of the last third over that of the second: 1 is flat. */
   readonly rss_growth: number;
   readonly cpu_cores_used: number;
-  /** How far behind the newest readable span was, while load ran: ms. */
+  /** From a trace's end to its being in an answer, while load ran: ms. */
   readonly readable_p50_ms: number;
   readonly readable_p95_ms: number;
   readonly readable_p99_ms: number;
 }
 
 const MIB = 2 ** 20;
+const WARM_MS = 3000;
+const EDGE_MS = 500;
 
 const meanOf = (values: readonly number[]): number => values.reduce((sum, one) => sum + one, 0) / values.length;
 
@@ -76,21 +79,20 @@ export async function measureLive(events_per_second: number, seconds: number): P
     const ended = new Promise<void>((resolve) => load.once('close', () => resolve()));
     void ended.then(() => (running = false));
     const cpu_before = cpuSeconds(up);
-    const behind: number[] = [];
     const resident: number[] = [];
     let loader_rss = 0;
-    const started = Date.now();
-    while (running) {
-      const asked = Date.now();
-      // The newest readable span ended so long ago; the load never pauses, so an older one waits no longer.
-      const [row] = await tracer.sql('select max(end_time) as newest from spans where start_time > now()::timestamp - interval 20 seconds');
-      const newest = row?.['newest'];
-      if (typeof newest === 'string' && asked - started > 3000) behind.push(asked - Date.parse(`${newest.replace(' ', 'T').slice(0, 23)}Z`));
+    const began_ms = Date.now();
+    const delay = new ReadableDelay(tracer.url, () => {
+      if (!running) return;
       resident.push(residentBytes(up));
       if (loader !== undefined) loader_rss = Math.max(loader_rss, ownBytes(loader));
-      await new Promise((resolve) => setTimeout(resolve, 200));
-    }
+    });
+    await ended;
+    const ended_ms = Date.now();
     const cpu = cpuSeconds(up) - cpu_before;
+    // Connections and the first cycle are the beginning's; of the end, what cannot be among the newest any more.
+    await delay.until(ended_ms - EDGE_MS);
+    const readable = delay.quantiles(began_ms + WARM_MS, ended_ms - EDGE_MS);
     const { calls } = JSON.parse(said) as { calls: number };
     const [events] = await tracer.poll(`select count(*) as n from socket_events where op in ('read', 'write') and bytes > 0`, ([row]) => Number(row?.['n']) >= calls, 10_000);
     const [spans] = await tracer.poll('select count(*) as n, count(*) filter (complete) as whole from spans', ([row]) => Number(row?.['n']) >= calls / 2, 10_000);
@@ -109,9 +111,9 @@ export async function measureLive(events_per_second: number, seconds: number): P
       loader_rss_max_mib: Math.round(loader_rss / MIB),
       rss_growth: rounded(meanOf(resident.slice((resident.length * 2) / 3)) / meanOf(resident.slice(resident.length / 3, (resident.length * 2) / 3))),
       cpu_cores_used: Number((cpu / seconds).toFixed(2)),
-      readable_p50_ms: quantile(behind, 0.5),
-      readable_p95_ms: quantile(behind, 0.95),
-      readable_p99_ms: quantile(behind, 0.99),
+      readable_p50_ms: readable.p50_ms,
+      readable_p95_ms: readable.p95_ms,
+      readable_p99_ms: readable.p99_ms,
     };
   } finally {
     await tracer?.stop();

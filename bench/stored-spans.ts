@@ -20,7 +20,7 @@ export const spansOf = (file: number): string => `
     'node-' || (s % 8) AS node, (s % 97 + 1) * 1000003 AS process_id, s % 97 + 1 AS pid, s % 389 + 1 AS tid, (s % 389 + 1) * 1000003 AS thread_id, 'worker' AS comm,
     'service-' || ((hash(t) + s // 2) % ${SERVICES}) AS service_name, t * 10 + s AS socket_id, 7 AS fd, '10.0.0.' || (s % 250) AS local_ip, 8080 AS local_port, '10.0.1.' || (t % 250) AS remote_ip, 30000 + t % 20000 AS remote_port,
     'http' AS protocol, 'GET' AS method, '/orders/' || t || '/' || s AS path, '/orders/{id}/' || s AS url_template, CASE WHEN hash(t) % 50 = 0 AND s = 3 THEN 500 ELSE 200 END AS status, '1.1' AS http_version,
-    120 AS request_bytes, (hash(t + s) % 5000 + 200)::BIGINT AS response_bytes, 'length' AS end_reason, TRUE AS answered, s % 2 = 1 AS peer_seen, 1 AS candidates, 'thread' AS parent_evidence, 0.99 AS parent_confidence, 2 AS rule_version, TRUE AS complete
+    120 AS request_bytes, (hash(t + s) % 5000 + 200)::BIGINT AS response_bytes, 'length' AS end_reason, TRUE AS answered, s % 2 = 1 AS peer_seen, CASE WHEN s > 0 THEN 1 ELSE 0 END AS candidates, CASE WHEN s > 0 THEN 'thread' END AS parent_evidence, CASE WHEN s > 0 THEN 0.99 END AS parent_confidence, 2 AS rule_version, TRUE AS complete
   FROM (SELECT t::BIGINT AS t, ${EPOCH_NS} + t::BIGINT * ${TRACE_NS} AS hi, (t::HUGEINT * 2654435761 % 9007199254740881)::BIGINT AS lo FROM range(${file * TRACES_A_FILE}, ${(file + 1) * TRACES_A_FILE}) AS r (t)), range(${SPANS_A_TRACE}) AS q (s)`;
 
 /** Stores those of a file, sealed. */

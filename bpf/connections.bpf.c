@@ -49,7 +49,7 @@ int BPF_PROG(set_state, struct sock *sk, int old_state, int new_state)
 	/* Current is the caller only outside of interrupts; a packet may finish anybody's system call. */
 	if (!in_interrupt() && task->pid && !(task->flags & (PF_KTHREAD | PF_IO_WORKER))) {
 		nr = is_compat(task) ? -1 : TH_SYSCALL_NR((struct pt_regs *)bpf_task_pt_regs(task));
-		who = current_state();
+		who = current_state(task);
 		if (who && who->excluded)
 			who = NULL;
 	}
@@ -145,11 +145,11 @@ static __always_inline struct sock *sock_of_file(struct file *file)
 	return BPF_CORE_READ(socket, sk);
 }
 
-/* Where a hook has only a descriptor: connect and accept as their system call saw them end. */
-static __always_inline int connected(s32 fd, u8 op, s32 syscall)
+/* Connect and accept as their system call saw them end. */
+static __always_inline int connected(struct file *file, s32 fd, u8 op, s32 syscall)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
-	struct task_state *who = current_state();
+	struct task_state *who = current_state(task);
 	struct sock_state *state;
 	struct th_ring_event event = {};
 	struct sock *sk;
@@ -157,7 +157,7 @@ static __always_inline int connected(s32 fd, u8 op, s32 syscall)
 
 	if (!who || who->excluded || (!who->in_scope && !live.scope_netns))
 		return 0;
-	sk = sock_of_file(file_of(task, fd));
+	sk = sock_of_file(file);
 	if (!sk)
 		return 0;
 	family = stream_family(sk, false);
@@ -201,6 +201,34 @@ static __always_inline int connected(s32 fd, u8 op, s32 syscall)
 	return 0;
 }
 
+/* Every new descriptor comes by here, after the waiting is over: who was in accept() when the collector began is seen, too. */
+SEC("fentry/fd_install")
+int BPF_PROG(accept_install, unsigned int fd, struct file *file)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+	int nr = TH_SYSCALL_NR((struct pt_regs *)bpf_task_pt_regs(task));
+
+	if ((nr != TH_NR_accept && nr != TH_NR_accept4) || is_compat(task))
+		return 0;
+	return connected(file, fd, TH_OP_ACCEPT, nr);
+}
+
+static __always_inline int connect_ended(s64 result)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+	s32 fd = TH_ARG1((struct pt_regs *)bpf_task_pt_regs(task));
+
+	if (result != 0 || is_compat(task))
+		return 0;
+	return connected(file_of(task, fd), fd, TH_OP_CONNECT, TH_NR_connect);
+}
+
+SEC("fexit/" TH_SYSCALL(connect))
+int BPF_PROG(connect_return, const struct pt_regs *regs, long result)
+{
+	return connect_ended(result);
+}
+
 struct exit_args {
 	u64 common;
 	s64 nr;
@@ -210,17 +238,15 @@ struct exit_args {
 SEC("tp/syscalls/sys_exit_accept4")
 int accept_exit(struct exit_args *ctx)
 {
-	return ctx->result < 0 ? 0 : connected(ctx->result, TH_OP_ACCEPT, (s32)ctx->nr);
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+
+	return ctx->result < 0 ? 0 : connected(file_of(task, ctx->result), ctx->result, TH_OP_ACCEPT, (s32)ctx->nr);
 }
 
 SEC("tp/syscalls/sys_exit_connect")
 int connect_exit(struct exit_args *ctx)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
-
-	if (ctx->result != 0 || is_compat(task))
-		return 0;
-	return connected(TH_ARG1((struct pt_regs *)bpf_task_pt_regs(task)), TH_OP_CONNECT, (s32)ctx->nr);
+	return connect_ended(ctx->result);
 }
 
 /* The descriptor that is closed is the last one of its file. */
@@ -231,15 +257,8 @@ static __always_inline bool last_reference(struct file *file)
 	return BPF_CORE_READ((struct file___count *)file, f_count.counter) == 1;
 }
 
-struct enter_args {
-	u64 common;
-	s64 nr;
-	u64 args[6];
-};
-
 /* The closes that change no TCP state any more: Unix sockets, and connections that were shut down or reset before. */
-SEC("tp/syscalls/sys_enter_close")
-int close_enter(struct enter_args *ctx)
+static __always_inline int closing(s32 fd)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
 	struct positions at = {};
@@ -250,7 +269,7 @@ int close_enter(struct enter_args *ctx)
 	struct sock *sk;
 
 	/* No socket of a thread that has had no event can be known here, unless another thread used it. */
-	file = file_of(task, ctx->args[0]);
+	file = file_of(task, fd);
 	sk = sock_of_file(file);
 	if (!sk)
 		return 0;
@@ -259,7 +278,7 @@ int close_enter(struct enter_args *ctx)
 		return 0;
 	if (state->cookie && state->cookie != cookie_of(sk, false))
 		return 0;
-	who = current_state();
+	who = current_state(task);
 	if (!who || !wants_socket(state, who))
 		return 0;
 	if (state->family == AF_UNIX) {
@@ -279,7 +298,7 @@ int close_enter(struct enter_args *ctx)
 	event.other_offset = at.received;
 	event.tcp_seq = at.sent_seq;
 	event.other_tcp_seq = at.received_seq;
-	event.fd = ctx->args[0];
+	event.fd = fd;
 	event.syscall = TH_NR_close;
 	event.error = BPF_CORE_READ(sk, sk_err);
 	event_by(&event, task, who);
@@ -287,4 +306,22 @@ int close_enter(struct enter_args *ctx)
 	if (state->family == AF_UNIX)
 		forget_sock(sk);
 	return 0;
+}
+
+SEC("fentry/" TH_SYSCALL(close))
+int BPF_PROG(close_call, const struct pt_regs *regs)
+{
+	return closing(TH_ARG1(regs));
+}
+
+struct enter_args {
+	u64 common;
+	s64 nr;
+	u64 args[6];
+};
+
+SEC("tp/syscalls/sys_enter_close")
+int close_enter(struct enter_args *ctx)
+{
+	return closing(ctx->args[0]);
 }

@@ -4,20 +4,35 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Idle time of all processors together, percent: below the one it is busy, until it is above the other. */
+/* Of the time of all processors together, percent: idle less than the one it is busy, until it is more than the other. */
 #define BUSY_BELOW 15
 #define CALM_ABOVE 30
+/* Of the time that the reader wanted a processor it waited for one for more than this, percent: others want them, too. */
+#define COMPETES_ABOVE 20
+/* Ticks are coarse: a look at one tenth of a second says little. */
+#define WEIGHT 0.4
 
-/* Ticks of our parent, who reads what we write. */
+struct look {
+	unsigned long long idle, all;
+	/* Of our parent, who reads what we write: ticks of all its threads; nanoseconds of its first one. */
+	unsigned long long reader, reader_ran_ns, reader_waited_ns;
+};
+
+static FILE *open_of_reader(const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", getppid(), name);
+	return fopen(path, "r");
+}
+
 static unsigned long long reader_ticks(void)
 {
 	unsigned long long user = 0, system = 0;
-	char path[64], text[1024], *at;
+	FILE *file = open_of_reader("stat");
+	char text[1024], *at;
 	size_t length;
-	FILE *file;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", getppid());
-	file = fopen(path, "r");
 	if (!file)
 		return 0;
 	length = fread(text, 1, sizeof(text) - 1, file);
@@ -30,31 +45,52 @@ static unsigned long long reader_ticks(void)
 	return user + system;
 }
 
-bool machine_busy(void)
+static bool take_look(struct look *look)
 {
-	static unsigned long long idle_before, all_before, reader_before;
-	unsigned long long user, nice, system, idle, iowait, irq, softirq, steal, all;
+	unsigned long long user, nice, system, idle, iowait, irq, softirq, steal;
 	FILE *file = fopen("/proc/stat", "r");
-	static double smooth = 100;
-	static bool busy;
+	bool known;
 
 	if (!file)
-		return busy;
-	if (fscanf(file, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle, &iowait, &irq, &softirq, &steal) == 8) {
-		unsigned long long reader = reader_ticks(), own = reader > reader_before ? reader - reader_before : 0;
-		idle += iowait;
-		all = user + nice + system + idle + irq + softirq + steal;
-		/* Ticks are coarse: a look at one tenth of a second says little. */
-		if (all_before && all > all_before)
-			smooth += (100.0 * (idle - idle_before + own) / (all - all_before) - smooth) * 0.4;
-		if (smooth < BUSY_BELOW)
-			busy = true;
-		else if (smooth > CALM_ABOVE)
-			busy = false;
-		reader_before = reader;
-		idle_before = idle;
-		all_before = all;
-	}
+		return false;
+	known = fscanf(file, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle, &iowait, &irq, &softirq, &steal) == 8;
 	fclose(file);
+	if (!known)
+		return false;
+	*look = (struct look){.idle = idle + iowait, .all = user + nice + system + idle + iowait + irq + softirq + steal, .reader = reader_ticks()};
+	file = open_of_reader("schedstat");
+	if (file && fscanf(file, "%llu %llu", &look->reader_ran_ns, &look->reader_waited_ns) != 2)
+		look->reader_ran_ns = look->reader_waited_ns = 0;
+	if (file)
+		fclose(file);
+	return true;
+}
+
+static double percent(unsigned long long part, unsigned long long of)
+{
+	return of ? 100.0 * part / of : 0;
+}
+
+bool machine_busy(void)
+{
+	static double idle = 100, own, waits;
+	static struct look before;
+	static bool busy;
+	struct look now;
+
+	if (!take_look(&now))
+		return busy;
+	if (before.all && now.all > before.all) {
+		unsigned long long ran = now.reader_ran_ns - before.reader_ran_ns, waited = now.reader_waited_ns - before.reader_waited_ns;
+		idle += (percent(now.idle - before.idle, now.all - before.all) - idle) * WEIGHT;
+		own += (percent(now.reader - before.reader, now.all - before.all) - own) * WEIGHT;
+		waits += (percent(waited, ran + waited) - waits) * WEIGHT;
+		/* What the reader uses would be idle without it, unless others are waiting for just that. */
+		if (idle + own < BUSY_BELOW || (idle < BUSY_BELOW && waits > COMPETES_ABOVE))
+			busy = true;
+		else if (idle > CALM_ABOVE || (idle + own > CALM_ABOVE && waits < COMPETES_ABOVE))
+			busy = false;
+	}
+	before = now;
 	return busy;
 }

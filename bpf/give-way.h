@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-/* Since the last call hardly any processor was idle, what the reader of our output used itself left aside. */
+/* Since the last calls hardly any processor was idle, or would have been without the reader of our output. */
 bool machine_busy(void);
 
 #endif

@@ -38,12 +38,24 @@ struct hook {
 	char how; /* b: BTF tracepoint, f: fexit, k: kprobe, r: kretprobe, s: syscall tracepoint, i: iterator, u: uprobe, attached later */
 	const char *on;
 	bool optional;
+	const char *instead_of; /* if there is one: the program is only for kernels where nothing can hang on this function */
 };
+
+#if defined(__x86_64__)
+#define SYSCALL(name) "__x64_sys_" name
+#else
+#define SYSCALL(name) "__arm64_sys_" name
+#endif
+/* A tracepoint of a system call makes every call of every process slower, an fentry program only the call that it is on. */
+#define ON_CALL(fentry, how, program, call) \
+	{fentry, TP | FEXIT, 'f', SYSCALL(call), true}, {program, ANY, 's', how call, true, SYSCALL(call)}
 
 static const struct hook hook_table[] = {
 	{"send_length", TP, 'b', "sock_send_length", false},
 	{"recv_length", TP, 'b', "sock_recv_length", false},
-	{"space_adjust", ANY, 'b', "tcp_rcv_space_adjust", true},
+	{"splice_exit", TP | FEXIT, 'f', "tcp_splice_read", true},
+	{"zerocopy_exit", TP | FEXIT, 'f', "tcp_getsockopt", true},
+	{"space_adjust", ANY, 'b', "tcp_rcv_space_adjust", true, "tcp_splice_read"},
 	/* 6.3 and 6.4 have the length tracepoints, yet sendfile still passes by sendpage. */
 	{"tcp_sendpage_exit", TP | FEXIT, 'f', "tcp_sendpage", true},
 	{"unix_sendpage_exit", TP | FEXIT, 'f', "unix_stream_sendpage", true},
@@ -67,17 +79,18 @@ static const struct hook hook_table[] = {
 	{"recv_return", KPROBE, 'r', "unix_stream_recvmsg", false},
 	{"set_state", ANY, 'b', "inet_sock_set_state", false},
 	{"destroy_sock", ANY, 'b', "tcp_destroy_sock", true},
-	{"accept_exit", ANY, 's', "sys_exit_accept", true},
-	{"accept_exit", ANY, 's', "sys_exit_accept4", true},
-	{"connect_exit", ANY, 's', "sys_exit_connect", true},
-	{"close_enter", ANY, 's', "sys_enter_close", true},
-	{"count_turn", ANY, 's', "sys_enter_epoll_wait", true},
-	{"count_turn", ANY, 's', "sys_enter_epoll_pwait", true},
-	{"count_turn", ANY, 's', "sys_enter_epoll_pwait2", true},
-	{"count_turn", ANY, 's', "sys_enter_poll", true},
-	{"count_turn", ANY, 's', "sys_enter_ppoll", true},
-	{"count_turn", ANY, 's', "sys_enter_select", true},
-	{"count_turn", ANY, 's', "sys_enter_pselect6", true},
+	{"accept_install", TP | FEXIT, 'f', "fd_install", true},
+	{"accept_exit", ANY, 's', "sys_exit_accept", true, "fd_install"},
+	{"accept_exit", ANY, 's', "sys_exit_accept4", true, "fd_install"},
+	ON_CALL("connect_return", "sys_exit_", "connect_exit", "connect"),
+	ON_CALL("close_call", "sys_enter_", "close_enter", "close"),
+	ON_CALL("turn_epoll_wait", "sys_enter_", "turn_enter", "epoll_wait"),
+	ON_CALL("turn_epoll_pwait", "sys_enter_", "turn_enter", "epoll_pwait"),
+	ON_CALL("turn_epoll_pwait2", "sys_enter_", "turn_enter", "epoll_pwait2"),
+	ON_CALL("turn_poll", "sys_enter_", "turn_enter", "poll"),
+	ON_CALL("turn_ppoll", "sys_enter_", "turn_enter", "ppoll"),
+	ON_CALL("turn_select", "sys_enter_", "turn_enter", "select"),
+	ON_CALL("turn_pselect6", "sys_enter_", "turn_enter", "pselect6"),
 	{"process_fork", ANY, 'b', "sched_process_fork", false},
 	{"process_exec", ANY, 'b', "sched_process_exec", false},
 	{"process_exit", ANY, 'b', "sched_process_exit", false},
@@ -234,15 +247,25 @@ static int find_tracefs(void)
 }
 
 /* How much is tried: if the kernel refuses all programs, those come off that can be done without. */
-enum { ALL, NO_TASKS, BARE, LEVELS };
+enum { ALL, NO_TRAMPOLINES, NO_TASKS, BARE, LEVELS };
+
+/* On some kernels and machines no program can hang on a function's entry, though it is in the type information. */
+static bool can_hang_on(const char *function, int kind, int level)
+{
+	return kind != KPROBE && (kind == FEXIT || level == ALL) && arguments_of(function) >= 0;
+}
 
 static bool wants(const struct hook *hook, int kind, int level, const struct th_settings *settings)
 {
 	if (!(hook->kinds & kind) || (level == BARE && hook->optional))
 		return false;
+	if (hook->how == 'f' && !can_hang_on(hook->on, kind, level))
+		return false;
+	if (hook->instead_of && can_hang_on(hook->instead_of, kind, level))
+		return false;
 	if (hook->how == 'u' && (level == NO_TASKS || !settings->task_identity))
 		return false;
-	if (!strcmp(hook->program, "count_turn") && !settings->turns)
+	if (!strncmp(hook->program, "turn_", 5) && !settings->turns)
 		return false;
 	if (!strcmp(hook->program, "waking") && !settings->wakes)
 		return false;
@@ -310,7 +333,8 @@ static int try_kind(struct hooks *hooks, int kind, int level, size_t ring_bytes,
 			continue;
 		program = bpf_object__find_program_by_name(hooks->object, hook_table[i].program);
 		error = attach(&hook_table[i], program, &links[i]);
-		if (error && hook_table[i].optional)
+		/* Where a tracepoint does the same it is worth another try. */
+		if (error && hook_table[i].optional && !(hook_table[i].how == 'f' && kind == TP))
 			error = 0;
 	}
 	if (error) {
@@ -321,12 +345,12 @@ static int try_kind(struct hooks *hooks, int kind, int level, size_t ring_bytes,
 	return error;
 }
 
-static bool attached(const char *program)
+static const struct hook *attached(const char *program)
 {
 	for (size_t i = 0; i < HOOKS; i++)
 		if (links[i] && !strcmp(hook_table[i].program, program))
-			return true;
-	return false;
+			return &hook_table[i];
+	return NULL;
 }
 
 static struct capability *say(struct hooks *hooks, const char *name, bool required, bool ok, const char *mend, const char *format, ...)
@@ -342,6 +366,14 @@ static struct capability *say(struct hooks *hooks, const char *name, bool requir
 	vsnprintf(one->hook, sizeof(one->hook), format, args);
 	va_end(args);
 	return one;
+}
+
+/* A capability that one of two programs gives: on the entry or return of functions, or else on tracepoints. */
+static void say_either(struct hooks *hooks, const char *name, const char *program, const char *functions, const char *fallback, const char *tracepoints, const char *mend)
+{
+	const char *how = attached(program) ? functions : attached(fallback) ? tracepoints : "none";
+
+	say(hooks, name, false, strcmp(how, "none"), mend, "%s", how);
 }
 
 static bool kind_possible(int kind)
@@ -366,15 +398,17 @@ static void describe(struct hooks *hooks, int kind, const struct th_settings *se
 	    : kind == TP	? "tracepoints sock_send_length, sock_recv_length"
 	    : kind == FEXIT ? "fexit on tcp_sendmsg, tcp_recvmsg, unix_stream_sendmsg, unix_stream_recvmsg"
 			    : "kprobe and kretprobe on tcp_sendmsg, tcp_recvmsg, unix_stream_sendmsg, unix_stream_recvmsg");
-	say(hooks, "reads by splice", false, attached("space_adjust"), "This kernel lacks the tracepoint tcp_rcv_space_adjust: reads by splice() are not seen.", "%s",
-	    attached("space_adjust") ? "tracepoint tcp_rcv_space_adjust" : "none");
+	say_either(hooks, "reads by splice", "splice_exit", "fexit on tcp_splice_read, tcp_getsockopt", "space_adjust", "tracepoint tcp_rcv_space_adjust",
+		   "This kernel lacks the tracepoint tcp_rcv_space_adjust: reads by splice() are not seen.");
 	say(hooks, "connections", true, attached("set_state"), "The tracepoint inet_sock_set_state is missing: Linux 5.15 or later is needed.", "%s",
 	    attached("set_state") ? "tracepoint inet_sock_set_state" : "none");
-	say(hooks, "accept", false, attached("accept_exit"), syscall_mend, "%s", attached("accept_exit") ? "system call tracepoints sys_exit_accept, sys_exit_accept4" : "none");
-	say(hooks, "connect of Unix sockets", false, attached("connect_exit"), syscall_mend, "%s", attached("connect_exit") ? "system call tracepoint sys_exit_connect" : "none");
-	say(hooks, "close of Unix sockets", false, attached("close_enter"), syscall_mend, "%s", attached("close_enter") ? "system call tracepoint sys_enter_close" : "none");
-	say(hooks, "turns of event loops", false, attached("count_turn") || !settings->turns, syscall_mend, "%s",
-	    attached("count_turn") ? "system call tracepoints epoll_wait, poll, select and kin" : settings->turns ? "none" : "left out by --no-turns");
+	say_either(hooks, "accept", "accept_install", "fentry on fd_install", "accept_exit", "system call tracepoints sys_exit_accept, sys_exit_accept4", syscall_mend);
+	say_either(hooks, "connect of Unix sockets", "connect_return", "fexit on " SYSCALL("connect"), "connect_exit", "system call tracepoint sys_exit_connect", syscall_mend);
+	say_either(hooks, "close of Unix sockets", "close_call", "fentry on " SYSCALL("close"), "close_enter", "system call tracepoint sys_enter_close", syscall_mend);
+	if (settings->turns)
+		say_either(hooks, "turns of event loops", "turn_ppoll", "fentry on " SYSCALL("epoll_wait") " and poll, select and kin", "turn_enter", "system call tracepoints epoll_wait, poll, select and kin", syscall_mend);
+	else
+		say(hooks, "turns of event loops", false, true, "", "%s", "left out by --no-turns");
 	say(hooks, "life of threads", true, attached("process_fork"), "The scheduler's tracepoints cannot be attached: Linux 5.15 or later is needed.", "%s",
 	    attached("process_fork") ? "tracepoints sched_process_fork, exec, exit" : "none");
 	say(hooks, "wakes between threads", false, attached("waking") || !settings->wakes, "The tracepoint sched_waking cannot be attached: hand-overs between threads are not seen.", "%s",

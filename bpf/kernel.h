@@ -24,6 +24,7 @@ typedef __SIZE_TYPE__ size_t;
 #define SOCK_STREAM 1
 #define IPPROTO_TCP 6
 #define MSG_PEEK 2
+#define TH_TCP_ZEROCOPY_RECEIVE 35
 #define MSG_TRUNC 0x20
 #define RCV_SHUTDOWN 1
 #define SOCK_DONE_BIT (1UL << 1) /* sk_flags: the peer's FIN has arrived */

@@ -19,6 +19,7 @@
 #include "hooks.h"
 #include "ids.h"
 #include "losses.h"
+#include "options.h"
 #include "output.h"
 #include "processes.h"
 #include "records.h"
@@ -35,10 +36,7 @@
 #define SWEEP_NS 30000000000ull
 #define FLUSH_MS 5000
 
-static const char *scopes[256];
-static size_t scope_count;
-static uint32_t excluded[256];
-static size_t excluded_count;
+static struct options options;
 static const char *scope_error;
 
 static struct hooks hooks;
@@ -298,10 +296,10 @@ static void prepare(struct bpf_object *loaded)
 	}
 	losses_open(loaded, live);
 	scope_exclude(getpid());
-	for (size_t i = 0; i < excluded_count; i++)
-		scope_exclude(excluded[i]);
-	for (size_t i = 0; i < scope_count && !scope_error; i++)
-		if (!scope_add(scopes[i], &why))
+	for (size_t i = 0; i < options.excluded_count; i++)
+		scope_exclude(options.excluded[i]);
+	for (size_t i = 0; i < options.scope_count && !scope_error; i++)
+		if (!scope_add(options.scopes[i], &why))
 			scope_error = why;
 }
 
@@ -313,98 +311,18 @@ static void yield_to_others(void)
 	output_hold(busy && spill_used() < spill_capacity() / 2);
 }
 
-static int usage(const char *problem)
-{
-	fprintf(stderr,
-		"tracehouse-loader: %s\n"
-		"usage: tracehouse-loader [--node NAME] [--ring-bytes N] [--payload 0..4096] [--scope SPEC]... [--exclude-pid N]...\n"
-		"                         [--spill FOLDER] [--spill-bytes N] [--give-way]\n"
-		"                         [--no-wakes] [--no-turns] [--stacks] [--task-identity on|off] [--hooks auto|tp|fexit|kprobe] [--probe]\n"
-		"SPEC: all, netns:NAME_OR_PATH, cgroup:PATH, pid:N\n",
-		problem);
-	return 2;
-}
-
-static bool number(const char *text, unsigned long long least, unsigned long long most, unsigned long long *value)
-{
-	char *end;
-
-	errno = 0;
-	*value = strtoull(text, &end, 10);
-	return *text >= '0' && *text <= '9' && !*end && !errno && *value >= least && *value <= most;
-}
-
 int main(int argc, char **argv)
 {
 	char boot_id[64], hostname[256] = "";
-	const char *node = NULL, *kind = "auto", *spill = NULL;
-	unsigned long long ring_bytes = 16 << 20, payload = 256, spill_bytes = 256 << 20, value;
-	struct th_settings settings = {.wakes = 1, .turns = 1, .task_identity = 1};
+	struct th_settings settings;
 	struct sigaction action = {.sa_handler = on_signal};
 	uint64_t run_id = read_clock(CLOCK_REALTIME), reported = 0, swept = 0, epoch_began = 0;
 	struct utsname kernel;
-	bool probe = false, yields = false, busy = false, drained = true, stop = false;
+	bool busy = false, drained = true, stop = false;
 	int code = 0;
 
-	for (int i = 1; i < argc; i++) {
-		const char *name = argv[i], *text = i + 1 < argc ? argv[i + 1] : NULL;
-		if (!strcmp(name, "--no-turns")) {
-			settings.turns = 0;
-			continue;
-		} else if (!strcmp(name, "--no-wakes")) {
-			settings.wakes = 0;
-			continue;
-		} else if (!strcmp(name, "--stacks")) {
-			settings.stacks = 1;
-			continue;
-		} else if (!strcmp(name, "--give-way")) {
-			yields = true;
-			continue;
-		} else if (!strcmp(name, "--probe")) {
-			probe = true;
-			continue;
-		}
-		if (strcmp(name, "--node") && strcmp(name, "--ring-bytes") && strcmp(name, "--payload") && strcmp(name, "--scope") &&
-		    strcmp(name, "--exclude-pid") && strcmp(name, "--hooks") && strcmp(name, "--task-identity") && strcmp(name, "--spill") &&
-		    strcmp(name, "--spill-bytes"))
-			return usage("unknown argument");
-		if (!text)
-			return usage("an argument lacks its value");
-		i++;
-		if (!strcmp(name, "--node")) {
-			node = text;
-		} else if (!strcmp(name, "--ring-bytes")) {
-			if (!number(text, 1, 1ull << 30, &ring_bytes))
-				return usage("--ring-bytes takes 1 to 1073741824");
-		} else if (!strcmp(name, "--payload")) {
-			if (!number(text, 0, 4096, &payload))
-				return usage("--payload takes 0 to 4096");
-		} else if (!strcmp(name, "--exclude-pid")) {
-			if (!number(text, 1, 1 << 30, &value) || excluded_count == 256)
-				return usage("--exclude-pid takes a process id");
-			excluded[excluded_count++] = value;
-		} else if (!strcmp(name, "--spill")) {
-			spill = text;
-		} else if (!strcmp(name, "--spill-bytes")) {
-			if (!number(text, 1 << 20, 1ull << 40, &spill_bytes))
-				return usage("--spill-bytes takes 1048576 to 1099511627776");
-		} else if (!strcmp(name, "--hooks")) {
-			if (strcmp(text, "auto") && strcmp(text, "tp") && strcmp(text, "fexit") && strcmp(text, "kprobe"))
-				return usage("--hooks takes auto, tp, fexit or kprobe");
-			kind = text;
-		} else if (!strcmp(name, "--task-identity")) {
-			if (strcmp(text, "on") && strcmp(text, "off"))
-				return usage("--task-identity takes on or off");
-			settings.task_identity = !strcmp(text, "on");
-		} else {
-			if (scope_count == 256)
-				return usage("too many scopes");
-			scopes[scope_count++] = text;
-		}
-	}
-	if (!scope_count)
-		scopes[scope_count++] = "all";
-
+	if (!options_read(argc, argv, &options, &settings))
+		return 2;
 	signal(SIGPIPE, SIG_IGN);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
@@ -412,11 +330,10 @@ int main(int argc, char **argv)
 	read_line("/proc/sys/kernel/random/boot_id", boot_id, sizeof(boot_id));
 	gethostname(hostname, sizeof(hostname) - 1);
 	uname(&kernel);
-	settings.salt = th_mix(hash_text(node ? node : hostname), hash_text(boot_id));
-	settings.payload = payload;
+	settings.salt = th_mix(hash_text(options.node ? options.node : hostname), hash_text(boot_id));
 	/* The kernel wants a power of two, in pages. */
 	size_t size = sysconf(_SC_PAGESIZE);
-	while (size < ring_bytes)
+	while (size < options.ring_bytes)
 		size *= 2;
 	settings.ring_half = size / 2;
 	settings.ring_wakes = size / 100 * 65;
@@ -424,10 +341,10 @@ int main(int argc, char **argv)
 	settings.ring_full = size / 10 * 9;
 
 	output_open();
-	if (spill && !spill_open(spill, spill_bytes))
-		complain(0, "what its reader cannot take at once is dropped, because there can be no file in %s: %s", spill, strerror(errno));
-	bool collecting = hooks_open(&hooks, kind, size, &settings, prepare);
-	if (probe || !collecting) {
+	if (options.spill && !spill_open(options.spill, options.spill_bytes))
+		complain(0, "what its reader cannot take at once is dropped, because there can be no file in %s: %s", options.spill, strerror(errno));
+	bool collecting = hooks_open(&hooks, options.hooks, size, &settings, prepare);
+	if (options.probe || !collecting) {
 		write_capabilities();
 		output_flush_all(FLUSH_MS);
 		hooks_close(&hooks);
@@ -469,7 +386,7 @@ int main(int argc, char **argv)
 			losses_report(&hooks, mono_now());
 			write_watermark();
 			task_identity_sweep(now);
-			if (yields)
+			if (options.gives_way)
 				yield_to_others();
 			reported = now;
 			if (now - epoch_began >= EPOCH_NS) {

@@ -5,12 +5,15 @@
 
 #include "common.bpf.h"
 
+#define IOV_AT_ONCE 2
+
 struct call {
 	s32 syscall; /* -1 = none */
 	s32 fd;
 	u64 base;      /* one buffer */
 	u64 iov;       /* or several */
 	u32 iov_count;
+	struct th_iovec parts[IOV_AT_ONCE]; /* the first of them */
 };
 
 /* A 32-bit program on a 64-bit kernel has other numbers and layouts. */
@@ -23,8 +26,18 @@ static __always_inline bool is_compat(struct task_struct *task)
 #endif
 }
 
+/* A read from the user's memory is the dearest thing here: the segments are read once. */
 static __always_inline void take_iov(struct call *call, u64 iov, u64 count)
 {
+	u64 size = (count < IOV_AT_ONCE ? count : IOV_AT_ONCE) * sizeof(call->parts[0]);
+
+	CLAMP(size, sizeof(call->parts));
+	if (bpf_probe_read_user(call->parts, size, (void *)iov))
+		return;
+	if (count == 1) {
+		call->base = call->parts[0].base;
+		return;
+	}
 	call->iov = iov;
 	call->iov_count = count > 1024 ? 1024 : count;
 }
@@ -88,16 +101,9 @@ __noinline int read_call(struct call *call, u32 writing)
 		call->fd = writing ? TH_ARG3(regs) : TH_ARG1(regs);
 		break;
 	}
-	if (call->iov_count == 1) {
-		struct th_iovec one = {};
-		if (!bpf_probe_read_user(&one, sizeof(one), (void *)call->iov))
-			call->base = one.base;
-		call->iov_count = 0;
-	}
 	return 0;
 }
 
-#define IOV_AT_ONCE 4
 #define GATHER_MOST 4096
 
 /* Twice what is gathered, which is what lets the verifier see that a segment fits behind the ones before it. */
@@ -116,21 +122,20 @@ static __noinline long gather_part(struct gathered *to, u64 at, u64 length, u64 
 }
 
 /* The first `want` bytes of the call, from up to sixteen segments (Apache writes a head in seven). */
-static __always_inline u32 gather(struct gathered *to, const struct call *call, u32 want)
+static __always_inline u32 gather(struct gathered *to, struct call *call, u32 want)
 {
-	struct th_iovec parts[IOV_AT_ONCE] = {};
 	u32 at = 0;
 
 	CLAMP(want, GATHER_MOST);
 #pragma unroll
 	for (int i = 0; i < 16; i++) {
-		const struct th_iovec *part = &parts[i % IOV_AT_ONCE];
+		const struct th_iovec *part = &call->parts[i % IOV_AT_ONCE];
 		if (i >= call->iov_count || at >= want)
 			break;
-		if (i % IOV_AT_ONCE == 0) {
+		if (i && i % IOV_AT_ONCE == 0) {
 			u64 size = (call->iov_count - i) * sizeof(*part);
-			CLAMP(size, sizeof(parts));
-			if (bpf_probe_read_user(parts, size, (void *)(call->iov + i * sizeof(*part))))
+			CLAMP(size, sizeof(call->parts));
+			if (bpf_probe_read_user(call->parts, size, (void *)(call->iov + i * sizeof(*part))))
 				break;
 		}
 		u32 length = part->length < want - at ? part->length : want - at;
@@ -167,10 +172,10 @@ __noinline int read_tail(const struct call *call, u64 bytes, u64 *tail)
 	}
 #pragma unroll
 	for (int i = 0; i < 16; i++) {
-		struct th_iovec part = {};
+		struct th_iovec part = call->parts[i % IOV_AT_ONCE];
 		if (i >= call->iov_count)
 			return 0;
-		if (bpf_probe_read_user(&part, sizeof(part), (void *)(call->iov + i * sizeof(part))))
+		if (i >= IOV_AT_ONCE && bpf_probe_read_user(&part, sizeof(part), (void *)(call->iov + i * sizeof(part))))
 			return 0;
 		if (before + part.length >= bytes) {
 			u64 length = bytes - before;

@@ -90,10 +90,9 @@ static __always_inline bool is_stale(const struct task_state *state, struct task
 	return state->generation != live.generation || state->css_set != (u64)groups || state->cgroup != (u64)groups->dfl_cgrp || state->nsproxy != (u64)task->nsproxy;
 }
 
-/* State of the current task, created at its first event. */
-static __always_inline struct task_state *current_state(void)
+/* State of the current task (which this is), created at its first event. */
+static __always_inline struct task_state *current_state(struct task_struct *task)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
 	struct task_state *state = bpf_task_storage_get(&tasks, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 
 	if (state && is_stale(state, task))

@@ -59,7 +59,7 @@ static __always_inline bool send_plain(const struct th_ring_event *event)
 			u64 _length = want;                                                                                     \
 			CLAMP(_length, (most));                                                                                 \
 			if (room ? bpf_probe_read_kernel((u8 *)(_record + 1), _length, room->bytes)                             \
-				 : bpf_probe_read_user((u8 *)(_record + 1), _length, (void *)call->base))                       \
+				 : bpf_probe_read_user((u8 *)(_record + 1), _length, (void *)from))                             \
 				_length = 0;                                                                                    \
 			fill_event(_record, event, _length);                                                                    \
 			bpf_ringbuf_submit(_record, BPF_RB_NO_WAKEUP);                                                          \
@@ -68,14 +68,16 @@ static __always_inline bool send_plain(const struct th_ring_event *event)
 	})
 
 /* Ring space is reserved in classes, as its size must be a constant; the loader trims. */
-__noinline int send_event(struct th_ring_event *event, const struct call *call, u32 want)
+__noinline int send_event(struct th_ring_event *event, struct call *call, u32 want)
 {
 	struct gathered *room = NULL;
 	bool sent = false;
+	u64 from;
 
 	if (!event || !call)
 		return 0;
-	if (!call->base && want) {
+	from = call->iov_count > 1 && call->parts[0].length >= want ? call->parts[0].base : call->base;
+	if (!from && want) {
 		u32 which = (event->op == TH_OP_WRITE) | (event->flags & TH_FLAG_UNIX ? 2 : 0);
 		room = call->iov_count > 1 ? bpf_map_lookup_elem(&gather_room, &which) : NULL;
 		want = room ? gather(room, call, want) : 0;

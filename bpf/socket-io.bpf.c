@@ -45,7 +45,7 @@ static __always_inline int socket_io(void *ctx, struct sock *sk, const bool dire
 	family = stream_family(sk, direct);
 	if (!family)
 		return 0;
-	who = current_state();
+	who = current_state(task);
 	if (!who) {
 		count_loss(TH_LOSS_HOOK_MISSED);
 		return 0;
@@ -178,31 +178,44 @@ int BPF_PROG(recv_length, struct sock *sk, int result, int flags)
 	return flags & MSG_PEEK ? 0 : socket_io(ctx, sk, true, false, result);
 }
 
-/* splice and zero-copy receive pass no length hook, but move copied_seq and come by here; others do too, and are told apart by
- * the system call. */
+/* splice and zero-copy receive pass no length hook, but move copied_seq. */
+static __always_inline int moved(void *ctx, struct sock *sk)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
+	struct sock_state *state = find_sock(sk);
+	int bytes;
+
+	if (!tp || !state || !(state->state & SOCK_LEARNT))
+		return 0;
+	bytes = tp->copied_seq - state->read_seq;
+	return bytes > 0 ? socket_io(ctx, sk, true, false, bytes) : 0;
+}
+
+SEC("fexit/tcp_splice_read")
+int BPF_PROG(splice_exit, struct socket *socket)
+{
+	return moved(ctx, socket->sk);
+}
+
+SEC("fexit/tcp_getsockopt")
+int BPF_PROG(zerocopy_exit, struct sock *sk, int level, int option)
+{
+	return level == IPPROTO_TCP && option == TH_TCP_ZEROCOPY_RECEIVE ? moved(ctx, sk) : 0;
+}
+
+/* All kinds of receiving come by here; they are told apart by the system call. */
 SEC("tp_btf/tcp_rcv_space_adjust")
 int BPF_PROG(space_adjust, struct sock *sk)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
-	struct sock_state *state;
-	struct tcp_sock *tp;
-	int nr, moved;
+	int nr;
 
 	if (task->flags & (PF_KTHREAD | PF_IO_WORKER))
 		return 0;
 	nr = TH_SYSCALL_NR((struct pt_regs *)bpf_task_pt_regs(task));
-	if (nr != TH_NR_splice && nr != TH_NR_getsockopt)
+	if ((nr != TH_NR_splice && nr != TH_NR_getsockopt) || is_compat(task))
 		return 0;
-	if (is_compat(task))
-		return 0;
-	tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
-	if (!tp)
-		return 0;
-	state = find_sock(sk);
-	if (!state || !(state->state & SOCK_LEARNT))
-		return 0;
-	moved = tp->copied_seq - state->read_seq;
-	return moved > 0 ? socket_io(ctx, sk, true, false, moved) : 0;
+	return moved(ctx, sk);
 }
 
 SEC("fexit/tcp_sendmsg")

@@ -5,6 +5,8 @@
 
 #if defined(__TARGET_ARCH_x86)
 
+/* The kernel's function for a system call. */
+#define TH_SYSCALL(name) "__x64_sys_" #name
 #define TH_NR_read 0
 #define TH_NR_write 1
 #define TH_NR_close 3
@@ -13,6 +15,7 @@
 #define TH_NR_dup2 33
 #define TH_NR_sendfile 40
 #define TH_NR_connect 42
+#define TH_NR_accept 43
 #define TH_NR_sendto 44
 #define TH_NR_recvfrom 45
 #define TH_NR_sendmsg 46
@@ -24,6 +27,7 @@
 #define TH_NR_futex 202
 #define TH_NR_exit_group 231
 #define TH_NR_splice 275
+#define TH_NR_accept4 288
 #define TH_NR_dup3 292
 #define TH_NR_preadv 295
 #define TH_NR_pwritev 296
@@ -49,6 +53,7 @@
 
 #elif defined(__TARGET_ARCH_arm64)
 
+#define TH_SYSCALL(name) "__arm64_sys_" #name
 #define TH_NR_dup2 -2
 #define TH_NR_dup3 24
 #define TH_NR_close 57
@@ -63,6 +68,7 @@
 #define TH_NR_exit 93
 #define TH_NR_exit_group 94
 #define TH_NR_futex 98
+#define TH_NR_accept 202
 #define TH_NR_connect 203
 #define TH_NR_sendto 206
 #define TH_NR_recvfrom 207
@@ -70,6 +76,7 @@
 #define TH_NR_shutdown 210
 #define TH_NR_sendmsg 211
 #define TH_NR_recvmsg 212
+#define TH_NR_accept4 242
 #define TH_NR_execve 221
 #define TH_NR_recvmmsg 243
 #define TH_NR_sendmmsg 269

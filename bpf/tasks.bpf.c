@@ -43,7 +43,7 @@ SEC("uprobe")
 int round_trip(struct pt_regs *ctx)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
-	struct task_state *who = current_state();
+	struct task_state *who = current_state((struct task_struct *)bpf_get_current_task_btf());
 	struct goroutine caller = {};
 	const struct th_go_layout *layout;
 	struct sock_state *state;

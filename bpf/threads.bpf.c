@@ -59,7 +59,7 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 		return 0;
 	if (child_pid != parent_pid && live.scope_pids && bpf_map_lookup_elem(&scope_pids, &parent_pid))
 		bpf_map_update_elem(&scope_pids, &child_pid, &one, BPF_ANY);
-	if (!wanted(current_state()))
+	if (!wanted(current_state((struct task_struct *)bpf_get_current_task_btf())))
 		return 0;
 	/* From its first moment on, as the hook on wakes may not create. */
 	state = bpf_task_storage_get(&tasks, child, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
@@ -90,7 +90,7 @@ int BPF_PROG(process_exec, struct task_struct *task, int old_pid)
 	/* A thread that execs takes over its leader's number. */
 	if (state)
 		state->generation = state->go_generation = 0;
-	if (!wanted(current_state()))
+	if (!wanted(current_state((struct task_struct *)bpf_get_current_task_btf())))
 		return 0;
 	record = start_event(TH_THREAD_EXEC);
 	if (!record)
@@ -111,7 +111,7 @@ int BPF_PROG(process_exit, struct task_struct *task)
 	if (task->flags & PF_KTHREAD)
 		return 0;
 	last = BPF_CORE_READ(task, signal, live.counter) == 0;
-	state = current_state();
+	state = current_state((struct task_struct *)bpf_get_current_task_btf());
 	if (last && live.scope_pids)
 		bpf_map_delete_elem(&scope_pids, &pid);
 	if (last && live.go_processes)

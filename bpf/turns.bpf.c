@@ -3,8 +3,7 @@
  * of turns apart, which is evidence that no timing gives. Counted from the thread's first event on. */
 #include "scope.bpf.h"
 
-SEC("tp/syscalls/sys_enter_epoll_wait")
-int count_turn(void *ctx)
+static __always_inline int turn(void)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
 	struct task_state *state = bpf_task_storage_get(&tasks, task, NULL, 0);
@@ -12,4 +11,26 @@ int count_turn(void *ctx)
 	if (state)
 		state->turn += 1;
 	return 0;
+}
+
+/* Where the kernel can, on these calls alone: a single tracepoint of a system call makes every call of every process slower. */
+#define TURN(call)                                                                                                              \
+	SEC("fentry/" TH_SYSCALL(call))                                                                                         \
+	int turn_##call(void *ctx)                                                                                              \
+	{                                                                                                                       \
+		return turn();                                                                                                  \
+	}
+
+TURN(epoll_wait)
+TURN(epoll_pwait)
+TURN(epoll_pwait2)
+TURN(poll)
+TURN(ppoll)
+TURN(select)
+TURN(pselect6)
+
+SEC("tp/syscalls/sys_enter_epoll_wait")
+int turn_enter(void *ctx)
+{
+	return turn();
 }

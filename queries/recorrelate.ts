@@ -3,7 +3,7 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import type { DerivedSegment, Warehouse } from '../ingest/warehouse.ts';
 import { TracehouseError } from '../schema/errors.ts';
 import { chooseFinished } from './choose-finished.ts';
-import { loadSteps, runSteps } from './step-runner.ts';
+import { loadSteps, runSteps, type Step } from './step-runner.ts';
 import { computedSteps } from './timing/claim.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
 import { DEFAULT_LIMITS, createWorkingSet, loadHistory, readThreadMoves, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
@@ -24,6 +24,8 @@ export interface RecorrelateOptions {
   readonly limits?: Limits;
   /** Runs that nothing more is expected of. */
   readonly run_ends?: readonly RunEnd[];
+  /** How long each step took, for measurements. */
+  readonly observe?: ((step: Step, elapsed_ms: number) => void) | undefined;
 }
 
 /** Spans that are written in one go. */
@@ -92,13 +94,16 @@ async function redoChunk(warehouse: Warehouse, chunk: Chunk, options: Recorrelat
   return report ?? { spans: 0, unchanged: 0, links_gained: 0, links_lost: 0, links_moved: 0 };
 }
 
-/** What the segments hold now, as temp tables before_*. */
-async function keepBefore(warehouse: Warehouse, connection: DuckDBConnection, { ids }: Chunk): Promise<void> {
+/**
+ * What the segments hold now: before_spans has what changes are told by, kept_* the rows of what ended before, as far as
+ * they are not written anew.
+ */
+async function keepBefore(warehouse: Warehouse, connection: DuckDBConnection, { ids, from_ns }: Chunk): Promise<void> {
   const segments = warehouse.segments.filter((segment) => segment.kind === 'derived' && ids.includes(segment.uid) && segment.state === 'sealed');
-  for (const table of [...STORED, 'trace_aliases', 'progress'] as const) {
-    const parts = [`SELECT * FROM memory.stored.${table} LIMIT 0`, ...segments.map((segment) => `SELECT * FROM "${segment.alias}".main.${table}`)];
-    await connection.run(`CREATE OR REPLACE TEMP TABLE before_${table} AS ${parts.map((part) => `(${part})`).join(' UNION ALL BY NAME ')}`);
-  }
+  const rowsOf = (table: string): string => `(${[`(SELECT * FROM memory.stored.${table} LIMIT 0)`, ...segments.map((segment) => `(SELECT * FROM "${segment.alias}".main.${table})`)].join(' UNION ALL BY NAME ')})`;
+  await connection.run(`CREATE OR REPLACE TEMP TABLE before_spans AS SELECT span_id, parent_span_id, trace_id, trace_lo FROM ${rowsOf('spans')}`);
+  for (const table of STORED) await connection.run(`CREATE OR REPLACE TEMP TABLE kept_${table} AS SELECT * FROM ${rowsOf(table)} WHERE end_ns <= ${from_ns}`);
+  for (const table of ['trace_aliases', 'progress'] as const) await connection.run(`CREATE OR REPLACE TEMP TABLE before_${table} AS SELECT * FROM ${rowsOf(table)}`);
 }
 
 async function fill(warehouse: Warehouse, alias: string, connection: DuckDBConnection, { from_ns, to_ns }: Chunk, options: RecorrelateOptions): Promise<void> {
@@ -110,7 +115,7 @@ async function fill(warehouse: Warehouse, alias: string, connection: DuckDBConne
   await connection.run('DELETE FROM decided_stored WHERE span_id IN (SELECT span_id FROM before_spans)');
   await setLimits(connection, limits, to_ns + AHEAD_NS);
   await readThreadMoves(warehouse, connection, from_ns, to_ns + AHEAD_NS);
-  await runSteps(connection, loadSteps(), { computed: computedSteps(connection) });
+  await runSteps(connection, loadSteps(), { computed: computedSteps(connection), observe: options.observe });
   // Rows that landed late are stored with later ones: those stay there, and such ones that are here stay here.
   await connection.run(`CREATE OR REPLACE TEMP TABLE late_exchanges AS
     SELECT e.span_id FROM exchanges e ANTI JOIN before_spans b ON b.span_id = e.span_id
@@ -120,7 +125,7 @@ async function fill(warehouse: Warehouse, alias: string, connection: DuckDBConne
   await connection.run('BEGIN TRANSACTION');
   await storeFinished(connection, alias);
   for (const table of STORED) {
-    await connection.run(`INSERT INTO ${alias}.${table} BY NAME SELECT b.* FROM before_${table} b ANTI JOIN over_now o ON o.span_id = b.span_id WHERE b.end_ns <= ${from_ns}`);
+    await connection.run(`INSERT INTO ${alias}.${table} BY NAME SELECT k.* FROM kept_${table} k ANTI JOIN over_now o ON o.span_id = k.span_id`);
   }
   await keepOldIds(connection, alias);
   await connection.run(`INSERT INTO ${alias}.progress SELECT max(apply_no), max(cut_ns), ${RULE_VERSION} FROM before_progress HAVING count(*) > 0`);

@@ -6,7 +6,7 @@ export const URL_TEMPLATE_MACRO = `
   CREATE OR REPLACE TEMP MACRO templated_segments(path) AS array_to_string(list_transform(string_split(path, '/'), lambda s: CASE
     WHEN NOT regexp_matches(s, '[0-9]') THEN s
     WHEN regexp_full_match(s, '[0-9]+|[0-9a-fA-F-]{8,}|[A-Za-z]+[-_:.][0-9]+') THEN '{id}'
-    WHEN length(s) >= 12 AND length(regexp_replace(s, '[^0-9]', '', 'g')) >= 3 THEN '{id}'
+    WHEN length(s) >= 12 AND regexp_matches(s, '[0-9][^0-9]*[0-9][^0-9]*[0-9]') THEN '{id}'
     ELSE s END), '/');
   CREATE OR REPLACE TEMP MACRO url_template(path) AS CASE
     WHEN NOT regexp_matches(path, '[0-9]') THEN path

@@ -123,7 +123,10 @@ describe('tokens', () => {
       }
     }
     await app.close();
+    const needed = (prefix: string): unknown[] => [...new Set([...scopes].filter(([route]) => route.split(' ')[1]?.startsWith(prefix) && !route.startsWith('OPTIONS')).map(([, scope]) => scope))];
+    expect(['/api/v1/exports', '/api/v1/cold', '/api/v1/correlate', '/api/v1/ingest'].map(needed)).toEqual([['export:write'], ['admin'], ['admin'], ['ingest:write']]);
     expect(() => scopeOfRoute('/new', undefined)).toThrow(expect.objectContaining({ code: 'route-scope' }));
+    expect(() => scopeOfRoute('/apiary', undefined)).toThrow(expect.objectContaining({ code: 'route-scope' }));
     expect(scopeOfRoute('/apiary', 'admin')).toBe('admin');
   });
 });

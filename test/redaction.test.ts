@@ -20,9 +20,14 @@ test('wherever the calls split them', () => {
   for (let cut = 1; cut < both.length; cut += 1) expect(payloads([['accept'], ['<', both.slice(0, cut)], ['<', both.slice(cut)]]).join('')).toBe(BLANKED + BLANKED);
 });
 
-test('a request that follows a body without a line end', () => {
-  const post = 'POST /p HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody';
+test.each(['body', 'a: b'])('a request that follows a body without a line end: %s', (body) => {
+  const post = `POST /p HTTP/1.1\r\nContent-Length: 4\r\n\r\n${body}`;
   expect(payloads([['accept'], ['<', post + REQUEST], ['>', RESPONSE + RESPONSE]])).toEqual(['', post + BLANKED, RESPONSE_BLANKED + RESPONSE_BLANKED]);
+});
+
+test('every part of a query, and a field whose name is followed by a space', () => {
+  const query = 'b=SECRET1&c=SECRET2;d=SECRET3#e';
+  expect(payloads([['accept'], ['<', `GET /a?${query} HTTP/1.1\r\nCookie : SECRET4\r\n\r\n`]])).toEqual(['', `GET /a?${'*'.repeat(query.length)} HTTP/1.1\r\nCookie : *******\r\n\r\n`]);
 });
 
 test('after bytes that were not captured, up to the end of the line', () => {

@@ -17,6 +17,11 @@ export interface TraceKey {
   readonly lo: bigint;
 }
 
+export interface StoredTraceId {
+  readonly trace_hi: bigint;
+  readonly trace_lo: bigint;
+}
+
 const MOST = 2n ** 63n - 1n;
 
 /** Null: no trace can have this id. */
@@ -39,6 +44,12 @@ export function viewWhere<V extends keyof Views>(warehouse: Warehouse, view: V, 
   const rows = sql.raw(warehouse.keptWhere(indexed, ranges));
   const stored = condition === undefined ? rows : sql`(SELECT * FROM ${rows} WHERE ${condition})`;
   return sql<Views[V]>`(${sql.raw(before)}${stored}${sql.raw(after)})`;
+}
+
+/** Only these columns of the view spans, and both halves of the trace id as numbers: DuckDB plans no more than is asked for. */
+export function spanColumns<C extends keyof SpansTable>(warehouse: Warehouse, names: readonly C[], rows: string, condition: RawBuilder<boolean>): RawBuilder<Pick<SpansTable, C> & StoredTraceId> {
+  const { columns } = warehouse.viewText('spans');
+  return sql`(SELECT trace_hi, trace_lo, ${sql.raw(names.map((name) => columns.get(name) as string).join(', '))} FROM ${sql.raw(rows)} AS stored WHERE ${condition})`;
 }
 
 /** Some time before a span's end it began. */

@@ -10,6 +10,9 @@ export interface CandidateRow extends Omit<StoredSpanLinksTable, 'span_id' | 'ca
   readonly candidate_span_id: string | null;
 }
 
+/** Of a call, among its attributes; correlation counts them when it stores the span. */
+export const hasCandidates = ({ attributes }: SpanRow): boolean => attributes !== null && Object.hasOwn(JSON.parse(attributes) as object, 'candidates');
+
 const hexId = (id: bigint): string => id.toString(16).padStart(16, '0');
 
 /** By span id; best first. */

@@ -4,7 +4,10 @@ import type { Kysely, RawBuilder } from 'kysely';
 import type { Warehouse } from '../../ingest/warehouse.ts';
 import type { Database, TracesTable } from '../database.ts';
 import type { SearchRange } from '../search-range.ts';
-import { between, startOf, viewOfTraces, viewWhere } from './indexed-views.ts';
+import { between, spanColumns, startOf, viewOfTraces } from './indexed-views.ts';
+import type { StoredTraceId } from './indexed-views.ts';
+import { SUMMARY_COLUMNS, tracesOf } from './trace-summary.ts';
+import type { SummarySpan } from './trace-summary.ts';
 
 export const TRACE_ORDERS = ['-start_time', 'start_time', '-duration', 'duration'] as const;
 export type TraceOrder = (typeof TRACE_ORDERS)[number];
@@ -41,7 +44,7 @@ const WINDOWS_NS = [10n * SECOND_NS, 600n * SECOND_NS, 28_800n * SECOND_NS];
 export const TRACE_COLUMNS = ['trace_id', 'root_service', 'root_name', 'start_ns', 'duration_ns', 'span_count', 'error_count', 'services', 'complete'] as const satisfies readonly (keyof TracesTable)[];
 
 /** As the view traces has it: from the start of the root, which stands in the id, whatever a span's clock says. */
-const DURATION = sql<bigint>`max(end_ns) - CAST('0x' || left(trace_id, 16) AS BIGINT)`;
+const DURATION = sql<bigint>`max(end_ns) - trace_hi`;
 
 /** About one span of the trace; null: nothing is asked of it. */
 function spanCondition({ service, operation, duration_of, min_duration_ns, max_duration_ns }: TraceFilters): RawBuilder<boolean> | null {
@@ -53,43 +56,92 @@ function spanCondition({ service, operation, duration_of, min_duration_ns, max_d
   return all.length === 0 ? null : sql`bool_or(${sql.join(all, sql` AND `)})`;
 }
 
-function conditions({ filters, order, after }: TraceSearch): RawBuilder<boolean>[] {
-  const { duration_of, min_duration_ns, max_duration_ns, error } = filters;
+/** Of a span: everything that conditions speak of. */
+const CONDITION_COLUMNS = ['service_name', 'span_name', 'duration_ns', 'status', 'end_ns'] as const;
+
+/** Of a page, in its order. */
+const COMPARED = {
+  '-start_time': { sign: sql`<`, by: null },
+  start_time: { sign: sql`>`, by: null },
+  '-duration': { sign: sql`<`, by: DURATION },
+  duration: { sign: sql`>`, by: DURATION },
+} as const satisfies Record<TraceOrder, unknown>;
+
+/** In a total order, so that pages neither repeat nor skip: (start, rest of the id) or (duration, id). */
+function beyond({ order, after }: TraceSearch): RawBuilder<boolean> | null {
+  if (after === undefined) return null;
+  const { sign, by } = COMPARED[order];
+  const [hi, lo] = [startOf(after.trace_id), BigInt(`0x${after.trace_id.slice(16)}`)];
+  const id = sql<boolean>`(trace_hi ${sign} ${hi} OR (trace_hi = ${hi} AND trace_lo ${sign} ${lo}))`;
+  return by === null ? id : sql<boolean>`(${by} ${sign} ${after.duration_ns} OR (${by} = ${after.duration_ns} AND ${id}))`;
+}
+
+function conditions(search: TraceSearch): RawBuilder<boolean>[] {
+  const { duration_of, min_duration_ns, max_duration_ns, error } = search.filters;
   const all: RawBuilder<boolean>[] = [];
-  const of_span = spanCondition(filters);
+  const of_span = spanCondition(search.filters);
   if (of_span !== null) all.push(of_span);
   if (duration_of !== 'span' && min_duration_ns !== undefined) all.push(sql`${DURATION} >= ${min_duration_ns}`);
   if (duration_of !== 'span' && max_duration_ns !== undefined) all.push(sql`${DURATION} <= ${max_duration_ns}`);
   if (error !== undefined) all.push(sql`bool_or(status = 'error') = ${error}`);
-  if (after !== undefined && order === '-duration') all.push(sql`(${DURATION} < ${after.duration_ns} OR (${DURATION} = ${after.duration_ns} AND trace_id < ${after.trace_id}))`);
-  if (after !== undefined && order === 'duration') all.push(sql`(${DURATION} > ${after.duration_ns} OR (${DURATION} = ${after.duration_ns} AND trace_id > ${after.trace_id}))`);
+  const of_page = beyond(search);
+  if (of_page !== null) all.push(of_page);
   return all;
 }
 
-/** In a total order, so that pages neither repeat nor skip: (start, rest of the id) or (duration, id). */
-async function matchingIds(db: Kysely<Database>, warehouse: Warehouse, window: SearchRange, search: TraceSearch): Promise<string[]> {
-  const { order, after, limit } = search;
-  const direction = order.startsWith('-') ? 'desc' : 'asc';
-  const spans = viewWhere(warehouse, 'spans', 'trace_start', [between(window)], sql<boolean>`trace_hi >= ${window.start_ns} AND trace_hi < ${window.end_ns}`);
-  let query = db.selectFrom(spans.as('spans')).select('trace_id').groupBy('trace_id');
-  if (after !== undefined && order === '-start_time') query = query.where('trace_id', '<', after.trace_id);
-  if (after !== undefined && order === 'start_time') query = query.where('trace_id', '>', after.trace_id);
-  for (const condition of conditions(search)) query = query.having(condition);
-  const ordered = order.endsWith('duration') ? query.orderBy(DURATION, direction) : query;
-  const rows = await ordered.orderBy('trace_id', direction).limit(limit).execute();
-  return rows.map(({ trace_id }) => trace_id);
+/** Finds their ids and reads what is shown of them by one statement, while that is little. */
+const MOST_ROWS = 10_000;
+
+interface Statement {
+  /** Named `found`. */
+  readonly ids: RawBuilder<StoredTraceId>;
+  readonly spans: RawBuilder<SummarySpan>;
 }
 
-async function newestIds(db: Kysely<Database>, warehouse: Warehouse, search: TraceSearch): Promise<string[]> {
+function statementOf(warehouse: Warehouse, window: SearchRange, search: TraceSearch): Statement {
+  const rows = warehouse.keptWhere('trace_start', [between(window)]);
+  const in_window = sql<boolean>`trace_hi >= ${window.start_ns} AND trace_hi < ${window.end_ns}`;
+  const direction = sql.raw(search.order.startsWith('-') ? 'DESC' : 'ASC');
+  const having = conditions(search);
+  const by = COMPARED[search.order].by;
+  return {
+    ids: sql`
+      SELECT trace_hi, trace_lo FROM ${spanColumns(warehouse, CONDITION_COLUMNS, rows, in_window)} GROUP BY trace_hi, trace_lo
+      ${having.length === 0 ? sql`` : sql`HAVING ${sql.join(having, sql` AND `)}`}
+      ORDER BY ${by === null ? sql`` : sql`${by} ${direction}, `}trace_hi ${direction}, trace_lo ${direction} LIMIT ${search.limit}`,
+    spans: spanColumns(warehouse, SUMMARY_COLUMNS, `(FROM ${rows} SEMI JOIN found USING (trace_hi, trace_lo))`, in_window),
+  };
+}
+
+const idOf = ({ trace_hi, trace_lo }: StoredTraceId): string => trace_hi.toString(16).padStart(16, '0') + trace_lo.toString(16).padStart(16, '0');
+
+/** As the search orders them. */
+function inOrder(traces: readonly TraceRow[], order: TraceOrder): TraceRow[] {
+  const sign = order.startsWith('-') ? -1 : 1;
+  const compare = <T>(a: T, b: T): number => (a < b ? -sign : a > b ? sign : 0);
+  return traces.toSorted((a, b) => (COMPARED[order].by === null ? 0 : compare(a.duration_ns, b.duration_ns)) || compare(a.trace_id, b.trace_id));
+}
+
+async function tracesIn(db: Kysely<Database>, warehouse: Warehouse, window: SearchRange, search: TraceSearch): Promise<TraceRow[]> {
+  const { ids, spans } = statementOf(warehouse, window, search);
+  const { rows } = await sql<SummarySpan>`WITH found AS MATERIALIZED (${ids}) FROM ${spans} LIMIT ${MOST_ROWS + 1}`.execute(db);
+  if (rows.length <= MOST_ROWS) return inOrder([...tracesOf(rows).values()], search.order);
+  const found = await ids.execute(db);
+  return inOrder(await tracesWithIds(db, warehouse, found.rows.map(idOf)), search.order);
+}
+
+/** To ask again would cost more than a range so short, read at once. */
+const SHORT_NS = 60n * SECOND_NS;
+
+async function newestTraces(db: Kysely<Database>, warehouse: Warehouse, search: TraceSearch): Promise<TraceRow[]> {
   const { range, after, limit } = search;
   const end_ns = after === undefined ? range.end_ns : startOf(after.trace_id) + 1n;
   for (const window_ns of WINDOWS_NS) {
-    const start_ns = end_ns - window_ns;
-    if (start_ns <= range.start_ns) break;
-    const ids = await matchingIds(db, warehouse, { start_ns, end_ns }, search);
-    if (ids.length >= limit) return ids;
+    if (end_ns - range.start_ns <= (window_ns > SHORT_NS ? window_ns : SHORT_NS)) break;
+    const traces = await tracesIn(db, warehouse, { start_ns: end_ns - window_ns, end_ns }, search);
+    if (traces.length >= limit) return traces;
   }
-  return matchingIds(db, warehouse, { start_ns: range.start_ns, end_ns }, search);
+  return tracesIn(db, warehouse, { start_ns: range.start_ns, end_ns }, search);
 }
 
 export async function tracesWithIds(db: Kysely<Database>, warehouse: Warehouse, ids: readonly string[]): Promise<TraceRow[]> {
@@ -97,9 +149,5 @@ export async function tracesWithIds(db: Kysely<Database>, warehouse: Warehouse, 
 }
 
 export async function searchTraces(db: Kysely<Database>, warehouse: Warehouse, search: TraceSearch): Promise<TraceRow[]> {
-  const ids = search.order === '-start_time' ? await newestIds(db, warehouse, search) : await matchingIds(db, warehouse, search.range, search);
-  if (ids.length === 0) return [];
-  const rows = await tracesWithIds(db, warehouse, ids);
-  const by_id = new Map(rows.map((row) => [row.trace_id, row]));
-  return ids.flatMap((id) => by_id.get(id) ?? []);
+  return search.order === '-start_time' ? newestTraces(db, warehouse, search) : tracesIn(db, warehouse, search.range, search);
 }

@@ -6,7 +6,7 @@ import { otlpTraces } from '../formats/otlp-json.ts';
 import { SpanId, TraceId } from '../json-types.ts';
 import { requireTrace } from '../lookups/one-trace.ts';
 import type { WholeTrace } from '../lookups/one-trace.ts';
-import { candidatesOf } from '../lookups/span-candidates.ts';
+import { candidatesOf, hasCandidates } from '../lookups/span-candidates.ts';
 import type { SpanRow } from '../lookups/trace-spans.ts';
 import { problems } from '../problem.ts';
 import { Trace, spanJson, traceSummary } from '../trace-json.ts';
@@ -60,7 +60,7 @@ export function traceByIdRoute(app: App, { db, warehouse, whole }: RouteContext)
         // These have formats of their own, which the schema of 200 does not describe.
         return reply.header('content-type', 'application/json; charset=utf-8').serializer((value: unknown) => JSON.stringify(value)).send(body);
       }
-      const candidates = await whole(() => candidatesOf(db, warehouse, spans.filter((span) => span.parent_span_id === null)));
+      const candidates = await whole(() => candidatesOf(db, warehouse, spans.filter((span) => span.parent_span_id === null && hasCandidates(span))));
       const answer: Trace = {
         ...traceSummary(trace),
         requested_trace_id: request.params.trace_id.toLowerCase(),

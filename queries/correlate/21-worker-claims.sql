@@ -207,21 +207,63 @@ LEFT JOIN (
 -- @needs work
 
 -- @name open_work
--- Those that were not answered yet when the first of these calls was made: what else is known of may be ten times as much.
-SELECT k.*
-FROM work k
-JOIN unsure_processes p ON p.process_id = k.process_id
-WHERE k.free_ns IS NULL OR k.free_ns >= p.first_ns OR k.answer_ns >= p.first_ns
+-- Those that were not answered yet when the first of these calls was made: what else is known of may be ten times as much. width: of
+-- the piece of time in which they are looked for, longer than they were open.
+SELECT
+  b.span_id AS span_id, b.process_id AS process_id, b.ts_ns AS ts_ns, b.request_end_ns AS request_end_ns, b.free_ns AS free_ns,
+  b.reader_thread_id AS reader_thread_id, b.answer_thread_id AS answer_thread_id, b.answer_ns AS answer_ns, b.traceparent AS traceparent, b.request_id AS request_id,
+  b.task_id AS task_id, b.reader_task_id AS reader_task_id, b.reader_parent_task_id AS reader_parent_task_id,
+  CASE
+    WHEN b.open_ns < 1048576 THEN 1048576
+    WHEN b.open_ns < 8388608 THEN 8388608
+    WHEN b.open_ns < 67108864 THEN 67108864
+    WHEN b.open_ns < 536870912 THEN 536870912
+    WHEN b.open_ns < 4294967296 THEN 4294967296
+    WHEN b.open_ns < 34359738368 THEN 34359738368
+    ELSE 4611686018427387904
+  END AS width
+FROM (
+  SELECT k.*, CASE WHEN k.free_ns IS NOT NULL AND k.answer_ns > k.free_ns THEN k.answer_ns ELSE k.free_ns END - k.ts_ns AS open_ns
+  FROM work k
+  JOIN unsure_processes p ON p.process_id = k.process_id
+  WHERE k.free_ns IS NULL OR k.free_ns >= p.first_ns OR k.answer_ns >= p.first_ns
+) b
+
+-- @name open_places @view
+-- The pieces of time in which a request was open, two at most. Who asks which ones were open at a moment looks in the piece of each
+-- width around it, and compares times there: all requests of a process with all its calls would be pairs by the square.
+SELECT k.*, k.ts_ns - k.ts_ns % k.width + n.later * k.width AS piece_ns
+FROM open_work k
+CROSS JOIN (SELECT 0 AS later UNION ALL SELECT 1 AS later) n
+WHERE n.later = 0 OR k.width < 4611686018427387904
+
+-- @name open_widths
+SELECT k.process_id AS process_id, k.width AS width
+FROM open_work k
+GROUP BY k.process_id, k.width
+
+-- @name header_places
+-- Where to look for the requests of these calls.
+SELECT c.span_id AS span_id, c.process_id AS process_id, c.ts_ns AS ts_ns, c.traceparent AS traceparent, c.request_id AS request_id, w.width AS width, c.ts_ns - c.ts_ns % w.width AS piece_ns
+FROM header_calls c
+JOIN open_widths w ON w.process_id = c.process_id
 
 -- @name header_claims
 -- A program that passes its caller's ids on says itself what belongs together.
 SELECT b.span_id AS span_id, b.candidate_span_id AS candidate_span_id, 'header' AS evidence, CAST(1 AS DOUBLE) / b.candidates AS score, FALSE AS at_connect, FALSE AS doubt
 FROM (
   SELECT c.span_id AS span_id, k.span_id AS candidate_span_id, count(*) OVER (PARTITION BY c.span_id) AS candidates
-  FROM header_calls c
-  JOIN open_work k ON k.process_id = c.process_id AND k.ts_ns <= c.ts_ns AND (k.free_ns IS NULL OR k.free_ns > c.ts_ns)
+  FROM header_places c
+  JOIN open_places k ON k.process_id = c.process_id AND k.width = c.width AND k.piece_ns = c.piece_ns AND k.ts_ns <= c.ts_ns AND (k.free_ns IS NULL OR k.free_ns > c.ts_ns)
     AND (substr(k.traceparent, 4, 32) = substr(c.traceparent, 4, 32) OR k.request_id = c.request_id)
 ) b
+
+-- @name task_places
+SELECT c.span_id AS span_id, c.process_id AS process_id, c.ts_ns AS ts_ns, c.fresh AS fresh, q.task_id AS task_id, q.parent_task_id AS parent_task_id, w.width AS width, c.ts_ns - c.ts_ns % w.width AS piece_ns
+FROM unsure_calls c
+JOIN messages q ON q.socket_id = c.socket_id AND q.exchange_no = c.exchange_no AND q.run_id = c.run_id AND q.kind = 'request' AND NOT q.partial
+JOIN open_widths w ON w.process_id = c.process_id
+WHERE q.task_id IS NOT NULL OR q.parent_task_id IS NOT NULL
 
 -- @name task_claims
 -- A task (a goroutine) that calls is the one that read the request and answers it, or was started by that one; the newest such request.
@@ -229,13 +271,17 @@ SELECT b.span_id AS span_id, b.candidate_span_id AS candidate_span_id, 'task' AS
 FROM (
   SELECT
     c.span_id AS span_id, k.span_id AS candidate_span_id, c.fresh AS fresh,
-    CAST(row_number() OVER (PARTITION BY c.span_id ORDER BY CASE WHEN q.task_id = k.task_id OR q.task_id = k.reader_task_id THEN 0 ELSE 1 END, k.ts_ns DESC, k.span_id) AS BIGINT) AS place
-  FROM unsure_calls c
-  JOIN messages q ON q.socket_id = c.socket_id AND q.exchange_no = c.exchange_no AND q.run_id = c.run_id AND q.kind = 'request' AND NOT q.partial
-  JOIN open_work k ON k.process_id = c.process_id AND k.ts_ns <= c.ts_ns AND (k.free_ns IS NULL OR k.free_ns > c.ts_ns)
-  WHERE q.task_id IN (k.task_id, k.reader_task_id, k.reader_parent_task_id) OR q.parent_task_id IN (k.task_id, k.reader_task_id, k.reader_parent_task_id)
+    CAST(row_number() OVER (PARTITION BY c.span_id ORDER BY CASE WHEN c.task_id = k.task_id OR c.task_id = k.reader_task_id THEN 0 ELSE 1 END, k.ts_ns DESC, k.span_id) AS BIGINT) AS place
+  FROM task_places c
+  JOIN open_places k ON k.process_id = c.process_id AND k.width = c.width AND k.piece_ns = c.piece_ns AND k.ts_ns <= c.ts_ns AND (k.free_ns IS NULL OR k.free_ns > c.ts_ns)
+  WHERE c.task_id IN (k.task_id, k.reader_task_id, k.reader_parent_task_id) OR c.parent_task_id IN (k.task_id, k.reader_task_id, k.reader_parent_task_id)
 ) b
 WHERE b.place = 1
+
+-- @name call_places
+SELECT c.span_id AS span_id, c.process_id AS process_id, c.at_ns AS at_ns, c.end_ns AS end_ns, c.answered AS answered, w.width AS width, c.at_ns - c.at_ns % w.width AS piece_ns
+FROM unsure_calls c
+JOIN open_widths w ON w.process_id = c.process_id
 
 -- @name next_answers
 -- What the calling thread answered next.

@@ -376,7 +376,7 @@ SELECT
   o.span_id AS span_id, CASE WHEN o.moved THEN n.owner ELSE o.owner END AS owner, o.score * CASE WHEN o.moved THEN n.score ELSE CAST(1 AS DOUBLE) END AS score,
   o.fresh AS fresh, o.moved AND n.moved AS moved
 FROM turn_owners o
-LEFT JOIN turn_owners n ON o.moved AND n.span_id = o.owner
+LEFT JOIN turn_owners n ON n.span_id = CASE WHEN o.moved THEN o.owner ELSE NULL END
 WHERE NOT o.moved OR n.span_id IS NOT NULL
 
 -- @name turn_claims

@@ -1,5 +1,5 @@
 -- Question:  which waiting thread was woken when the answer to this call had been read?
--- Input:     unsure_calls; call_ends; blocking_pools; holds; thread_moves (forks, exits, wakes that a thread caused)
+-- Input:     unsure_calls; call_places, open_places; call_ends; blocking_pools; holds; thread_moves (forks, exits, wakes that a thread caused)
 -- Assumes:   in a pool whose threads answer the requests that they read, a thread that waits for a call made by others (a client
 --            library's own threads) sleeps until the answer has been read, and is then woken by the reader, or by a thread that the
 --            reader woke for it. What a thread does between two wakes, it does for what it was woken for.
@@ -76,9 +76,10 @@ WHERE NOT o.woken OR NOT EXISTS (SELECT 1 FROM pool_owners x WHERE x.owner = o.o
 SELECT b.span_id AS span_id, b.candidate_span_id AS candidate_span_id, count(*) OVER (PARTITION BY b.span_id) AS free
 FROM (
   SELECT c.span_id AS span_id, k.span_id AS candidate_span_id, n.span_id IS NOT NULL AS woken, count(n.span_id) OVER (PARTITION BY c.span_id) AS all_woken
-  FROM unsure_calls c
+  FROM call_places c
   JOIN blocking_pools p ON p.process_id = c.process_id
-  JOIN open_work k ON k.process_id = c.process_id AND k.request_end_ns <= c.at_ns AND k.answer_ns >= c.end_ns
+  JOIN open_places k ON k.process_id = c.process_id AND k.width = c.width AND k.piece_ns = c.piece_ns
+    AND k.request_end_ns <= c.at_ns AND k.answer_ns >= c.end_ns
   LEFT JOIN (SELECT n.span_id AS span_id, n.candidate_span_id AS candidate_span_id FROM slots n GROUP BY n.span_id, n.candidate_span_id) n ON n.span_id = c.span_id AND n.candidate_span_id = k.span_id
   LEFT JOIN sure_calls s ON s.span_id = c.span_id
   WHERE s.span_id IS NULL AND c.answered

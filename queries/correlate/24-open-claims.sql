@@ -1,5 +1,5 @@
 -- Question:  which requests could have caused a call that nothing else decides?
--- Input:     unsure_calls; work, open_work; loop_calls; lag_calls; limits
+-- Input:     unsure_calls; work; open_places, call_places; loop_calls; lag_calls; limits
 -- Assumes:   what a process calls, it calls for a request that it has read, and answers that once the call has ended. The only such
 --            request is the cause, unless the process also calls on its own account: seen from its calls while none was open.
 -- Known false matches: timers and other background work, while one request is open; a request that stays open for long (a stream, a
@@ -25,13 +25,19 @@ GROUP BY c.span_id
 
 -- @needs work
 
--- @name open_counts
--- How many requests were open from the call's beginning to its end.
-SELECT c.span_id AS span_id, c.process_id AS process_id, count(k.span_id) AS open
-FROM unsure_calls c
-LEFT JOIN open_work k ON k.process_id = c.process_id AND k.request_end_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > c.at_ns)
+-- @name open_pairs
+-- The requests that were open from the call's beginning to its end.
+SELECT c.span_id AS span_id, k.span_id AS candidate_span_id, k.request_end_ns AS request_end_ns
+FROM call_places c
+JOIN open_places k ON k.process_id = c.process_id AND k.width = c.width AND k.piece_ns = c.piece_ns
+  AND k.request_end_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > c.at_ns)
   AND (k.answer_ns IS NULL OR NOT c.answered OR k.answer_ns >= c.end_ns)
-GROUP BY c.span_id, c.process_id
+
+-- @name open_counts
+-- How many they were.
+SELECT c.span_id AS span_id, c.process_id AS process_id, coalesce(k.open, 0) AS open
+FROM unsure_calls c
+LEFT JOIN (SELECT p.span_id AS span_id, count(*) AS open FROM open_pairs p GROUP BY p.span_id) k ON k.span_id = c.span_id
 
 -- @name own_account
 -- The share of a process's undecided calls that it made while nobody waited for it.
@@ -44,18 +50,17 @@ GROUP BY o.process_id
 SELECT b.span_id AS span_id, b.candidate_span_id AS candidate_span_id, 'open' AS evidence, b.score AS score, b.fresh AS at_connect, FALSE AS doubt
 FROM (
   SELECT
-    c.span_id AS span_id, k.span_id AS candidate_span_id, c.fresh AS fresh,
+    c.span_id AS span_id, k.candidate_span_id AS candidate_span_id, c.fresh AS fresh,
     CASE
       WHEN o.open = 1 AND c.at_ns - k.request_end_ns < 10000000000 THEN CAST(0.95 AS DOUBLE) * (1 - a.share)
       WHEN o.open = 1 THEN CAST(0.4 AS DOUBLE)
       ELSE CAST(0.5 AS DOUBLE) / o.open
     END AS score,
-    CAST(row_number() OVER (PARTITION BY c.span_id ORDER BY k.request_end_ns DESC, k.span_id) AS BIGINT) AS newest
-  FROM open_counts o
+    CAST(row_number() OVER (PARTITION BY c.span_id ORDER BY k.request_end_ns DESC, k.candidate_span_id) AS BIGINT) AS newest
+  FROM open_pairs k
+  JOIN unsure_calls c ON c.span_id = k.span_id
+  JOIN open_counts o ON o.span_id = k.span_id
   JOIN own_account a ON a.process_id = o.process_id
-  JOIN unsure_calls c ON c.span_id = o.span_id
-  JOIN open_work k ON k.process_id = c.process_id AND k.request_end_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > c.at_ns)
-    AND (k.answer_ns IS NULL OR NOT c.answered OR k.answer_ns >= c.end_ns)
 ) b
 WHERE b.newest <= 16
 

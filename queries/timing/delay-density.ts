@@ -57,18 +57,28 @@ export function delayDensity(counts: DelayCounts, prior?: Float64Array, prior_we
   if (counts.total > 0) {
     const width = Math.max(0.6, 0.9 * spread(counts) * counts.total ** -0.2);
     const reach = Math.ceil(width * 4);
-    const kernel = Float64Array.from({ length: reach + 1 }, (_, off) => Math.exp((-0.5 * off * off) / (width * width)));
+    // From -reach to reach.
+    const kernel = Float64Array.from({ length: 2 * reach + 1 }, (_, at) => Math.exp((-0.5 * (at - reach) * (at - reach)) / (width * width)));
+    const whole = sumOf(kernel, 0, 2 * reach);
     for (let bin = 0; bin < BINS; bin += 1) {
       const count = counts.bins[bin] as number;
       if (count === 0) continue;
       const [from, to] = [Math.max(0, bin - reach), Math.min(BINS - 1, bin + reach)];
-      let sum = 0;
-      for (let near = from; near <= to; near += 1) sum += kernel[Math.abs(near - bin)] as number;
-      for (let near = from; near <= to; near += 1) mass[near] = (mass[near] as number) + (count * (kernel[Math.abs(near - bin)] as number)) / sum;
+      const shift = reach - bin;
+      const sum = to - from === 2 * reach ? whole : sumOf(kernel, from + shift, to + shift);
+      for (let near = from; near <= to; near += 1) mass[near] = (mass[near] as number) + (count * (kernel[near + shift] as number)) / sum;
     }
   }
   const anything = 0.5 + counts.total * STRAY_SHARE;
   const known = prior === undefined ? 0 : prior_weight;
   const all = counts.total + anything + known;
-  return mass.map((count, bin) => ((count + anything / BINS) / (WIDTHS[bin] as number) + known * (prior?.[bin] ?? 0)) / all);
+  // A loop: `map` of a typed array takes several times as long, and this runs a thousand times a second.
+  for (let bin = 0; bin < BINS; bin += 1) mass[bin] = (((mass[bin] as number) + anything / BINS) / (WIDTHS[bin] as number) + known * (prior === undefined ? 0 : (prior[bin] as number))) / all;
+  return mass;
+}
+
+function sumOf(values: Float64Array, from: number, to: number): number {
+  let sum = 0;
+  for (let at = from; at <= to; at += 1) sum += values[at] as number;
+  return sum;
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Boots Debian's kernel (which lacks the newest tracepoints) in qemu, traces the load program in it with each kind of fallback
-# hooks, and holds the events to the same checks as on this machine. Needs no acceleration, no root, nothing installed but
+# Boots Debian's kernels (one lacks the newest tracepoints, one has them and lets programs hang on functions) in qemu, traces the
+# load program in each with every kind of hooks, and holds the events to the same checks as on this machine. Needs no acceleration, no root, nothing installed but
 # qemu-system-x86 and busybox-static.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$(realpath "$0")")/../.."
 root=$PWD
 cache=$root/.cache/kernels
 mkdir -p "$cache"
@@ -18,8 +18,16 @@ file "$(command -v busybox)" 2> /dev/null | grep -q dynamically && fail "busybox
 make -s -C bpf > /dev/null
 gcc -O1 -static -pthread test/bpf/load.c -o .output/tracehouse-load
 
-package=${KERNEL_PACKAGE:-$(apt-cache depends linux-image-amd64 2> /dev/null | sed -n 's/.*Depends: \(linux-image-[0-9][^ ]*\)$/\1/p' | head -1)}
-[ -n "$package" ] || fail "apt knows no linux-image-amd64 (is this Debian?): set KERNEL_PACKAGE to a kernel package"
+# Debian's kernel, and the newer one that it also has, where apt knows it.
+if [ -z "${KERNEL_PACKAGE:-}" ]; then
+  metas="linux-image-amd64 $(apt-cache search --names-only '^linux-image-[0-9]+\.[0-9]+-amd64$' 2> /dev/null | cut -d' ' -f1)"
+  packages=$(for meta in $metas; do apt-cache depends "$meta" 2> /dev/null | sed -n 's/.*Depends: \(linux-image-[0-9][^ ]*\)$/\1/p' | head -1; done)
+  [ -n "$packages" ] || fail "apt knows no linux-image-amd64 (is this Debian?): set KERNEL_PACKAGE to a kernel package"
+  failed=0
+  for package in $packages; do KERNEL_PACKAGE=$package bash test/kernels/run.sh || failed=1; done
+  exit $failed
+fi
+package=$KERNEL_PACKAGE
 if ! ls "$cache/$package"_*.deb > /dev/null 2>&1; then
   echo "test:kernels: fetching $package"
   (cd "$cache" && apt-get download -q "$package" > /dev/null 2> download.log) || fail "apt-get download $package failed: $(tail -1 "$cache/download.log")"
