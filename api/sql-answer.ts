@@ -19,8 +19,6 @@ export interface SqlAnswer {
   readonly query_id: string;
   /** Bytes of the chosen format, to be read to their end or left by return. */
   readonly parts: AsyncGenerator<string | Uint8Array, void>;
-  /** Parts stay what they are; otherwise until the next is asked for. */
-  readonly lasting: boolean;
   /** Final after the last part. */
   progress(): SqlProgress;
 }
@@ -53,7 +51,6 @@ async function withFirstChunk(stream: UserSqlStream): Promise<UserSqlStream> {
 const FEW_ROWS = SQL_DEFAULTS.max_rows;
 
 interface Encoded {
-  readonly lasting: boolean;
   readonly text: AsyncGenerator<string | Uint8Array, void>;
   progress(): SqlProgress;
 }
@@ -61,16 +58,16 @@ interface Encoded {
 async function encode(session: SqlSession, format: SqlFormat, signal: AbortSignal, text_pipe: string | undefined): Promise<Encoded> {
   const { copied } = format;
   const rows = copied === undefined || text_pipe === undefined || session.max_rows <= FEW_ROWS ? null : await copySession(session, copied.text, text_pipe);
-  if (copied !== undefined && rows !== null) return { lasting: false, text: copied.encode(rows, session.query_id), progress: () => rows.progress() };
+  if (copied !== undefined && rows !== null) return { text: copied.encode(rows, session.query_id), progress: () => rows.progress() };
   const stream = await streamSession(session);
-  return { lasting: true, text: format.encode(await withFirstChunk(stream), session.source, signal), progress: () => stream.progress() };
+  return { text: format.encode(await withFirstChunk(stream), session.source, signal), progress: () => stream.progress() };
 }
 
 /** text_pipe: through which DuckDB may write rows, of this process alone, and of one statement at a time. */
 export async function answerSql(source: SqlSource, statement: UserSql, format: SqlFormatName, text_pipe?: string): Promise<SqlAnswer> {
   const session = await openSession(source, statement);
   try {
-    const { text, lasting, progress } = await encode(session, SQL_FORMATS[format], statement.signal ?? new AbortController().signal, text_pipe);
+    const { text, progress } = await encode(session, SQL_FORMATS[format], statement.signal ?? new AbortController().signal, text_pipe);
     const head = await text.next();
     async function* parts(): AsyncGenerator<string | Uint8Array, void> {
       try {
@@ -81,7 +78,7 @@ export async function answerSql(source: SqlSource, statement: UserSql, format: S
         session.release();
       }
     }
-    return { query_id: session.query_id, parts: parts(), lasting, progress };
+    return { query_id: session.query_id, parts: parts(), progress };
   } catch (error) {
     session.release();
     throw error;

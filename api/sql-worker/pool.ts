@@ -130,7 +130,7 @@ export class SqlPool implements SqlRunner {
           over(whole);
         }
       }
-      return { query_id, parts: parts(), lasting: true, progress: () => progress };
+      return { query_id, parts: parts(), progress: () => progress };
     } catch (error) {
       // One that told its error is as good as before.
       over(error instanceof TracehouseError && !running.worker.ended);

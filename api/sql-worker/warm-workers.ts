@@ -1,5 +1,4 @@
-// The processes that statements run in: one is kept ready, more only for a while, one that has grown until it rests, and none
-// that was let forward.
+// The processes that statements run in: one is kept ready, more only for a while, and none that has grown or was let forward.
 import { mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -25,10 +24,6 @@ const REFRESH_MS = 5000;
 const REFRESHED_WITHIN_MS = 500;
 /** Beyond DuckDB's own limit: rows on their way, JavaScript. */
 export const SPARE_BYTES = 256e6;
-/** DuckDB's allocator keeps some 300 MB after a million rows, and gives them to the next statement: starting a process takes longer than that. */
-const MOST_KEPT_BYTES = 2 * SPARE_BYTES;
-/** No statement has come for so long: memory is worth more than a warm process that holds it. */
-const RESTED_MS = 5000;
 /** All statements together leave the disk at least this share of what is free. */
 const DISK_SHARE = 0.5;
 
@@ -107,8 +102,8 @@ export class WarmWorkers {
 
   /** whole: its job ended in order. */
   giveBack(worker: WorkerClient, whole: boolean): void {
-    const fit = worker.grown_bytes < MOST_KEPT_BYTES && !worker.let_forward;
-    if (whole && fit && !worker.ended && !this.#closed) this.#idle.push({ worker, since_ms: performance.now() });
+    const fresh = worker.grown_bytes < SPARE_BYTES && !worker.let_forward;
+    if (whole && fresh && !worker.ended && !this.#closed) this.#idle.push({ worker, since_ms: performance.now() });
     else this.dismiss(worker);
     this.#keepWarm();
   }
@@ -125,8 +120,7 @@ export class WarmWorkers {
     for (const { worker, since_ms } of resting) {
       let whole = false;
       try {
-        const rested_ms = performance.now() - since_ms;
-        const tired = (this.#idle.length >= WARM && rested_ms > IDLE_MS) || (rested_ms > RESTED_MS && worker.grown_bytes >= SPARE_BYTES);
+        const tired = this.#idle.length >= WARM && performance.now() - since_ms > IDLE_MS;
         if (files !== undefined && !tired) for await (const frame of worker.run({ files })) whole = frame.kind === FRAME.end;
       } catch {
         whole = false;

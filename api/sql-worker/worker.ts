@@ -1,10 +1,9 @@
 // A process that runs strangers' SQL: one statement at a time, over files that it may only read. Told on standard input what
 // to run, a line of JSON each; answers in frames on standard output. It is killed when it takes too long or too much memory:
 // neither harms the process that stores events.
-import { writeFileSync, writev, writevSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { createInterface } from 'node:readline';
-import { promisify } from 'node:util';
 import type { TableFiles } from '../../ingest/cold-files.ts';
 import { SealedReader } from '../../ingest/sealed-reader.ts';
 import type { ReaderOptions } from '../../ingest/sealed-reader.ts';
@@ -15,7 +14,6 @@ import type { SqlLimits } from '../../queries/sql-limits.ts';
 import type { SqlFormatName } from '../formats/sql-formats.ts';
 import { describeError } from '../problem.ts';
 import { answerSql } from '../sql-answer.ts';
-import type { SqlAnswer } from '../sql-answer.ts';
 import { FRAME, frameHead } from './frames.ts';
 
 export interface WorkerJob {
@@ -39,44 +37,14 @@ export interface WorkerStart extends WorkerSettings {
 
 const { limits, text_pipe, ...options } = JSON.parse(process.argv[2] ?? '') as WorkerStart;
 
-/** A named pipe that waits; process.stdout would make it one that does not, for all who write to it. */
-const STDOUT = 1;
-const writeParts = promisify(writev);
-
-const partsOf = (kind: number, body: string | Uint8Array): Uint8Array[] => [frameHead(kind, body), typeof body === 'string' ? Buffer.from(body) : body];
-
-/** What is left of them when so many bytes are gone. */
-function without(parts: readonly Uint8Array[], bytes: number): Uint8Array[] {
-  let left = bytes;
-  return parts.flatMap((part) => {
-    const taken = Math.min(part.byteLength, left);
-    left -= taken;
-    return taken === part.byteLength ? [] : [part.subarray(taken)];
+function write(kind: number, body: string | Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    // Head and body in one call, without a copy of the body.
+    process.stdout.cork();
+    process.stdout.write(frameHead(kind, body));
+    process.stdout.write(body, (error) => (error ? reject(error) : resolve()));
+    process.stdout.uncork();
   });
-}
-
-/** In this thread: for pieces so small that another one costs more than it saves. */
-function write(kind: number, body: string | Uint8Array): void {
-  for (let parts = partsOf(kind, body); parts.length > 0; ) parts = without(parts, writevSync(STDOUT, parts));
-}
-
-/** By a thread of Node's pool, so that this one can go on. */
-async function writeAside(kind: number, body: string | Uint8Array): Promise<void> {
-  for (let parts = partsOf(kind, body); parts.length > 0; ) parts = without(parts, (await writeParts(STDOUT, parts)).bytesWritten);
-}
-
-async function writeAll({ parts, lasting }: SqlAnswer): Promise<void> {
-  if (!lasting) {
-    for await (const part of parts) write(FRAME.data, part);
-    return;
-  }
-  let writing: Promise<void> = Promise.resolve();
-  for await (const part of parts) {
-    await writing;
-    writing = writeAside(FRAME.data, part);
-    writing.catch(() => undefined); // it is told where it is waited for
-  }
-  await writing;
 }
 
 /** Ingest and lookups come first; and if memory runs out, this is what has to go. */
@@ -97,21 +65,21 @@ async function run(reader: SealedReader, { files, check, statement, format = 'js
   if (check !== undefined) return write(FRAME.end, JSON.stringify(await checkUserSql(reader, check)));
   if (statement === undefined) return write(FRAME.end, '{}');
   const answer = await answerSql(reader, { limits, ...statement }, format, text_pipe);
-  write(FRAME.head, JSON.stringify({ query_id: answer.query_id }));
-  await writeAll(answer);
-  write(FRAME.end, JSON.stringify(answer.progress()));
+  await write(FRAME.head, JSON.stringify({ query_id: answer.query_id }));
+  for await (const part of answer.parts) await write(FRAME.data, part);
+  await write(FRAME.end, JSON.stringify(answer.progress()));
 }
 
 stepBack();
 const reader = await SealedReader.open(options);
-write(FRAME.ready, '');
+await write(FRAME.ready, '');
 for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
-  write(FRAME.begun, '');
+  await write(FRAME.begun, '');
   try {
     await run(reader, JSON.parse(line) as WorkerJob);
   } catch (error) {
     const { code, detail, mend } = describeError(error);
-    write(FRAME.error, JSON.stringify({ code, message: detail, mend, internal: code === 'internal' ? String((error as Error).stack) : undefined }));
+    await write(FRAME.error, JSON.stringify({ code, message: detail, mend, internal: code === 'internal' ? String((error as Error).stack) : undefined }));
   }
 }
 process.exit(0);
