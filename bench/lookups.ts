@@ -13,14 +13,18 @@ import { requireTrace } from '../api/lookups/one-trace.ts';
 import { searchTraces } from '../api/lookups/trace-search.ts';
 import { runQuery } from '../ingest/duckdb-query.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
-import { figure, quantile, rounded } from './figure.ts';
+import { alternate, figure, quantile, rounded } from './figure.ts';
 import type { Figure } from './figure.ts';
 import { EPOCH_NS, SERVICES, SPANS_A_FILE, SPANS_A_TRACE, TRACES_A_FILE, addSpans, idOf, loOf, spansOf, startOf } from './stored-spans.ts';
 
+const TOLD_EVERY = 20;
+
+/** A file at a time, so that memory is that of one file, however many there are. */
 async function fill(warehouse: Warehouse, files: number, by_hand: DuckDBConnection): Promise<void> {
   for (let file = 0; file < files; file++) {
     await addSpans(warehouse, file);
     await by_hand.run(file === 0 ? `CREATE TABLE spans AS ${spansOf(0)}` : `INSERT INTO spans ${spansOf(file)}`);
+    if ((file + 1) % TOLD_EVERY === 0) console.error(`  ${((file + 1) * SPANS_A_FILE) / 1e6} M spans stored`);
   }
   await by_hand.run('CHECKPOINT');
 }
@@ -30,9 +34,13 @@ interface Question {
   ours(at: number): Promise<unknown>;
   by_hand(at: number): Promise<unknown>;
   readonly url: (at: number) => string;
-  readonly rounds: number;
+  /** In each round. */
+  readonly times: number;
   readonly most_ms?: number;
 }
+
+/** Of all three in turn. */
+const ROUNDS = 5;
 
 /** Summaries of the traces that `ids` finds, as the API gives them. */
 const summaries = (ids: string, order: string): string => `
@@ -58,7 +66,7 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
 }
 
 /** Over so many million spans. */
-export async function measureQuestions(million_spans: number, rounds: number): Promise<Figure[]> {
+export async function measureQuestions(million_spans: number, effort: number): Promise<Figure[]> {
   const folder = mkdtempSync(join(tmpdir(), 'tracehouse-bench-'));
   const files = Math.max(1, Math.round((million_spans * 1_000_000) / SPANS_A_FILE));
   const traces = files * TRACES_A_FILE;
@@ -77,40 +85,42 @@ export async function measureQuestions(million_spans: number, rounds: number): P
     const service = (at: number): string => `service-${at % SERVICES}`;
     const questions: Question[] = [
       {
-        name: 'trace by id', rounds: rounds * 20, most_ms: 20,
+        name: 'trace by id', times: effort * 20, most_ms: 20,
         ours: (at) => requireTrace(db, warehouse, idOf(pick(at)), { max_spans: 10_000 }),
         by_hand: (at) => runQuery(hand, 'SELECT * FROM spans WHERE trace_hi = $1 AND trace_lo = $2 ORDER BY start_ns, span_id', [startOf(pick(at)), loOf(pick(at))]),
         url: (at) => `${url}/${idOf(pick(at))}`,
       },
       {
-        name: 'service in a minute', rounds: rounds * 10,
+        name: 'service in a minute', times: effort * 10,
         ours: (at) => searchTraces(db, warehouse, { range: minute(at), filters: { service: service(at) }, order: '-start_time', limit: 20 }),
         by_hand: (at) => runQuery(hand, summaries(`SELECT DISTINCT trace_hi, trace_lo FROM spans WHERE trace_hi >= $1 AND trace_hi < $2 AND service_name = $3 ORDER BY trace_hi DESC, trace_lo DESC LIMIT 20`, 's.trace_hi DESC'), [minute(at).start_ns, minute(at).end_ns, service(at)]),
         url: (at) => `${url}?start=${minute(at).start_ns}&end=${minute(at).end_ns}&service=${service(at)}&limit=20`,
       },
       {
-        name: 'slowest 20 of all', rounds,
+        name: 'slowest 20 of all', times: effort,
         ours: () => searchTraces(db, warehouse, { range: all, filters: {}, order: '-duration', limit: 20 }),
         by_hand: () => runQuery(hand, summaries('SELECT trace_hi, trace_lo FROM spans GROUP BY trace_hi, trace_lo ORDER BY max(end_ns) - trace_hi DESC LIMIT 20', 'took DESC'), []),
         url: () => `${url}?start=${all.start_ns}&end=${all.end_ns}&sort=-duration&limit=20`,
       },
     ];
     const figures: Figure[] = [];
-    for (const question of questions) {
-      await question.ours(0); // warm
-      await question.by_hand(0);
-      await get(question.url(0));
-      const taken = { ours: [] as number[], hand: [] as number[], http: [] as number[] };
-      for (let at = 1; at <= question.rounds; at++) {
-        taken.ours.push(await timed(() => question.ours(at)));
-        taken.hand.push(await timed(() => question.by_hand(at)));
-        taken.http.push(await timed(() => get(question.url(at))));
-      }
-      const [ours, by_hand, http] = [taken.ours, taken.hand, taken.http].map((values) => ({ p50: quantile(values, 0.5), p99: quantile(values, 0.99) })) as [Tail, Tail, Tail];
-      const notes = { spans: traces * SPANS_A_TRACE, p50_ms: rounded(ours.p50), by_hand_p50_ms: rounded(by_hand.p50), http_p50_ms: rounded(http.p50), http_adds_p50_ms: rounded(http.p50 - ours.p50), times: question.rounds };
-      figures.push(figure({ figure: 'lookup_p99', variant: `${question.name}, ${million_spans} M spans`, unit: 'ms', values: [ours.p99], reference: { what: 'by hand in DuckDB', values: [by_hand.p99] }, goal: { of: 'ratio', at_most: 1.5 }, notes }));
-      if (question.most_ms !== undefined) figures.push(figure({ figure: 'lookup_p99', variant: `${question.name}, in all`, unit: 'ms', values: [ours.p99], goal: { of: 'value', at_most: question.most_ms } }));
-      figures.push(figure({ figure: 'http_adds', variant: `${question.name}, ${million_spans} M spans`, unit: 'ms', values: [http.p50 - ours.p50], goal: { of: 'value', at_most: 3 } }));
+    for (const { name, times, most_ms, ours, by_hand, url: urlOf } of questions) {
+      const several = (work: (at: number) => Promise<unknown>) => async (round: number): Promise<number[]> => {
+        const taken: number[] = [];
+        for (let at = 0; at < times; at++) taken.push(await timed(() => work(1 + round * times + at)));
+        return taken;
+      };
+      const work = { ours: several(ours), hand: several(by_hand), http: several((at) => get(urlOf(at))) };
+      await Promise.all([ours(0), by_hand(0), get(urlOf(0))]); // warm
+      const taken = await alternate(ROUNDS, work);
+      console.error(`  ${name}: ${times} of each in each round`);
+      const of = (rounds: readonly number[][], q: number): number[] => rounds.map((values) => quantile(values, q));
+      const [p50, all_p99] = [{ ours: of(taken.ours, 0.5), hand: of(taken.hand, 0.5), http: of(taken.http, 0.5) }, quantile(taken.ours.flat(), 0.99)];
+      const adds = p50.http.map((http, round) => http - (p50.ours[round] as number));
+      const notes = { spans: traces * SPANS_A_TRACE, p50_ms: rounded(quantile(taken.ours.flat(), 0.5)), by_hand_p50_ms: rounded(quantile(taken.hand.flat(), 0.5)), http_p50_ms: rounded(quantile(taken.http.flat(), 0.5)), all_p99_ms: rounded(all_p99), by_hand_all_p99_ms: rounded(quantile(taken.hand.flat(), 0.99)), times_a_round: times };
+      figures.push(figure({ figure: 'lookup_p99', variant: `${name}, ${million_spans} M spans`, unit: 'ms', values: of(taken.ours, 0.99), reference: { what: 'by hand in DuckDB', values: of(taken.hand, 0.99) }, goal: { of: 'ratio', at_most: 1.5 }, notes }));
+      if (most_ms !== undefined) figures.push(figure({ figure: 'lookup_p99', variant: `${name}, ${million_spans} M spans, in all`, unit: 'ms', values: of(taken.ours, 0.99), goal: { of: 'value', at_most: most_ms } }));
+      figures.push(figure({ figure: 'http_adds', variant: `${name}, ${million_spans} M spans`, unit: 'ms', values: adds, goal: { of: 'value', at_most: 3 } }));
     }
     return figures;
   } finally {
@@ -120,9 +130,4 @@ export async function measureQuestions(million_spans: number, rounds: number): P
     instance.closeSync();
     rmSync(folder, { recursive: true, force: true });
   }
-}
-
-interface Tail {
-  readonly p50: number;
-  readonly p99: number;
 }

@@ -1,0 +1,45 @@
+// What is said of a trace follows from its spans here, and from the stored rows in the view traces: both must say the same.
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openDatabase } from '../api/database.ts';
+import { requireTrace } from '../api/lookups/one-trace.ts';
+import { searchTraces, tracesWithIds } from '../api/lookups/trace-search.ts';
+import { Warehouse } from '../ingest/warehouse.ts';
+import { EPOCH_NS } from './support/stored-spans.ts';
+import { keptFolder } from './support/temporary-folder.ts';
+
+const TRACES = 300;
+const { folder, remove } = keptFolder();
+let warehouse: Warehouse;
+
+/** Every value that decides is missing now and then: names, methods, templates, protocols, answers; roots too, and whole traces of services without a name. */
+const ROWS = `
+  SELECT printf('%016x%016x', hi, lo) AS trace_id, make_timestamp_ns(hi) AS trace_start, hi AS trace_hi, lo AS trace_lo, lo + s AS span_id, CASE WHEN s > 0 THEN lo END AS parent_span_id, s % 2 = 0 AS is_server,
+    make_timestamp_ns(hi + s * 10) AS start_time, hi + s * 10 - CASE WHEN t % 9 = 0 THEN 5000 ELSE 0 END AS start_ns, hi + s * 10 + h % 1000 AS end_ns, 'node' AS node,
+    CASE WHEN h % 5 > 0 AND t % 13 > 0 THEN ['zeta', 'Äpfel', 'alpha', '服务', '😀'][1 + h % 7 % 5] END AS service_name, CASE WHEN h % 4 > 0 THEN 'http' END AS protocol,
+    CASE WHEN h % 3 > 0 THEN 'GET' END AS method, CASE WHEN h % 11 > 2 THEN '/x/{id}' END AS url_template, CASE WHEN h % 3 > 0 THEN [200, 404, 500][1 + h % 3] END AS status,
+    CASE WHEN h % 17 = 0 THEN 104 END AS errno, h % 6 > 0 AS answered, ['length', 'open', 'stop', 'gap', 'close'][1 + h % 5] AS end_reason, h % 19 > 0 AS complete
+  FROM (SELECT t, s, ${EPOCH_NS} + t * 1000000 AS hi, (t + 1) * 1000 AS lo, (hash(t * 100 + s) % 1000003)::BIGINT AS h FROM range(${TRACES}) AS r (t), range(8) AS q (s) WHERE s <= t % 8 AND NOT (s = 0 AND t % 10 = 9))`;
+
+beforeAll(async () => {
+  warehouse = await Warehouse.open({ folder, seal_every_ms: 0 });
+  await warehouse.withDerived(async (alias, connection) => void (await connection.run(`INSERT INTO ${alias}.spans BY NAME ${ROWS}`)));
+});
+
+afterAll(async () => {
+  await warehouse.close();
+  remove();
+});
+
+const sameText = (value: unknown): string => JSON.stringify(value, (_, part: unknown) => (typeof part === 'bigint' ? String(part) : part));
+
+test('a search and a lookup say of each trace what the view says', async () => {
+  const db = openDatabase(warehouse);
+  const range = { start_ns: EPOCH_NS, end_ns: EPOCH_NS + 10n ** 12n };
+  const found = await searchTraces(db, warehouse, { range, filters: {}, order: 'start_time', limit: 1000 });
+  expect(found.length).toBeGreaterThan(250);
+  const of_view = new Map((await tracesWithIds(db, warehouse, found.map(({ trace_id }) => trace_id))).map((row) => [row.trace_id, { ...row, services: { items: row.services?.items ?? [] } }]));
+  expect(found.some(({ services }) => services?.items.length === 0)).toBe(true);
+  for (const trace of found) expect(sameText(trace)).toBe(sameText(of_view.get(trace.trace_id)));
+  for (const { trace_id } of found.slice(0, 60)) expect(sameText((await requireTrace(db, warehouse, trace_id, { max_spans: 100 })).trace)).toBe(sameText(of_view.get(trace_id)));
+  await db.destroy();
+});
