@@ -34,19 +34,19 @@ async function live(rates: readonly number[], seconds: number): Promise<Figure[]
 
 const BENCHES: readonly Bench[] = [
   { name: 'throughput', what: 'nginx at saturation: untraced, recorded, with up, with bpftrace', run: (quick) => measureThroughput(5, quick ? 3 : 12) },
-  { name: 'services', what: 'a Node.js and a Flask service at saturation: untraced, with collect, with up, with OpenTelemetry', run: (quick) => measureServices(quick ? { rounds: 5, seconds: 3, warm_seconds: 3 } : { rounds: 10, seconds: 10, warm_seconds: 10 }) },
-  { name: 'hooks', what: 'what each optional hook costs', run: (quick) => measureHookCost(5, quick ? 2 : 5) },
-  { name: 'ingest', what: 'kernel records to DuckDB on disk', run: (quick) => measureIngest(5, quick ? 4 : 10) },
-  { name: 'bytes', what: 'bytes an event and a span on disk, table by table', run: (quick) => measureBytes(quick ? 1_000_000 : 10_000_000, quick ? 25 : 120) },
-  { name: 'collect', what: 'memory of collect under a steady load', run: (quick) => measureCollect(50_000, quick ? 20 : 600) },
+  { name: 'services', what: 'a Node.js and a Flask service at saturation: untraced, with collect, with OpenTelemetry; with up where it is not --quick', run: (quick) => measureServices(quick ? { rounds: 5, seconds: 2, warm_seconds: 1.5, with_up: false } : { rounds: 10, seconds: 10, warm_seconds: 10, with_up: true }) },
+  { name: 'hooks', what: 'what each optional hook costs', run: (quick) => measureHookCost(5, quick ? 1 : 5) },
+  { name: 'ingest', what: 'kernel records to DuckDB on disk', run: (quick) => measureIngest(5, quick ? 2 : 10) },
+  { name: 'bytes', what: 'bytes an event and a span on disk, table by table', run: (quick) => measureBytes(quick ? 250_000 : 10_000_000, quick ? 8 : 120) },
+  { name: 'collect', what: 'memory of collect under a steady load', run: (quick) => measureCollect(50_000, quick ? 12 : 600) },
   {
     name: 'correlate', what: 'history against a sort of the same events; live correlation over a long run',
-    run: (quick) => measureBatchCorrelation(quick ? [{ events: 1e5, rounds: 5 }, { events: 3e5, rounds: 5 }] : [{ events: 1e5, rounds: 5 }, { events: 1e6, rounds: 5 }, { events: 1e7, rounds: 2 }, { events: 1e8, rounds: 1 }]),
+    run: (quick) => measureBatchCorrelation(quick ? [{ events: 1e5, rounds: 5 }, { events: 2e5, rounds: 5 }] : [{ events: 1e5, rounds: 5 }, { events: 1e6, rounds: 5 }, { events: 1e7, rounds: 2 }, { events: 1e8, rounds: 1 }]),
   },
-  { name: 'live', what: 'from the end of a trace to its being readable; memory', run: (quick) => live([10_000, 50_000, ...(quick ? [] : [100_000])], quick ? 15 : 60) },
+  { name: 'live', what: 'from the end of a trace to its being readable; memory', run: (quick) => live([10_000, 50_000, ...(quick ? [] : [100_000])], quick ? 10 : 60) },
   { name: 'lookups', what: 'trace by id, search, slowest 20, against DuckDB by hand', run: async (quick) => (quick ? measureQuestions(2, 4) : [...(await measureQuestions(10, 10)), ...(await measureQuestions(100, 5))]) },
-  { name: 'files', what: 'lookups by trace id in one and in many files', run: (quick) => measureLookups(quick ? 100 : 300, quick ? 60 : 120, quick ? 60 : 300) },
-  { name: 'sql-http', what: 'a million rows through HTTP, against DuckDB writing a file', run: (quick) => measureSqlHttp(quick ? 5 : 9) },
+  { name: 'files', what: 'lookups by trace id in one and in many files', run: (quick) => measureLookups(quick ? 100 : 300, quick ? 30 : 120, quick ? 60 : 300) },
+  { name: 'sql-http', what: 'a million rows through HTTP, against DuckDB writing a file', run: (quick) => measureSqlHttp(quick ? 5 : 9, !quick) },
   { name: 'export', what: "spans to Parquet, against DuckDB's COPY", run: (quick) => measureExport(5, quick ? 2 : 6) },
   { name: 'sql', what: 'ingest and lookups while users run the worst SQL', run: (quick) => measureSqlIsolation(quick ? 8 : 30) },
 ];

@@ -28,6 +28,8 @@ export interface Length {
   readonly seconds: number;
   /** That a new collector runs before it is measured. */
   readonly warm_seconds: number;
+  /** Which has no goal. */
+  readonly with_up: boolean;
 }
 
 interface Round extends Load {
@@ -143,7 +145,14 @@ function pair(service: string, variant: string, rounds: readonly Round[], untrac
 
 const spansIn = (body: Uint8Array): number => decodeTraces(body).resourceSpans.reduce((all, { scopeSpans }) => all + scopeSpans.reduce((some, { spans }) => some + spans.length, 0), 0);
 
-export async function measureNode({ rounds, seconds, warm_seconds }: Length): Promise<Figure[]> {
+/** Warehouse and correlation on the cores that serve. */
+async function besideUp(measured: Measured, name: string, scopes: readonly string[], { rounds, seconds, with_up }: Pick<Length, 'rounds' | 'seconds' | 'with_up'>): Promise<Figure[]> {
+  if (!with_up) return [];
+  const found = await alternate(rounds, { untraced: () => measured.run(name, PORT), up: () => measured.run(name, PORT, () => startUp(scopes)) });
+  return pair(name, 'up on the same cores', found.up, found.untraced, seconds, false);
+}
+
+export async function measureNode({ rounds, seconds, warm_seconds, with_up }: Length): Promise<Figure[]> {
   const stage = await setStage((folder) => [
     stock(folder), sink(folder, BATCHES_PORT), sink(folder, SPANS_PORT),
     nodeOrders({ name: 'node', port: PORT }), nodeOrders({ name: 'instrumented', port: INSTRUMENTED_PORT, sink_port: SPANS_PORT }),
@@ -155,7 +164,6 @@ export async function measureNode({ rounds, seconds, warm_seconds }: Length): Pr
     const found = await alternate(rounds, {
       untraced: () => measured.run('node', PORT),
       collect: () => measured.run('node', PORT, () => startCollect(stage, scopes, BATCHES_PORT)),
-      up: () => measured.run('node', PORT, () => startUp(scopes)),
       instrumented: async () => {
         const round = await measured.run('instrumented', INSTRUMENTED_PORT);
         await new Promise((resolve) => setTimeout(resolve, 6000)); // its exporter sends every 5 s
@@ -169,7 +177,7 @@ export async function measureNode({ rounds, seconds, warm_seconds }: Length): Pr
     const spans_exported = rounded(spans / (2 * sum(found.instrumented, (round) => round.all_requests)));
     return [
       ...pair('node', 'collect', found.collect, found.untraced, seconds, true),
-      ...pair('node', 'up on the same cores', found.up, found.untraced, seconds, false),
+      ...(await besideUp(measured, 'node', scopes, { rounds, seconds, with_up })),
       figure({ figure: 'service_throughput', variant: 'node, OpenTelemetry', unit: 'requests/s', values: speeds(found.instrumented), reference, notes: { ...costs(found.instrumented, seconds), spans_exported, version: openTelemetry().version } }),
       figure({ figure: 'service_p99', variant: 'node, OpenTelemetry', unit: 'ms', values: found.instrumented.map(({ p99_ms }) => p99_ms), reference: { what: 'untraced', values: found.untraced.map(({ p99_ms }) => p99_ms) } }),
       figure({
@@ -185,7 +193,7 @@ export async function measureNode({ rounds, seconds, warm_seconds }: Length): Pr
   }
 }
 
-export async function measureFlask({ rounds, seconds, warm_seconds }: Length): Promise<Figure[]> {
+export async function measureFlask({ rounds, seconds, warm_seconds, with_up }: Length): Promise<Figure[]> {
   const stage = await setStage((folder) => [stock(folder), sink(folder, BATCHES_PORT), flaskOrders(folder, PORT)]);
   try {
     const measured = new Measured(stage, seconds, warm_seconds);
@@ -193,11 +201,10 @@ export async function measureFlask({ rounds, seconds, warm_seconds }: Length): P
     const found = await alternate(rounds, {
       untraced: () => measured.run('flask', PORT),
       collect: () => measured.run('flask', PORT, () => startCollect(stage, scopes, BATCHES_PORT)),
-      up: () => measured.run('flask', PORT, () => startUp(scopes)),
     });
     return [
       ...pair('flask', 'collect', found.collect, found.untraced, seconds, true),
-      ...pair('flask', 'up on the same cores', found.up, found.untraced, seconds, false),
+      ...(await besideUp(measured, 'flask', scopes, { rounds, seconds, with_up })),
       figure({ figure: 'service_throughput', variant: 'flask, untraced', unit: 'requests/s', values: found.untraced.map(({ per_second }) => per_second), notes: costs(found.untraced, seconds) }),
       ...collectBytes('flask', measured.bodies),
       ...(await measureWarehouse('flask', measured.bodies)),

@@ -51,7 +51,9 @@ const COMPARED: readonly Compared[] = [
   { format: 'parquet', as: 'DuckDB writing zstd Parquet', options: 'FORMAT parquet, COMPRESSION zstd', goal: false },
 ];
 
-export async function measureSqlHttp(rounds: number): Promise<Figure[]> {
+/** `all`: formats without a goal, too. */
+export async function measureSqlHttp(rounds: number, all: boolean): Promise<Figure[]> {
+  const compared = COMPARED.filter(({ goal }) => all || goal);
   const folder = mkdtempSync(join(tmpdir(), 'tracehouse-bench-'));
   const warehouse = await Warehouse.open({ folder, seal_every_ms: 0, threads: 2 });
   const sql = new SqlPool(warehouse);
@@ -66,15 +68,15 @@ export async function measureSqlHttp(rounds: number): Promise<Figure[]> {
       await connection.run(`COPY (${STATEMENT}) TO ${sqlText(join(folder, 'tmp', 'reference'))} (${options})`);
       return performance.now() - started;
     };
-    const formats = [...new Set(COMPARED.map(({ format }) => format))];
-    const references = [...new Set(COMPARED.map(({ options }) => options))];
+    const formats = [...new Set(compared.map(({ format }) => format))];
+    const references = [...new Set(compared.map(({ options }) => options))];
     for (const format of formats) await fetchAll(url, format); // warm
     for (const options of references) await write(options);
     const taken = await alternate(rounds, {
       ...Object.fromEntries(formats.map((format) => [format, () => fetchAll(url, format)])),
       ...Object.fromEntries(references.map((options) => [options, () => write(options)])),
     });
-    return COMPARED.map(({ format, as, options, goal }) => {
+    return compared.map(({ format, as, options, goal }) => {
       const sent = taken[format] as Sent[];
       return figure({
         figure: 'sql_http', variant: `${format}, a million rows of nine columns`, unit: 'ms', values: sent.map(({ ms }) => ms), reference: { what: as, values: taken[options] as number[] },

@@ -2,20 +2,27 @@
 #include "give-way.h"
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Of the time of all processors together, percent: idle less than the one it is busy, until it is more than the other. */
 #define BUSY_BELOW 15
 #define CALM_ABOVE 30
-/* Of the time that the reader wanted a processor it waited for one for more than this, percent: others want them, too. */
-#define COMPETES_ABOVE 20
+/* While the reader works it is also busy when somebody waits for a processor for more of the time than the one, percent, others use
+ * more than the next, and less is idle than the last: who waits for an answer of somebody who waits is idle, too. */
+#define CONTENDED_ABOVE 20
+#define OTHERS_ABOVE 40
+#define SPARE_BELOW 50
 /* Ticks are coarse: a look at one tenth of a second says little. */
 #define WEIGHT 0.4
 
 struct look {
 	unsigned long long idle, all;
-	/* Of our parent, who reads what we write: ticks of all its threads; nanoseconds of its first one. */
-	unsigned long long reader, reader_ran_ns, reader_waited_ns;
+	/* Ticks of our parent, who reads what we write. */
+	unsigned long long reader;
+	/* Microseconds in which somebody waited for a processor; where the kernel does not tell, in which the reader's first thread did. */
+	unsigned long long contended;
+	struct timespec when;
 };
 
 static FILE *open_of_reader(const char *name)
@@ -45,6 +52,25 @@ static unsigned long long reader_ticks(void)
 	return user + system;
 }
 
+static unsigned long long contended_us(void)
+{
+	unsigned long long total = 0, ran_ns, waited_ns;
+	FILE *file = fopen("/proc/pressure/cpu", "r");
+
+	if (file && fscanf(file, "some avg10=%*f avg60=%*f avg300=%*f total=%llu", &total) != 1)
+		total = 0;
+	if (file)
+		fclose(file);
+	if (total)
+		return total;
+	file = open_of_reader("schedstat");
+	if (file && fscanf(file, "%llu %llu", &ran_ns, &waited_ns) == 2)
+		total = waited_ns / 1000;
+	if (file)
+		fclose(file);
+	return total;
+}
+
 static bool take_look(struct look *look)
 {
 	unsigned long long user, nice, system, idle, iowait, irq, softirq, steal;
@@ -57,23 +83,19 @@ static bool take_look(struct look *look)
 	fclose(file);
 	if (!known)
 		return false;
-	*look = (struct look){.idle = idle + iowait, .all = user + nice + system + idle + iowait + irq + softirq + steal, .reader = reader_ticks()};
-	file = open_of_reader("schedstat");
-	if (file && fscanf(file, "%llu %llu", &look->reader_ran_ns, &look->reader_waited_ns) != 2)
-		look->reader_ran_ns = look->reader_waited_ns = 0;
-	if (file)
-		fclose(file);
+	*look = (struct look){.idle = idle + iowait, .all = user + nice + system + idle + iowait + irq + softirq + steal, .reader = reader_ticks(), .contended = contended_us()};
+	clock_gettime(CLOCK_MONOTONIC, &look->when);
 	return true;
 }
 
-static double percent(unsigned long long part, unsigned long long of)
+static double percent(double part, double of)
 {
-	return of ? 100.0 * part / of : 0;
+	return of > 0 ? 100 * part / of : 0;
 }
 
 bool machine_busy(void)
 {
-	static double idle = 100, own, waits;
+	static double idle = 100, own, contended;
 	static struct look before;
 	static bool busy;
 	struct look now;
@@ -81,14 +103,14 @@ bool machine_busy(void)
 	if (!take_look(&now))
 		return busy;
 	if (before.all && now.all > before.all) {
-		unsigned long long ran = now.reader_ran_ns - before.reader_ran_ns, waited = now.reader_waited_ns - before.reader_waited_ns;
-		idle += (percent(now.idle - before.idle, now.all - before.all) - idle) * WEIGHT;
-		own += (percent(now.reader - before.reader, now.all - before.all) - own) * WEIGHT;
-		waits += (percent(waited, ran + waited) - waits) * WEIGHT;
-		/* What the reader uses would be idle without it, unless others are waiting for just that. */
-		if (idle + own < BUSY_BELOW || (idle < BUSY_BELOW && waits > COMPETES_ABOVE))
+		double all = now.all - before.all, took_us = (now.when.tv_sec - before.when.tv_sec) * 1e6 + (now.when.tv_nsec - before.when.tv_nsec) / 1e3;
+		idle += (percent(now.idle - before.idle, all) - idle) * WEIGHT;
+		own += (percent(now.reader - before.reader, all) - own) * WEIGHT;
+		contended += (percent(now.contended - before.contended, took_us) - contended) * WEIGHT;
+		bool others = idle < SPARE_BELOW && contended > CONTENDED_ABOVE && 100 - idle - own > OTHERS_ABOVE;
+		if (idle + own < BUSY_BELOW || others)
 			busy = true;
-		else if (idle > CALM_ABOVE || (idle + own > CALM_ABOVE && waits < COMPETES_ABOVE))
+		else if (idle + own > CALM_ABOVE)
 			busy = false;
 	}
 	before = now;

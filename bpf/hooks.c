@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include "records.h"
 #include "return-probe.h"
 #include "scope.h"
@@ -470,6 +471,10 @@ bool hooks_open(struct hooks *hooks, const char *kind, size_t ring_bytes, const 
 		close(home);
 	}
 	describe(hooks, chosen, &settings);
+	/* Some 20 MiB that nothing looks into any more. */
+	btf__free(kernel);
+	kernel = NULL;
+	malloc_trim(0);
 	if (!hooks->object) {
 		char *first = strtok(log_tail, "\n");
 		snprintf(hooks->error, sizeof(hooks->error), "no way to see socket I/O works on this kernel%s%s (%s; %.200s): run the loader with --probe, or `tracehouse doctor`, for what is missing",
