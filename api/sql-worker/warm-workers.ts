@@ -23,7 +23,9 @@ const IDLE_MS = 60_000;
 const REFRESH_MS = 5000;
 const REFRESHED_WITHIN_MS = 500;
 /** Beyond DuckDB's own limit: rows on their way, JavaScript. */
-export const SPARE_BYTES = 256e6;
+export const SPARE_BYTES = 384e6;
+/** One that has come to hold more is not used again: the next statement would have that much less, and could end in the middle of its answer. */
+const KEPT_BYTES = 100e6;
 /** All statements together leave the disk at least this share of what is free. */
 const DISK_SHARE = 0.5;
 
@@ -102,7 +104,7 @@ export class WarmWorkers {
 
   /** whole: its job ended in order. */
   giveBack(worker: WorkerClient, whole: boolean): void {
-    const fresh = worker.grown_bytes < SPARE_BYTES && !worker.let_forward;
+    const fresh = worker.grown_bytes < KEPT_BYTES && !worker.let_forward;
     if (whole && fresh && !worker.ended && !this.#closed) this.#idle.push({ worker, since_ms: performance.now() });
     else this.dismiss(worker);
     this.#keepWarm();
