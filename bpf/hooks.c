@@ -270,7 +270,6 @@ static bool wants(const struct hook *hook, int kind, int level, const struct th_
 		return false;
 	if (!strcmp(hook->program, "waking") && !settings->wakes)
 		return false;
-	/* With the newest tracepoints fexit is for sendfile only, and only where it passes by another way. */
 	return has_hook(hook);
 }
 
@@ -455,6 +454,9 @@ bool hooks_open(struct hooks *hooks, const char *kind, size_t ring_bytes, const 
 	for (int level = ALL; level < LEVELS && !hooks->object; level++)
 		for (size_t i = 0; i < 3 && !hooks->object; i++) {
 			if (!auto_kind && strcmp(kind, kinds[i].name))
+				continue;
+			/* Tracepoints without programs on functions come before kprobes, and fexit without them is nothing new. */
+			if (auto_kind && (level == ALL ? kinds[i].bit == KPROBE : level == NO_TRAMPOLINES && kinds[i].bit == FEXIT))
 				continue;
 			if (!kind_possible(kinds[i].bit)) {
 				if (!auto_kind)

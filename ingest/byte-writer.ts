@@ -9,10 +9,6 @@ export class ByteWriter {
   /** A multiple of 8. */
   length = 0;
 
-  get capacity(): number {
-    return this.#memory.byteLength;
-  }
-
   clear(): void {
     this.length = 0;
   }
@@ -30,11 +26,6 @@ export class ByteWriter {
   put(piece: Uint8Array): void {
     const at = this.reserve(piece.length);
     this.bytes.set(piece, at);
-  }
-
-  putZeros(count: number): void {
-    const at = this.reserve(count);
-    this.bytes.fill(0, at, at + count);
   }
 
   /** A view of what was put. */
