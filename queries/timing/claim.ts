@@ -1,10 +1,13 @@
 // Timing as a kind of evidence: for calls that nothing else decides, from the tables of ../correlate/26-timing-input.sql to timing_claims.
 import { createHash } from 'node:crypto';
 import type { DuckDBConnection } from '@duckdb/node-api';
-import { createTimingTables, resolveTiming, type TimingResult } from './resolve.ts';
+import { createTimingTables, readProblems, type ServiceProblem } from './resolve.ts';
+import { resolveService, type Resolution } from './resolve-service.ts';
 
 /** A request's calls are looked at together with so many requests before and after. */
 const WINDOW = { requests: 1000, around: 150 } as const;
+/** Of all services that are looked at together. */
+const MOST_REQUESTS = 20_000;
 /** Fewer requests than this teach nothing. */
 const LEAST_REQUESTS = 50;
 /** What a link is said to be worth at least, to be claimed: below, links of busy services are wrong too often. */
@@ -34,6 +37,19 @@ interface Window {
   readonly requests: number;
 }
 
+interface DoubtfulCall {
+  readonly service: string;
+  readonly call_id: string;
+  readonly fresh: boolean;
+}
+
+/** What is claimed of a window's doubtful calls, as rows of timing_claims, and after which model. */
+interface Weighed {
+  readonly claims: readonly string[];
+  readonly call_ids: readonly string[];
+  readonly model: { readonly version: number; readonly service: string; readonly from_ns: bigint; readonly to_ns: bigint; readonly parameters: string };
+}
+
 /** Where timing told nothing, it is not asked again for this long. */
 const HOPELESS_NS = 30_000_000_000n;
 /** Service -> until when, ns since 1970. */
@@ -46,16 +62,27 @@ export async function claimByTiming(connection: DuckDBConnection, pause: () => P
   await connection.run('DELETE FROM timing_claims');
   const wanted = await connection.runAndReadAll("SELECT 1 FROM doubtful_calls WHERE NOT EXISTS (SELECT 1 FROM evidence_off WHERE evidence = 'timing') LIMIT 1");
   if (wanted.currentRowCount === 0) return;
-  await createTimingTables(connection);
-  const begun = performance.now();
-  for (const window of await windows(connection)) {
-    if (performance.now() - begun > budget_ms) return; // what is left stays undecided: better than that everything is late
-    await pause();
-    if (window.requests < LEAST_REQUESTS || (hopeless.get(window.service) ?? 0n) > window.from_ns || (await meanOpen(connection, window)) > MOST_OPEN) continue;
-    await fill(connection, window);
-    const trusted = await claim(connection, window, await resolveTiming(connection, { give_up_below: LEAST_GUESS, sample_sweeps: 50, cool: false, pause: pausing() }));
-    if (trusted) hopeless.delete(window.service);
-    else hopeless.set(window.service, window.from_ns + HOPELESS_NS);
+  const until = performance.now() + budget_ms;
+  const options = { give_up_below: LEAST_GUESS, sample_sweeps: 50, cool: false, pause: pausing() };
+  for (const round of rounds(await windows(connection))) {
+    const worth = await worthWeighing(connection, round.filter(({ service, from_ns, requests }) => requests >= LEAST_REQUESTS && (hopeless.get(service) ?? 0n) <= from_ns));
+    if (worth.length === 0) continue;
+    await fill(connection);
+    const doubtful = await doubtfulCalls(connection);
+    const found: Weighed[] = [];
+    for await (const problem of readProblems(connection)) {
+      if (performance.now() > until) break; // what is left stays undecided: better than that everything is late
+      await pause();
+      const window = worth.find(({ service }) => service === problem.service) as Window;
+      const weighed = weigh(window, problem, await resolveService(problem.problem, options), doubtful.get(problem.service) ?? []);
+      if (weighed === undefined) hopeless.set(window.service, window.from_ns + HOPELESS_NS);
+      else {
+        hopeless.delete(window.service);
+        found.push(weighed);
+      }
+    }
+    await store(connection, found);
+    if (performance.now() > until) return;
   }
 }
 
@@ -67,11 +94,6 @@ function pausing(): () => Promise<void> {
     await new Promise(setImmediate);
     last = performance.now();
   };
-}
-
-async function meanOpen(connection: DuckDBConnection, { service, from_ns, to_ns }: Window): Promise<number> {
-  const rows = await connection.runAndReadAll('SELECT coalesce(avg(o.open), 0) FROM doubtful_calls d JOIN open_counts o ON o.span_id = d.span_id WHERE d.service = $1 AND d.at_ns >= $2 AND d.at_ns < $3', [service, from_ns, to_ns]);
-  return rows.getRows()[0]?.[0] as number;
 }
 
 async function windows(connection: DuckDBConnection): Promise<Window[]> {
@@ -94,54 +116,99 @@ async function windows(connection: DuckDBConnection): Promise<Window[]> {
   return found;
 }
 
-async function fill(connection: DuckDBConnection, { service, first_ns, last_ns }: Window): Promise<void> {
-  const name = `'${service.replaceAll("'", "''")}'`;
+/** Windows of different services are looked at together: a statement for all of them costs little more than for one. A service's own follow each other. */
+function rounds(all: readonly Window[]): Window[][] {
+  const found: Window[][] = [];
+  const of_service = [...groupBy(all, ({ service }) => service).values()];
+  for (let nth = 0; of_service.some((own) => own.length > nth); nth += 1) {
+    let [round, requests]: [Window[], number] = [[], 0];
+    for (const window of of_service.flatMap((own) => own[nth] ?? [])) {
+      if (round.length > 0 && requests + window.requests > MOST_REQUESTS) {
+        found.push(round);
+        [round, requests] = [[], 0];
+      }
+      round.push(window);
+      requests += window.requests;
+    }
+    found.push(round);
+  }
+  return found;
+}
+
+/** Those with doubtful calls, where these have few enough candidates. Temp table timing_windows: the same. */
+async function worthWeighing(connection: DuckDBConnection, round: readonly Window[]): Promise<Window[]> {
+  if (round.length === 0) return [];
+  const values = round.map(({ service, from_ns, to_ns, first_ns, last_ns }) => `('${service.replaceAll("'", "''")}', ${from_ns}, ${to_ns}, ${first_ns}, ${last_ns})`);
+  await connection.run(`CREATE OR REPLACE TEMP TABLE timing_windows (service VARCHAR, from_ns BIGINT, to_ns BIGINT, first_ns BIGINT, last_ns BIGINT);
+    INSERT INTO timing_windows VALUES ${values.join(', ')};
+    DELETE FROM timing_windows WHERE service NOT IN (
+      SELECT d.service FROM doubtful_calls d JOIN open_counts o ON o.span_id = d.span_id JOIN timing_windows w ON w.service = d.service AND d.at_ns >= w.from_ns AND d.at_ns < w.to_ns
+      GROUP BY d.service HAVING avg(o.open) <= ${MOST_OPEN})`);
+  const left = new Set((await connection.runAndReadAll('SELECT service FROM timing_windows')).getRows().map(([service]) => service as string));
+  return round.filter(({ service }) => left.has(service));
+}
+
+async function fill(connection: DuckDBConnection): Promise<void> {
+  await createTimingTables(connection);
   await connection.run(`
-    DELETE FROM timing_requests; DELETE FROM timing_calls; DELETE FROM timing_allowed;
     INSERT INTO timing_requests SELECT r.request_id, r.service, CAST(r.process_id AS VARCHAR), coalesce(r.method, '') || ' ' || coalesce(url_template(r.path), ''), r.start_ns, r.end_ns, NULL
-      FROM timing_seen_requests r WHERE r.service = ${name} AND r.start_ns >= ${first_ns} AND r.start_ns < ${last_ns};
+      FROM timing_seen_requests r JOIN timing_windows w ON w.service = r.service AND r.start_ns >= w.first_ns AND r.start_ns < w.last_ns;
     INSERT INTO timing_calls SELECT c.call_id, c.service, CAST(c.process_id AS VARCHAR), c.callee_ip || ':' || c.callee_port, NULL, c.start_ns, c.end_ns
-      FROM timing_seen_calls c LEFT JOIN timing_requests r ON r.request_id = CAST(c.request_id AS VARCHAR)
-      WHERE c.service = ${name} AND c.start_ns >= ${first_ns} AND c.start_ns < ${last_ns} AND (c.request_id IS NULL OR r.request_id IS NOT NULL);
+      FROM timing_seen_calls c JOIN timing_windows w ON w.service = c.service AND c.start_ns >= w.first_ns AND c.start_ns < w.last_ns
+      LEFT JOIN timing_requests r ON r.request_id = CAST(c.request_id AS VARCHAR)
+      WHERE c.request_id IS NULL OR r.request_id IS NOT NULL;
     INSERT INTO timing_allowed SELECT c.call_id, c.request_id, 0 FROM timing_seen_calls c SEMI JOIN timing_calls t ON t.call_id = CAST(c.call_id AS VARCHAR) WHERE c.request_id IS NOT NULL;
     INSERT INTO timing_allowed SELECT h.call_id, h.request_id, ln(greatest(h.score, 0.001)) FROM timing_hints h
       SEMI JOIN timing_calls t ON t.call_id = CAST(h.call_id AS VARCHAR) SEMI JOIN timing_requests r ON r.request_id = CAST(h.request_id AS VARCHAR)
       ANTI JOIN timing_allowed a ON a.call_id = CAST(h.call_id AS VARCHAR)`);
 }
 
-async function claim(connection: DuckDBConnection, { service, from_ns, to_ns, first_ns, last_ns }: Window, { links, models }: TimingResult): Promise<boolean> {
-  const by_call = groupBy(links, (link) => link.call_id);
-  const known = (await connection.runAndReadAll(`
-    SELECT CAST(d.span_id AS VARCHAR), d.fresh FROM doubtful_calls d JOIN timing_calls t ON t.call_id = CAST(d.span_id AS VARCHAR) WHERE t.start_tick >= ${from_ns} AND t.start_tick < ${to_ns}`)).getRows() as [string, boolean][];
-  const best = known.map(([id]) => (by_call.get(id) ?? []).reduce((most, link) => Math.max(most, link.probability), 0));
-  const trust = best.reduce((sum, one) => sum + one, 0) / Math.max(1, best.length);
-  if (trust < LEAST_TRUST) return false; // their candidates are known without this
-  const least = trust >= HIGH_TRUST ? LEAST_AT_HIGH_TRUST : LEAST_PROBABILITY;
-  const values: string[] = [];
-  for (const [id, fresh] of known) {
-    const own = (by_call.get(id) ?? []).toSorted((a, b) => b.probability - a.probability).slice(0, MOST_CANDIDATES);
-    for (const { request_id, probability } of own) {
-      if (probability < 0.01) continue;
-      values.push(`(${id}, ${request_id}, ${probability >= least ? MOST_SCORE * probability : DOUBT * probability}, ${fresh})`);
-    }
-  }
-  if (values.length === 0) return true;
-  const [model] = models;
-  const parameters = JSON.stringify({ requests: model?.requests, trust: Math.round(trust * 1000) / 1000, delays: model?.delays });
-  const window_end = last_ns === EVER ? (await lastSeen(connection)) : last_ns;
-  const model_version = createHash('sha256').update(`${service} ${first_ns} ${window_end} ${parameters}`).digest().readUInt32BE(0) >>> 1;
-  await connection.run(`INSERT INTO timing_claims VALUES ${values.join(', ')}`);
-  await connection.run('INSERT INTO timing_models VALUES ($1, $2, $3, $4, $5)', [model_version, service, first_ns, window_end, parameters]);
-  const judged = known.map(([id]) => id);
-  await connection.run(`DELETE FROM timing_versions WHERE span_id IN (${judged.join(', ')})`);
-  await connection.run(`INSERT INTO timing_versions SELECT unnest([${judged.join(', ')}]::BIGINT[]), ${model_version}`);
-  await connection.run(`UPDATE timing_seen_calls SET request_id = c.candidate_span_id FROM timing_claims c WHERE c.span_id = call_id AND c.score > ${DOUBT}`);
-  return true;
+/** By service: those of its window, not of what lies around. */
+async function doubtfulCalls(connection: DuckDBConnection): Promise<Map<string, DoubtfulCall[]>> {
+  const rows = await connection.runAndReadAll(`
+    SELECT d.service, t.call_id, d.fresh FROM doubtful_calls d JOIN timing_calls t ON t.call_id = CAST(d.span_id AS VARCHAR) JOIN timing_windows w ON w.service = d.service AND t.start_tick >= w.from_ns AND t.start_tick < w.to_ns`);
+  const calls = (rows.getRows() as [string, string, boolean][]).map(([service, call_id, fresh]) => ({ service, call_id, fresh }));
+  return groupBy(calls, ({ service }) => service);
 }
 
-async function lastSeen(connection: DuckDBConnection): Promise<bigint> {
-  const rows = await connection.runAndReadAll('SELECT max(start_tick) FROM timing_requests');
-  return rows.getRows()[0]?.[0] as bigint;
+/** Undefined: the service cannot be told by timing. */
+function weigh({ service, first_ns, last_ns }: Window, { call_ids, request_ids, callee_names, tick_ns, newest_ns, problem }: ServiceProblem, { probabilities, model }: Resolution, doubtful: readonly DoubtfulCall[]): Weighed | undefined {
+  const place = new Map(call_ids.map((id, at) => [id, at]));
+  const weighed = doubtful.map(({ call_id, fresh }) => {
+    const call = place.get(call_id) as number;
+    const own: { request_id: string; probability: number }[] = [];
+    for (let at = problem.offsets[call] as number; at < (problem.offsets[call + 1] as number); at += 1) own.push({ request_id: request_ids[problem.candidates[at] as number] as string, probability: probabilities[at] as number });
+    return { call_id, fresh, candidates: own.toSorted((a, b) => b.probability - a.probability).slice(0, MOST_CANDIDATES) };
+  });
+  const trust = weighed.reduce((sum, { candidates }) => sum + (candidates[0]?.probability ?? 0), 0) / Math.max(1, weighed.length);
+  if (trust < LEAST_TRUST) return undefined; // their candidates are known without this
+  const least = trust >= HIGH_TRUST ? LEAST_AT_HIGH_TRUST : LEAST_PROBABILITY;
+  const claims: string[] = [];
+  for (const { call_id, fresh, candidates } of weighed) {
+    for (const { request_id, probability } of candidates) {
+      if (probability < 0.01) continue;
+      claims.push(`(${call_id}, ${request_id}, ${probability >= least ? MOST_SCORE * probability : DOUBT * probability}, ${fresh})`);
+    }
+  }
+  const parameters = JSON.stringify({ requests: request_ids.length, trust: Math.round(trust * 1000) / 1000, delays: model.describe(callee_names, tick_ns) });
+  const to_ns = last_ns === EVER ? newest_ns : last_ns;
+  const version = createHash('sha256').update(`${service} ${first_ns} ${to_ns} ${parameters}`).digest().readUInt32BE(0) >>> 1;
+  return { claims, call_ids: doubtful.map(({ call_id }) => call_id), model: { version, service, from_ns: first_ns, to_ns, parameters } };
+}
+
+async function store(connection: DuckDBConnection, found: readonly Weighed[]): Promise<void> {
+  const claims = found.flatMap((one) => one.claims);
+  if (claims.length === 0) return;
+  const judged = found.flatMap(({ call_ids, model: { version } }) => call_ids.map((id) => `(${id}, ${version})`)).join(', ');
+  await connection.run(`INSERT INTO timing_claims VALUES ${claims.join(', ')}`);
+  for (const { claims: own, model: { version, service, from_ns, to_ns, parameters } } of found) {
+    if (own.length > 0) await connection.run('INSERT INTO timing_models VALUES ($1, $2, $3, $4, $5)', [version, service, from_ns, to_ns, parameters]);
+  }
+  await connection.run(`CREATE OR REPLACE TEMP TABLE timing_judged (span_id BIGINT, model_version INTEGER);
+    INSERT INTO timing_judged VALUES ${judged};
+    DELETE FROM timing_versions WHERE span_id IN (SELECT span_id FROM timing_judged);
+    INSERT INTO timing_versions FROM timing_judged;
+    UPDATE timing_seen_calls SET request_id = c.candidate_span_id FROM timing_claims c WHERE c.span_id = call_id AND c.score > ${DOUBT}`);
 }
 
 /** What ../step-runner.ts needs to know of it. */

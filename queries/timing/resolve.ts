@@ -100,6 +100,8 @@ export interface ServiceProblem {
   readonly callee_names: readonly string[];
   /** A tick of the problem in units of the input. */
   readonly tick_ns: number;
+  /** Start of the newest request. */
+  readonly newest_ns: bigint;
   readonly problem: Problem;
 }
 
@@ -107,15 +109,41 @@ export interface ServiceProblem {
 export async function* readProblems(connection: DuckDBConnection): AsyncGenerator<ServiceProblem> {
   const file = '10-candidates.sql';
   await runSteps(connection, parseSteps(file, readFileSync(join(packageRoot(), 'queries', 'timing', file), 'utf8')));
-  const columns = async (sql: string): Promise<unknown[][]> => (await connection.runAndReadAll(sql)).getColumns();
-  const [services = []] = await columns('SELECT DISTINCT service FROM numbered_calls ORDER BY service');
-  for (const service of services as string[]) {
-    const name = `'${service.replaceAll("'", "''")}'`;
-    const [request_ids = [], operations = [], request_starts = [], request_ends = [], caller_ids = []] = await columns(`SELECT request_id, operation, start_tick, end_tick, caller_id FROM numbered_requests WHERE service = ${name} ORDER BY request_no`);
-    const [call_ids = [], callees = [], call_starts = [], call_ends = []] = await columns(`SELECT call_id, coalesce(callee, '') || ' ' || coalesce(operation, ''), start_tick, end_tick FROM numbered_calls WHERE service = ${name} ORDER BY call_no`);
-    const [call_nos = [], request_nos = [], evidence = []] = await columns(`SELECT call_no, request_no, evidence FROM candidates WHERE service = ${name} ORDER BY call_no, request_no`);
-    const { problem, callee_names, tick_ns } = makeProblem({ operations, request_starts, request_ends, callees, call_starts, call_ends, call_nos, request_nos, evidence } as unknown as Rows);
-    yield { service, request_ids: request_ids as string[], caller_ids: caller_ids as (string | null)[], call_ids: call_ids as string[], callee_names, tick_ns, problem };
+  const rowsOf = async (sql: string): Promise<ServiceRows> => new ServiceRows((await connection.runAndReadAll(sql)).getColumns());
+  const all_requests = await rowsOf('SELECT service, request_id, operation, start_tick, end_tick, caller_id FROM numbered_requests ORDER BY service, request_no');
+  const all_calls = await rowsOf("SELECT service, call_id, coalesce(callee, '') || ' ' || coalesce(operation, ''), start_tick, end_tick FROM numbered_calls ORDER BY service, call_no");
+  const all_candidates = await rowsOf('SELECT service, call_no, request_no, evidence FROM candidates ORDER BY service, call_no, request_no');
+  for (const service of all_calls.services) {
+    const [, request_ids, operations, request_starts, request_ends, caller_ids] = all_requests.of(service, 6);
+    const [, call_ids, callees, call_starts, call_ends] = all_calls.of(service, 5);
+    const [, call_nos, request_nos, evidence] = all_candidates.of(service, 4);
+    const rows = { operations, request_starts, request_ends, callees, call_starts, call_ends, call_nos, request_nos, evidence } as unknown as Rows;
+    const newest_ns = rows.request_starts.at(-1) ?? 0n;
+    yield { service, request_ids: request_ids as string[], caller_ids: caller_ids as (string | null)[], call_ids: call_ids as string[], newest_ns, ...makeProblem(rows) };
+  }
+}
+
+/** Columns of rows that are ordered by service, which is the first column. */
+class ServiceRows {
+  readonly #columns: readonly unknown[][];
+  readonly #places = new Map<string, [number, number]>();
+
+  constructor(columns: readonly unknown[][]) {
+    this.#columns = columns;
+    for (const [at, service] of ((columns[0] ?? []) as string[]).entries()) {
+      const known = this.#places.get(service);
+      if (known === undefined) this.#places.set(service, [at, at + 1]);
+      else known[1] = at + 1;
+    }
+  }
+
+  get services(): string[] {
+    return [...this.#places.keys()];
+  }
+
+  of(service: string, width: number): unknown[][] {
+    const [from, to] = this.#places.get(service) ?? [0, 0];
+    return Array.from({ length: width }, (_, column) => (this.#columns[column] ?? []).slice(from, to));
   }
 }
 
