@@ -7,7 +7,7 @@ import { recorrelate } from './recorrelate.ts';
 import { computedSteps, type HopelessServices } from './timing/claim.ts';
 import { StepMemory, loadSteps, runSteps, type Step } from './step-runner.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
-import { CLOSING, DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, createWorkingSet, loadHistory, loadProcesses, readMessages, readThreadMoves, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
+import { CLOSING, DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, createWorkingSet, loadHistory, loadProcesses, SETTLE_NS, readMessages, readThreadMoves, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
 
 export interface CorrelatorOptions {
   readonly log?: (line: string) => void;
@@ -48,6 +48,8 @@ const MOST_ROWS = 120_000;
 const TIMING_BUDGET_MS = 2000;
 const NEVER = 9_000_000_000_000_000_000n;
 
+const NOTHING_AHEAD = { from: 0n, horizon_ns: NEVER, first_ns: NEVER };
+
 const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
 const someIn = async (connection: DuckDBConnection, relation: string): Promise<boolean> => (await connection.runAndReadAll(`SELECT 1 FROM ${relation} LIMIT 1`)).currentRowCount > 0;
 const key = (run: { node: string; run_id: bigint }): string => `${run.run_id} ${run.node}`;
@@ -69,6 +71,11 @@ export class Correlator {
   #loaded = false;
   #started = false;
   #read_to = 0n;
+  /**
+   * What landed after batch `from` and begins later than `horizon_ns` has not been looked at yet, and is read again where it is
+   * stored; `first_ns`: when the first of it began.
+   */
+  #ahead = NOTHING_AHEAD;
   #cut = 0n;
   #cycles = 0;
   #finishing = false;
@@ -169,9 +176,10 @@ export class Correlator {
     const nothing = { messages: 0, spans: 0, cut_ns: cut, late: 0, behind };
     const ends_changed = await this.#noteRunEnds(connection);
     if (to === from && cut === previous_cut && !ends_changed) return nothing;
-    const news = to > from ? await this.#takeNew(connection, from, to) : { messages: 0, closes: 0 };
+    const horizon_ns = this.#finishing ? NEVER : cut + SETTLE_NS;
+    const news = await this.#takeNew(connection, from, to, horizon_ns);
     const { count, next_end_ns, oldest_ns, quiet_ns } = this.#waiting;
-    const due = count > 0 && (news.closes > 0 || ends_changed || next_end_ns <= cut || oldest_ns + this.#limits.open_limit_ns <= cut || quiet_ns + this.#limits.quiet_limit_ns <= cut);
+    const due = this.#ahead.first_ns <= (this.#finishing ? NEVER : cut) || (count > 0 && (news.closes > 0 || ends_changed || next_end_ns <= cut || oldest_ns + this.#limits.open_limit_ns <= cut || quiet_ns + this.#limits.quiet_limit_ns <= cut));
     if (news.messages === 0 && !due) {
       this.#read_to = to;
       this.#cut = cut;
@@ -193,7 +201,9 @@ export class Correlator {
     if (spans > 0) await connection.run('DELETE FROM timing_models');
     const stored = performance.now();
     this.#observe?.({ file: '', name: 'store', sql: '', repeat: false, view: false, needs: undefined }, stored - begun);
-    await this.#forget(connection, cut);
+    const ahead = await this.#lookAhead(connection, to, horizon_ns);
+    await this.#forget(connection, cut, horizon_ns);
+    this.#ahead = ahead;
     this.#observe?.({ file: '', name: 'forget', sql: '', repeat: false, view: false, needs: undefined }, performance.now() - stored);
     this.#read_to = to;
     this.#cut = cut;
@@ -208,6 +218,7 @@ export class Correlator {
     await createWorkingSet(connection);
     this.#memory = new StepMemory();
     for (const evidence of this.#evidence_off) await connection.run('INSERT INTO evidence_off VALUES ($1)', [evidence]);
+    this.#ahead = { ...NOTHING_AHEAD, from: this.#read_to };
     if (this.#read_to > 0n) await loadHistory(this.#warehouse, connection, { from_ns: this.#cut, to_ns: NEVER, apply_no: this.#read_to }, this.#limits);
     // Whoever stopped before may have stored what these runs left open.
     if (!this.#started) for (const run of this.#warehouse.runs()) if (run.watermark_ns <= this.#cut) this.#ended.set(key(run), run.watermark_ns);
@@ -237,11 +248,13 @@ export class Correlator {
     return changed;
   }
 
-  /** Adds what landed in (from, to] to the working set. */
-  async #takeNew(connection: DuckDBConnection, from: bigint, to: bigint): Promise<{ messages: number; closes: number }> {
+  /** Adds what landed in (from, to] to the working set, and what landed before and was ahead of its cycle. */
+  async #takeNew(connection: DuckDBConnection, from: bigint, to: bigint, horizon_ns: bigint): Promise<{ messages: number; closes: number }> {
     const since = (table: 'messages' | 'socket_events' | 'processes' | 'losses'): string => this.#warehouse.storedSince(table, from);
-    const news = `SELECT ${MESSAGE_COLUMNS} FROM ${since('messages')} m WHERE m.apply_no > ${from} AND m.apply_no <= ${to}`;
-    await readMessages(connection, news);
+    const ahead = this.#ahead;
+    const news = `SELECT ${MESSAGE_COLUMNS} FROM ${this.#warehouse.storedSince('messages', ahead.from)} m WHERE m.apply_no > ${ahead.from} AND m.apply_no <= ${to} AND (m.apply_no > ${from} OR m.ts_ns > ${ahead.horizon_ns})`;
+    await readMessages(connection, { news, horizon_ns });
+    if (to === from) return { messages: 0, closes: 0 };
     const messages = await connection.runAndReadAll(`SELECT count(*) FROM ${since('messages')} m WHERE m.apply_no > ${from} AND m.apply_no <= ${to}`);
     const closes = await connection.run(`INSERT INTO closes
       SELECT e.run_id, e.socket_id, min(e.ts_ns) FROM ${since('socket_events')} e LEFT JOIN closes c ON c.socket_id = e.socket_id AND c.run_id = e.run_id
@@ -251,8 +264,15 @@ export class Correlator {
     return { messages: Number(messages.getRows()[0]?.[0] ?? 0), closes: closes.rowsChanged };
   }
 
+  /** What the next cycle reads again. */
+  async #lookAhead(connection: DuckDBConnection, to: bigint, horizon_ns: bigint): Promise<typeof NOTHING_AHEAD> {
+    const found = await connection.runAndReadAll(`SELECT min(m.apply_no) FILTER (m.apply_no > ${this.#ahead.from}) - 1, min(m.ts_ns) FROM landed m WHERE m.ts_ns > ${horizon_ns}`);
+    const [before, first_ns] = found.getRows()[0] as [bigint | null, bigint | null];
+    return { from: before ?? to, horizon_ns, first_ns: first_ns ?? NEVER };
+  }
+
   /** Keeps what is open or not decided yet, and for a while what was stored last. */
-  async #forget(connection: DuckDBConnection, cut: bigint): Promise<void> {
+  async #forget(connection: DuckDBConnection, cut: bigint, horizon_ns: bigint): Promise<void> {
     await connection.run(`CREATE OR REPLACE TEMP TABLE waiting AS
       SELECT e.run_id, e.socket_id, e.exchange_no, e.ts_ns, e.end_ns, CASE WHEN e.end_ns IS NULL AND e.protocol IS NULL THEN e.answer_ns END AS quiet_ns FROM exchanges e LEFT JOIN over_now o ON o.span_id = e.span_id LEFT JOIN decided_stored d ON d.span_id = e.span_id
       WHERE o.span_id IS NULL AND d.span_id IS NULL`);
@@ -286,9 +306,11 @@ export class Correlator {
       SELECT k.span_id, k.candidate_span_id, k.evidence, k.score, k.chosen, k.doubt
       FROM (SELECT * FROM known_links UNION ALL SELECT span_id, candidate_span_id, evidence, score, chosen, doubt FROM links) k SEMI JOIN decided_next d ON d.span_id = k.span_id`);
     await connection.run(`CREATE OR REPLACE TEMP TABLE known_next AS
-      SELECT m.* FROM messages m SEMI JOIN waiting w ON w.socket_id = m.socket_id AND w.exchange_no = m.exchange_no AND w.run_id = m.run_id`);
+      SELECT m.* FROM messages m SEMI JOIN waiting w ON w.socket_id = m.socket_id AND w.exchange_no = m.exchange_no AND w.run_id = m.run_id WHERE m.ts_ns <= ${horizon_ns}
+      UNION ALL
+      SELECT k.* FROM known_messages k WHERE k.ts_ns > ${horizon_ns}`);
     // An answer may land before its request, when that was never finished.
-    const early = `m.kind = 'response' AND m.exchange_no >= 0 AND m.end_ts_ns > ${cut - CLOSES_BACK_NS}`;
+    const early = `m.kind = 'response' AND m.exchange_no >= 0 AND m.end_ts_ns > ${cut - CLOSES_BACK_NS} AND m.ts_ns <= ${horizon_ns}`;
     await connection.run(`CREATE OR REPLACE TEMP TABLE early_answers AS
       SELECT DISTINCT m.run_id, m.socket_id, m.exchange_no FROM messages m ANTI JOIN exchanges e ON e.socket_id = m.socket_id AND e.exchange_no = m.exchange_no AND e.run_id = m.run_id WHERE ${early}`);
     if (await someIn(connection, 'early_answers')) {

@@ -25,7 +25,7 @@ export const DEFAULT_LIMITS: Limits = { open_limit_ns: 600_000_000_000n, pool_li
 export const KEEP_NS = 15_000_000_000n;
 
 /** What other threads did around a call has landed by so long after it. */
-const SETTLE_NS = 100_000_000n;
+export const SETTLE_NS = 100_000_000n;
 
 /** Losses that hide whole events: a span during which one happened may lack something. */
 export const HIDING_CAUSES = "('ring_full', 'connection_shed', 'not_running', 'spool_full', 'undecodable', 'hook_missed')";
@@ -78,9 +78,17 @@ export async function createWorkingSet(connection: DuckDBConnection): Promise<vo
   await readMessages(connection);
 }
 
-/** `messages`: what is known already, and `news`, read where it is stored. */
-export async function readMessages(connection: DuckDBConnection, news?: string): Promise<void> {
-  await connection.run(`CREATE OR REPLACE TEMP VIEW messages AS FROM known_messages${news === undefined ? '' : ` UNION ALL ${news}`}`);
+/** Messages that begin later than `horizon_ns` are left to a later cycle: nothing that happened by the cut depends on them. */
+export interface Landed {
+  /** Messages where they are stored, with MESSAGE_COLUMNS; those of known_messages not among them. */
+  readonly news: string;
+  readonly horizon_ns: bigint;
+}
+
+/** `landed`: what is known already, and the news, read where they are stored; `messages`: as much of it as this cycle looks at. */
+export async function readMessages(connection: DuckDBConnection, more?: Landed): Promise<void> {
+  await connection.run(`CREATE OR REPLACE TEMP VIEW landed AS FROM known_messages${more === undefined ? '' : ` UNION ALL ${more.news}`};
+    CREATE OR REPLACE TEMP VIEW messages AS FROM landed${more === undefined ? '' : ` WHERE kind = 'response' OR ts_ns <= ${more.horizon_ns}`}`);
 }
 
 /** `thread_moves`: forks, exits, and wakes that a thread caused, from a while before from_ns on; read where they are stored. */

@@ -36,8 +36,8 @@ const LEAST_WEIGHT = 1e-4;
 const ROAMING = { rounds: 4, sweeps: 8 } as const;
 const COOLING_SWEEPS = 40;
 const SETTLING = { rounds: 4, sweeps: 6 } as const;
-/** Where no more of the calls than this have a choice, the others say what is to be learned: it is learned in the first round, and seldom again. */
-const MOSTLY_KNOWN = { share: 0.25, roaming: 4, settling: 2 } as const;
+/** Where no more of the calls than this have a choice, the others say what is to be learned: every other round learns. */
+const MOSTLY_KNOWN = { share: 0.25, every: 2 } as const;
 
 export async function resolveService(problem: Problem, options: ResolveOptions = {}): Promise<Resolution> {
   const { random = seededRandom(1), sample_sweeps = 100, cool = true, give_up_below = 0, pause = async () => undefined, first } = options;
@@ -58,7 +58,7 @@ export async function resolveService(problem: Problem, options: ResolveOptions =
   const mostly_known = sampler.open.length <= MOSTLY_KNOWN.share * places.length;
   if (first !== undefined) learn(0);
   for (let round = 0; round < ROAMING.rounds; round += 1) {
-    if (!mostly_known || round % MOSTLY_KNOWN.roaming === 0) learn(round < 2 && first === undefined ? 0 : 0.5);
+    if (!mostly_known || round % MOSTLY_KNOWN.every === 0) learn(round < 2 && first === undefined ? 0 : 0.5);
     for (let sweep = 0; sweep < ROAMING.sweeps; sweep += 1) {
       sampler.sweep(2.5 - round / ROAMING.rounds);
       await pause();
@@ -66,7 +66,7 @@ export async function resolveService(problem: Problem, options: ResolveOptions =
   }
   sampler.focus();
   for (let round = 0; round < SETTLING.rounds; round += 1) {
-    if (!mostly_known || round % MOSTLY_KNOWN.settling === 0) learn(round === 0 ? 0 : 0.7);
+    if (!mostly_known || round % MOSTLY_KNOWN.every === 0) learn(round === 0 ? 0 : 0.7);
     for (let sweep = 0; sweep < SETTLING.sweeps; sweep += 1) {
       sampler.sweep(1);
       await pause();
