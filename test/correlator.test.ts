@@ -140,6 +140,38 @@ test('under losses links may be missing, none is wrong, and what a loss touches 
   expect(Number(rows[0]?.[0])).toBeLessThan(8);
 });
 
+test.each(['goes on', 'is started again'])('what a slow node holds back is told when that node has spoken, by a correlator that %s', async (meanwhile) => {
+  const simulation = simulate({ requests: 300, in_flight: 1, nodes: 1, opaque_share: 0, seed: 19, batch_ms: 50 });
+  const marks = simulation.batches.map((batch) => batch.watermark_ns).toSorted((a, b) => Number(a - b));
+  const slow = (sequence: bigint, watermark_ns: bigint): Batch => makeBatch({ node: 'slow', boot_id: 'slow', run_id: 77n, sequence, watermark_ns });
+  const folder = temporaryFolder();
+  const options = { ...OPTIONS, silent_ms: 600_000 };
+  let warehouse = await open(folder);
+  let correlator = new Correlator(warehouse, options);
+  // Told up to a third, and the margin between nodes.
+  await warehouse.apply(slow(1n, (marks[0] as bigint) + ((marks.at(-1) as bigint) - (marks[0] as bigint)) / 3n + 300_000_000n));
+  for (const [at, batch] of simulation.batches.entries()) {
+    await warehouse.apply(batch);
+    if (at % 5 === 0) await correlator.cycle();
+  }
+  await correlator.cycle();
+  const before = Number((await warehouse.query('SELECT count(*) FROM spans')).rows[0]?.[0]);
+  expect(before).toBeGreaterThan(7);
+  expect(before).toBeLessThan(1400);
+  await warehouse.seal();
+  if (meanwhile === 'is started again') {
+    await warehouse.close();
+    warehouse = await open(folder);
+    correlator = new Correlator(warehouse, options);
+    await correlator.cycle();
+  }
+  await warehouse.apply(slow(2n, (marks.at(-1) as bigint) + 1_000_000_000n));
+  expect(await correlator.cycle()).toMatchObject({ messages: 0, late: 0 });
+  expect(await score(warehouse, simulation)).toEqual({ exact: 300, orphaned: 0, wrong: 0 });
+  const { rows } = await warehouse.query('SELECT count(*), count(DISTINCT span_id) FROM spans');
+  expect(rows).toEqual([[2100n, 2100n]]);
+});
+
 const CALL = { socket_id: 1, conn_id: 1, process_id: 9, role: 'server', kind: 'request', direction: 'in', protocol: 'http', exchange_no: 0, stream_offset: 0, end_offset: 10, first_thread_id: 5, last_thread_id: 5, complete: true, partial: false, end_reason: 'no_body', method: 'GET', path: '/' };
 
 test('a request without an answer ends with its socket, with its run, or when it has been open for too long', async () => {
