@@ -1,4 +1,4 @@
-// npm run bench [-- --quick] [--only NAME,...] [--list]: each figure as a JSON line on standard output; all of them as a table and
+// npm run bench [-- --quick] [--only NAME,...] [--millions N,...] [--list]: each figure as a JSON line on standard output; all of them as a table and
 // plots in bench/results/.
 import { appendFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,6 +8,7 @@ import { measureBytes } from './bytes.ts';
 import { measureCollect } from './collect-memory.ts';
 import { measureExport } from './export-rate.ts';
 import { measureBatchCorrelation } from './correlate-batch.ts';
+import type { Size } from './correlate-batch.ts';
 import type { Figure } from './figure.ts';
 import { measureHookCost } from './hook-cost.ts';
 import { measureIngest } from './ingest-rate.ts';
@@ -24,11 +25,22 @@ interface Bench {
   readonly name: string;
   readonly what: string;
   run(quick: boolean): Promise<readonly Figure[]>;
+  /** Of those that are run at growing sizes: at these alone, in millions of rows. */
+  runAt?(millions: readonly number[]): Promise<readonly Figure[]>;
 }
 
 async function live(rates: readonly number[], seconds: number): Promise<Figure[]> {
   const figures: Figure[] = [];
   for (const rate of rates) figures.push(...liveFigures([await measureLive(rate, seconds)]));
+  return figures;
+}
+
+/** The more there is, the longer a round takes. */
+const correlationAt = (events: number): Size => ({ events, rounds: events >= 1e8 ? 1 : events >= 1e7 ? 2 : 5 });
+
+async function lookupsAt(millions: readonly number[]): Promise<Figure[]> {
+  const figures: Figure[] = [];
+  for (const size of millions) figures.push(...(await measureQuestions(size, size >= 100 ? 5 : 10)));
   return figures;
 }
 
@@ -41,18 +53,29 @@ const BENCHES: readonly Bench[] = [
   { name: 'collect', what: 'memory of collect under a steady load', run: (quick) => measureCollect(50_000, quick ? 12 : 600) },
   {
     name: 'correlate', what: 'history against a sort of the same events; live correlation over a long run',
-    run: (quick) => measureBatchCorrelation(quick ? [{ events: 1e5, rounds: 5 }, { events: 2e5, rounds: 5 }] : [{ events: 1e5, rounds: 5 }, { events: 1e6, rounds: 5 }, { events: 1e7, rounds: 2 }, { events: 1e8, rounds: 1 }]),
+    run: (quick) => measureBatchCorrelation((quick ? [1e5, 2e5] : [1e5, 1e6, 1e7, 1e8]).map(correlationAt)),
+    runAt: (millions) => measureBatchCorrelation(millions.map((size) => correlationAt(size * 1e6))),
   },
   { name: 'live', what: 'from the end of a trace to its being readable; memory', run: (quick) => live([10_000, 50_000, ...(quick ? [] : [100_000])], quick ? 10 : 60) },
-  { name: 'lookups', what: 'trace by id, search, slowest 20, against DuckDB by hand', run: async (quick) => (quick ? measureQuestions(2, 4) : [...(await measureQuestions(10, 10)), ...(await measureQuestions(100, 5))]) },
+  { name: 'lookups', what: 'trace by id, search, slowest 20, against DuckDB by hand', run: (quick) => (quick ? measureQuestions(2, 4) : lookupsAt([10, 100])), runAt: lookupsAt },
   { name: 'files', what: 'lookups by trace id in one and in many files', run: (quick) => measureLookups(quick ? 100 : 300, quick ? 30 : 120, quick ? 60 : 300) },
   { name: 'sql-http', what: 'a million rows through HTTP, against DuckDB writing a file', run: (quick) => measureSqlHttp(quick ? 5 : 9, !quick) },
   { name: 'export', what: "spans to Parquet, against DuckDB's COPY", run: (quick) => measureExport(5, quick ? 2 : 6) },
   { name: 'sql', what: 'ingest and lookups while users run the worst SQL', run: (quick) => measureSqlIsolation(quick ? 8 : 30) },
 ];
 
-const { values: asked } = parseArgs({ options: { quick: { type: 'boolean', default: false }, only: { type: 'string' }, list: { type: 'boolean', default: false } } });
-const names = asked.only?.split(',') ?? BENCHES.map(({ name }) => name);
+const { values: asked } = parseArgs({ options: { quick: { type: 'boolean', default: false }, only: { type: 'string' }, millions: { type: 'string' }, list: { type: 'boolean', default: false } } });
+const millions = asked.millions?.split(',').map(Number);
+if (millions?.some((size) => !(size > 0)) === true) {
+  console.error(`--millions ${asked.millions}: give sizes in millions of rows, as in --millions 1,10`);
+  process.exit(2);
+}
+const names = asked.only?.split(',') ?? BENCHES.filter(({ runAt }) => millions === undefined || runAt !== undefined).map(({ name }) => name);
+const sizeless = millions === undefined ? undefined : BENCHES.find(({ name, runAt }) => names.includes(name) && runAt === undefined);
+if (sizeless !== undefined) {
+  console.error(`--millions: ${sizeless.name} has no sizes; ${BENCHES.filter(({ runAt }) => runAt !== undefined).map(({ name }) => name).join(' and ')} have`);
+  process.exit(2);
+}
 const unknown = names.find((name) => !BENCHES.some((bench) => bench.name === name));
 if (asked.list || unknown !== undefined) {
   if (unknown !== undefined) console.error(`--only: there is no benchmark ${unknown}; there are:`);
@@ -66,11 +89,11 @@ const path = join(folder, new Date().toISOString().replaceAll(':', '-').slice(0,
 console.error(machine());
 const figures: Figure[] = [];
 let failed = 0;
-for (const { name, what, run } of BENCHES.filter((bench) => names.includes(bench.name))) {
+for (const { name, what, run, runAt } of BENCHES.filter((bench) => names.includes(bench.name))) {
   console.error(`${name}: ${what}`);
   const started = performance.now();
   try {
-    for (const figure of await run(asked.quick)) {
+    for (const figure of await (millions === undefined ? run(asked.quick) : (runAt as NonNullable<Bench['runAt']>)(millions))) {
       figures.push(figure);
       const line = JSON.stringify(figure);
       console.log(line);
