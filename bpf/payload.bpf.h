@@ -51,14 +51,10 @@ static __always_inline void take_msghdr(struct call *call, u64 address)
 }
 
 /* What the current task is doing to a socket. splice names two descriptors: the socket is the third argument when written to. */
-__noinline int read_call(struct call *call, u32 writing)
+static __always_inline int read_call(struct call *call, struct task_struct *task, struct pt_regs *regs, const bool writing)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
-	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
 	int nr = TH_SYSCALL_NR(regs);
 
-	if (!call)
-		return 0;
 	call->syscall = -1;
 	call->fd = -1;
 	if (is_compat(task) || nr < 0)

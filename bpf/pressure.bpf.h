@@ -21,9 +21,20 @@ __noinline int count_loss(u32 cause)
 	return 0;
 }
 
-static __always_inline u64 ring_used(void)
+/* Asking the ring is a call, and a cache line that the other processors write: while it is far from where anything is shed, one
+ * in sixteen events of a thread asks, and answers 0 for the others. */
+static __always_inline u64 ring_used(struct task_state *who)
 {
-	return bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
+	u64 used;
+	u32 pressed;
+
+	if (who && !live.pressed && who->looks++ & 15)
+		return 0;
+	used = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
+	pressed = used > settings.ring_half / 2;
+	if (live.pressed != pressed)
+		live.pressed = pressed;
+	return used;
 }
 
 /* The same connections at both ends and on every node, as conn_id is the same there. */
