@@ -30,7 +30,7 @@ static bool can_hang(const struct hook *hook, int kind, int level)
 {
 	if (!(hook->kinds & kind) || refused[hook - hook_table])
 		return false;
-	if (hook->how == 'f' && (kind == KPROBE || (kind == TP && level != ALL)))
+	if (hook->how == 'f' && hook->optional && level != ALL)
 		return false;
 	return has_hook(hook);
 }

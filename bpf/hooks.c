@@ -162,8 +162,8 @@ bool hooks_open(struct hooks *hooks, const char *kind, size_t ring_bytes, const 
 		for (size_t i = 0; i < 3 && !hooks->object; i++) {
 			if (!auto_kind && strcmp(kind, kinds[i].name))
 				continue;
-			/* Tracepoints without programs on functions come before kprobes, and fexit without them is nothing new. */
-			if (auto_kind && (level == ALL ? kinds[i].bit == KPROBE : level == NO_TRAMPOLINES && kinds[i].bit == FEXIT))
+			/* The others without programs on functions, but for those that they need, come before kprobes. */
+			if (auto_kind && level == ALL && kinds[i].bit == KPROBE)
 				continue;
 			if (!hook_kind_possible(kinds[i].bit)) {
 				if (!auto_kind)

@@ -44,10 +44,10 @@ static __always_inline void take_iov(struct call *call, u64 iov, u64 count)
 
 static __always_inline void take_msghdr(struct call *call, u64 address)
 {
-	struct th_msghdr header = {};
+	struct th_iovec list = {}; /* where the segments are told, and how many */
 
-	if (!bpf_probe_read_user(&header, sizeof(header), (void *)address))
-		take_iov(call, header.iov, header.iov_count);
+	if (!bpf_probe_read_user(&list, sizeof(list), (void *)(address + __builtin_offsetof(struct th_msghdr, iov))))
+		take_iov(call, list.base, list.length);
 }
 
 /* What the current task is doing to a socket. splice names two descriptors: the socket is the third argument when written to. */

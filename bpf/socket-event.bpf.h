@@ -130,14 +130,18 @@ static __always_inline bool send_gathered(const struct th_ring_event *event, str
 	return SEND(4096, read_gathered(to, want, 4096, room));
 }
 
-static __always_inline void send_event(struct th_ring_event *event, struct call *call, u32 want)
+/* A global function: verified once, not with all that may lead to it. */
+__noinline int send_event(struct th_ring_event *event, struct call *call, u32 want)
 {
-	u64 from = call->iov_count > 1 && call->parts[0].length >= want ? call->parts[0].base : call->base;
+	u64 from;
 	bool sent;
 
+	if (!event || !call)
+		return 0;
+	from = call->iov_count > 1 && call->parts[0].length >= want ? call->parts[0].base : call->base;
 	if (!want || (!from && call->iov_count < 2)) {
 		send_plain(event);
-		return;
+		return 0;
 	}
 	if (from)
 		sent = send_from(event, want, from);
@@ -150,6 +154,7 @@ static __always_inline void send_event(struct th_ring_event *event, struct call 
 		count_loss(TH_LOSS_PAYLOAD_SHED);
 		send_plain(event);
 	}
+	return 0;
 }
 
 #endif
