@@ -59,6 +59,7 @@ struct task_state {
 	u8 excluded;
 	u8 in_scope; /* by pid, cgroup or all; sockets add their own network namespace */
 	u8 netns_in_scope;
+	u64 ring_used;
 	u64 turn;
 	u64 thread_id;
 	u64 process_id;

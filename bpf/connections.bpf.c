@@ -12,7 +12,7 @@ static __always_inline bool closes(int nr)
 /* By nobody: NULL. */
 static __always_inline void send_state(struct th_ring_event *event, struct sock_state *state, struct task_struct *task, struct task_state *who)
 {
-	if (connection_shed(state->conn_id, ring_used(who))) {
+	if (connection_shed(state->conn_id, ask_ring())) {
 		count_loss(TH_LOSS_CONNECTION_SHED);
 		return;
 	}
