@@ -47,22 +47,25 @@ struct {
 	__type(value, struct th_loss_slot);
 } losses SEC(".maps");
 
+/* What every event looks at comes first: it shares a cache line. */
 struct task_state {
+	u32 generation;
+	u32 go_generation;
+	u32 told; /* epoch */
+	u32 looks; /* at the ring */
+	u64 css_set, cgroup; /* by address: where cgroup_id was read */
+	u64 nsproxy;
+	u64 told_comm[2];
+	u8 excluded;
+	u8 in_scope; /* by pid, cgroup or all; sockets add their own network namespace */
+	u8 netns_in_scope;
+	u64 ring_used;
 	u64 turn;
 	u64 thread_id;
 	u64 process_id;
 	u64 cgroup_id;
-	u64 css_set, cgroup; /* by address: where cgroup_id was read */
-	u64 nsproxy;
-	u32 generation;
 	u32 netns;
-	u32 go_generation;
-	u32 told; /* epoch */
-	u64 told_comm[2];
 	struct th_go_layout go;
-	u8 excluded;
-	u8 in_scope; /* by pid, cgroup or all; sockets add their own network namespace */
-	u8 netns_in_scope;
 };
 
 struct {
@@ -81,33 +84,34 @@ struct {
 #define SOCK_FIN 64    /* write_seq counts our FIN */
 #define SOCK_OURS 128  /* a task in scope has used it, so what the network does to it is told */
 
+/* What every event looks at comes first: two cache lines of four. */
 struct sock_state {
 	u64 cookie; /* 0 = the kernel had given it none yet */
 	u64 socket_id;
 	u64 conn_id;
-	u64 peer_socket_id;
-	u64 counted[2]; /* bytes read and written, where TCP does not tell */
-	u64 phase_other[2];
-	u64 caller_id; /* the task that asked for what is written here by another one; 0 = not known */
-	u64 caller_parent_id;
-	u32 phase_used[2];
+	u64 told_conn_id;
+	u32 told; /* epoch */
+	u8 role;
+	u8 state;
+	u8 told_role;
+	u8 told_state;
 	u32 first_sent; /* sequence number of the first byte each way */
 	u32 first_received;
 	u32 read_seq; /* copied_seq at the last read event */
-	u32 netns;
-	u32 netns_generation;
-	u32 told; /* epoch */
-	u64 told_conn_id;
-	u16 family;
-	u16 local_port;
-	u16 remote_port;
-	u8 role;
-	u8 state;
 	u8 netns_in_scope;
 	u8 caller_told; /* a write has carried it: the next read ends it */
-	u8 told_role;
-	u8 told_state;
-	u8 pad[8];
+	u16 family;
+	u32 phase_used[2];
+	u64 phase_other[2];
+	u64 caller_id; /* the task that asked for what is written here by another one; 0 = not known */
+	u64 caller_parent_id;
+	u64 counted[2]; /* bytes read and written, where TCP does not tell */
+	u64 peer_socket_id;
+	u32 netns;
+	u32 netns_generation;
+	u16 local_port;
+	u16 remote_port;
+	u8 pad[4];
 	u8 local_ip[16];
 	u8 remote_ip[16];
 };
@@ -133,6 +137,18 @@ TH_SET(scope_cgroups, u64, 1024);
 TH_SET(scope_netns, u32, 1024);
 TH_SET(excluded_pids, u32, 1024);
 TH_SET(followed_sockets, u64, 4096);
+
+/* What the tracepoints of system calls hand over. */
+struct enter_args {
+	u64 common;
+	s64 nr;
+	u64 args[6];
+};
+struct exit_args {
+	u64 common;
+	s64 nr;
+	s64 result;
+};
 
 #define CLAMP(value, most)                                                                                                      \
 	({                                                                                                                      \

@@ -12,7 +12,7 @@ static __always_inline bool closes(int nr)
 /* By nobody: NULL. */
 static __always_inline void send_state(struct th_ring_event *event, struct sock_state *state, struct task_struct *task, struct task_state *who)
 {
-	if (connection_shed(state->conn_id, ring_used())) {
+	if (connection_shed(state->conn_id, ask_ring())) {
 		count_loss(TH_LOSS_CONNECTION_SHED);
 		return;
 	}
@@ -137,14 +137,6 @@ int BPF_PROG(destroy_sock, struct sock *sk)
 	return 0;
 }
 
-static __always_inline struct sock *sock_of_file(struct file *file)
-{
-	if (!file || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
-		return NULL;
-	struct socket *socket = BPF_CORE_READ(file, private_data);
-	return BPF_CORE_READ(socket, sk);
-}
-
 /* Connect and accept as their system call saw them end. */
 static __always_inline int connected(struct file *file, s32 fd, u8 op, s32 syscall)
 {
@@ -229,12 +221,6 @@ int BPF_PROG(connect_return, const struct pt_regs *regs, long result)
 	return connect_ended(result);
 }
 
-struct exit_args {
-	u64 common;
-	s64 nr;
-	s64 result;
-};
-
 SEC("tp/syscalls/sys_exit_accept4")
 int accept_exit(struct exit_args *ctx)
 {
@@ -313,12 +299,6 @@ int BPF_PROG(close_call, const struct pt_regs *regs)
 {
 	return closing(TH_ARG1(regs));
 }
-
-struct enter_args {
-	u64 common;
-	s64 nr;
-	u64 args[6];
-};
 
 SEC("tp/syscalls/sys_enter_close")
 int close_enter(struct enter_args *ctx)

@@ -24,6 +24,7 @@ struct hooks {
 
 /* kind: auto, tp, fexit, kprobe. False = cannot collect; the capabilities say why. `prepare` runs between load and attach. */
 bool hooks_open(struct hooks *hooks, const char *kind, size_t ring_bytes, const struct th_settings *settings, void (*prepare)(struct bpf_object *object));
+bool hooks_attached(const char *program);
 /* Runs of programs that the kernel skipped because they were interrupted by themselves, by the cause (TH_LOSS_*) that they count as. */
 void hooks_missed(const struct hooks *hooks, unsigned long long missed[TH_LOSS_SLOTS]);
 void hooks_close(struct hooks *hooks);

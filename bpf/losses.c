@@ -16,6 +16,11 @@ void losses_open(const struct bpf_object *object, volatile struct th_live *share
 	live = shared;
 }
 
+static bool is_event(uint32_t cause)
+{
+	return cause != TH_LOSS_PAYLOAD_SHED && cause != TH_LOSS_TURN_MISSED;
+}
+
 /* Slots only grow; what is new since the last report goes out. */
 void losses_report(const struct hooks *hooks, uint64_t now)
 {
@@ -40,7 +45,7 @@ void losses_report(const struct hooks *hooks, uint64_t now)
 			if (!loss.events_lost)
 				continue;
 			*before = slots[cpu].count;
-			if (cause != TH_LOSS_PAYLOAD_SHED)
+			if (is_event(cause))
 				told_events += loss.events_lost;
 			output_frame(TH_RECORD_LOSS, &loss, sizeof(loss), NULL, 0);
 		}
@@ -50,7 +55,8 @@ void losses_report(const struct hooks *hooks, uint64_t now)
 		struct th_loss loss = {.from_mono_ns = report_before ? report_before : now, .to_mono_ns = now, .events_lost = missed[cause] - missed_before[cause], .cpu = -1, .cause = cause};
 		if (!loss.events_lost)
 			continue;
-		told_events += loss.events_lost;
+		if (is_event(cause))
+			told_events += loss.events_lost;
 		output_frame(TH_RECORD_LOSS, &loss, sizeof(loss), NULL, 0);
 	}
 	memcpy(missed_before, missed, sizeof(missed));

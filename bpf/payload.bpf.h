@@ -10,6 +10,7 @@
 struct call {
 	s32 syscall; /* -1 = none */
 	s32 fd;
+	u32 writing;
 	u64 base;      /* one buffer */
 	u64 iov;       /* or several */
 	u32 iov_count;
@@ -44,64 +45,69 @@ static __always_inline void take_iov(struct call *call, u64 iov, u64 count)
 
 static __always_inline void take_msghdr(struct call *call, u64 address)
 {
-	struct th_msghdr header = {};
+	struct th_iovec list = {}; /* where the segments are told, and how many */
 
-	if (!bpf_probe_read_user(&header, sizeof(header), (void *)address))
-		take_iov(call, header.iov, header.iov_count);
+	if (!bpf_probe_read_user(&list, sizeof(list), (void *)(address + __builtin_offsetof(struct th_msghdr, iov))))
+		take_iov(call, list.base, list.length);
 }
 
 /* What the current task is doing to a socket. splice names two descriptors: the socket is the third argument when written to. */
-__noinline int read_call(struct call *call, u32 writing)
+/* A global function takes numbers only; it is verified once, and not with all that follows on each of its ways. */
+__noinline int read_arguments(struct call *call, s32 nr, u64 first, u64 second, u64 third)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
-	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
-	int nr = TH_SYSCALL_NR(regs);
-
 	if (!call)
 		return 0;
-	call->syscall = -1;
-	call->fd = -1;
-	if (is_compat(task) || nr < 0)
-		return 0;
-	call->syscall = nr;
 	switch (nr) {
 	case TH_NR_read:
 	case TH_NR_write:
 	case TH_NR_recvfrom:
 	case TH_NR_sendto:
-		call->fd = TH_ARG1(regs);
-		call->base = TH_ARG2(regs);
+		call->fd = first;
+		call->base = second;
 		break;
 	case TH_NR_readv:
 	case TH_NR_writev:
 	case TH_NR_preadv2:
 	case TH_NR_pwritev2:
-		call->fd = TH_ARG1(regs);
-		take_iov(call, TH_ARG2(regs), TH_ARG3(regs));
+		call->fd = first;
+		take_iov(call, second, third);
 		break;
 	case TH_NR_recvmsg:
 	case TH_NR_sendmsg:
-		call->fd = TH_ARG1(regs);
-		take_msghdr(call, TH_ARG2(regs));
+		call->fd = first;
+		take_msghdr(call, second);
 		break;
 	case TH_NR_recvmmsg:
 	case TH_NR_sendmmsg:
-		call->fd = TH_ARG1(regs);
+		call->fd = first;
 		/* With several messages nothing says which one this is. */
-		if ((u32)TH_ARG3(regs) == 1)
-			take_msghdr(call, TH_ARG2(regs));
+		if ((u32)third == 1)
+			take_msghdr(call, second);
 		break;
 	case TH_NR_sendfile:
 	case TH_NR_connect:
 	case TH_NR_shutdown:
 	case TH_NR_close:
-		call->fd = TH_ARG1(regs);
+		call->fd = first;
 		break;
 	case TH_NR_splice:
-		call->fd = writing ? TH_ARG3(regs) : TH_ARG1(regs);
+		call->fd = call->writing ? third : first;
 		break;
 	}
 	return 0;
+}
+
+static __always_inline void read_call(struct call *call, struct task_struct *task, struct pt_regs *regs, const bool writing)
+{
+	s32 nr = TH_SYSCALL_NR(regs);
+
+	call->syscall = -1;
+	call->fd = -1;
+	if (is_compat(task) || nr < 0)
+		return;
+	call->syscall = nr;
+	call->writing = writing;
+	read_arguments(call, nr, TH_ARG1(regs), TH_ARG2(regs), TH_ARG3(regs));
 }
 
 #define GATHER_MOST 4096
@@ -122,10 +128,12 @@ static __noinline long gather_part(struct gathered *to, u64 at, u64 length, u64 
 }
 
 /* The first `want` bytes of the call, from up to sixteen segments (Apache writes a head in seven). */
-static __always_inline u32 gather(struct gathered *to, struct call *call, u32 want)
+__noinline int gather(struct gathered *to, struct call *call, u32 want)
 {
 	u32 at = 0;
 
+	if (!to || !call)
+		return 0;
 	CLAMP(want, GATHER_MOST);
 #pragma unroll
 	for (int i = 0; i < 16; i++) {

@@ -28,7 +28,7 @@ struct th_live {
 	__u32 go_processes; /* how many; none of their cost without one */
 	__u32 go_generation; /* raised when one comes or goes */
 	__u32 tell_epoch; /* raised every second: what a thread and a socket always say is told anew at their next event */
-	__u32 padding;
+	__u32 pressed; /* set by the programs: the ring is more than a quarter full, each event looks */
 };
 
 /* Where a Go program of some version keeps what we read: offsets in its structures. */

@@ -32,6 +32,7 @@ static __always_inline int socket_io(void *ctx, struct sock *sk, const bool dire
 	struct positions at = {};
 	struct sock_state *state;
 	struct task_state *who;
+	struct pt_regs *regs;
 	struct call call = {};
 	struct th_ring_event event = {.head = {.kind = TH_RING_EVENT, .epoch = live.tell_epoch}};
 	u32 bytes, want = 0;
@@ -105,7 +106,7 @@ static __always_inline int socket_io(void *ctx, struct sock *sk, const bool dire
 		state->state |= SOCK_EOF;
 		event.flags |= TH_FLAG_EOF;
 	}
-	used = ring_used();
+	used = ring_used(who);
 	if (connection_shed(state->conn_id, used)) {
 		count_loss(TH_LOSS_CONNECTION_SHED);
 		return 0;
@@ -143,7 +144,8 @@ static __always_inline int socket_io(void *ctx, struct sock *sk, const bool dire
 		call.fd = -1;
 		event.flags |= TH_FLAG_NO_THREAD | (task->flags & PF_IO_WORKER ? TH_FLAG_IO_URING : 0);
 	} else {
-		read_call(&call, writing);
+		regs = (struct pt_regs *)bpf_task_pt_regs(task);
+		read_call(&call, task, regs, writing);
 		if (call.syscall == TH_NR_io_uring_enter)
 			event.flags |= TH_FLAG_IO_URING;
 	}
@@ -176,46 +178,6 @@ SEC("tp_btf/sock_recv_length")
 int BPF_PROG(recv_length, struct sock *sk, int result, int flags)
 {
 	return flags & MSG_PEEK ? 0 : socket_io(ctx, sk, true, false, result);
-}
-
-/* splice and zero-copy receive pass no length hook, but move copied_seq. */
-static __always_inline int moved(void *ctx, struct sock *sk)
-{
-	struct tcp_sock *tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
-	struct sock_state *state = find_sock(sk);
-	int bytes;
-
-	if (!tp || !state || !(state->state & SOCK_LEARNT))
-		return 0;
-	bytes = tp->copied_seq - state->read_seq;
-	return bytes > 0 ? socket_io(ctx, sk, true, false, bytes) : 0;
-}
-
-SEC("fexit/tcp_splice_read")
-int BPF_PROG(splice_exit, struct socket *socket)
-{
-	return moved(ctx, socket->sk);
-}
-
-SEC("fexit/tcp_getsockopt")
-int BPF_PROG(zerocopy_exit, struct sock *sk, int level, int option)
-{
-	return level == IPPROTO_TCP && option == TH_TCP_ZEROCOPY_RECEIVE ? moved(ctx, sk) : 0;
-}
-
-/* All kinds of receiving come by here; they are told apart by the system call. */
-SEC("tp_btf/tcp_rcv_space_adjust")
-int BPF_PROG(space_adjust, struct sock *sk)
-{
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
-	int nr;
-
-	if (task->flags & (PF_KTHREAD | PF_IO_WORKER))
-		return 0;
-	nr = TH_SYSCALL_NR((struct pt_regs *)bpf_task_pt_regs(task));
-	if ((nr != TH_NR_splice && nr != TH_NR_getsockopt) || is_compat(task))
-		return 0;
-	return moved(ctx, sk);
 }
 
 SEC("fexit/tcp_sendmsg")
@@ -259,96 +221,4 @@ SEC("fexit/unix_stream_recvmsg")
 int BPF_PROG(unix_recvmsg_exit, struct socket *socket, struct msghdr *msg, size_t size, int flags, int result)
 {
 	return flags & MSG_PEEK ? 0 : socket_io(ctx, socket->sk, true, false, result);
-}
-
-/* kprobes: the entry keeps the socket for the return, a thread being in one of these functions at a time. */
-struct pending {
-	u64 sk;
-	u32 flags;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 32768);
-	__type(key, u64);
-	__type(value, struct pending);
-} pending SEC(".maps");
-
-static __always_inline int enter(struct sock *sk, u32 flags)
-{
-	u64 id = bpf_get_current_pid_tgid();
-	struct pending entry = {.sk = (u64)sk, .flags = flags};
-
-	bpf_map_update_elem(&pending, &id, &entry, BPF_ANY);
-	return 0;
-}
-
-static __always_inline int leave(void *ctx, bool writing, int result)
-{
-	u64 id = bpf_get_current_pid_tgid();
-	struct pending *entry = bpf_map_lookup_elem(&pending, &id);
-	struct sock *sk;
-	u32 flags;
-
-	if (!entry)
-		return 0;
-	sk = (struct sock *)entry->sk;
-	flags = entry->flags;
-	bpf_map_delete_elem(&pending, &id);
-	return flags & MSG_PEEK ? 0 : socket_io(ctx, sk, false, writing, result);
-}
-
-SEC("kprobe/tcp_sendmsg")
-int tcp_sendmsg_enter(struct pt_regs *ctx)
-{
-	return enter((struct sock *)TH_PARM1(ctx), 0);
-}
-
-SEC("kprobe/tcp_sendpage")
-int tcp_sendpage_enter(struct pt_regs *ctx)
-{
-	return enter((struct sock *)TH_PARM1(ctx), 0);
-}
-
-SEC("kprobe/tcp_recvmsg")
-int tcp_recvmsg_enter(struct pt_regs *ctx)
-{
-	return enter((struct sock *)TH_PARM1(ctx), TH_PARM4(ctx));
-}
-
-SEC("kprobe/tcp_recvmsg")
-int tcp_recvmsg_enter_nonblock(struct pt_regs *ctx)
-{
-	return enter((struct sock *)TH_PARM1(ctx), TH_PARM5(ctx));
-}
-
-SEC("kprobe/unix_stream_sendmsg")
-int unix_sendmsg_enter(struct pt_regs *ctx)
-{
-	return enter(BPF_CORE_READ((struct socket *)TH_PARM1(ctx), sk), 0);
-}
-
-SEC("kprobe/unix_stream_sendpage")
-int unix_sendpage_enter(struct pt_regs *ctx)
-{
-	return enter(BPF_CORE_READ((struct socket *)TH_PARM1(ctx), sk), 0);
-}
-
-SEC("kprobe/unix_stream_recvmsg")
-int unix_recvmsg_enter(struct pt_regs *ctx)
-{
-	return enter(BPF_CORE_READ((struct socket *)TH_PARM1(ctx), sk), TH_PARM4(ctx));
-}
-
-/* Attached to the return of each function above. */
-SEC("kretprobe")
-int send_return(struct pt_regs *ctx)
-{
-	return leave(ctx, true, TH_RETURN(ctx));
-}
-
-SEC("kretprobe")
-int recv_return(struct pt_regs *ctx)
-{
-	return leave(ctx, false, TH_RETURN(ctx));
 }

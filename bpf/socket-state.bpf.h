@@ -49,6 +49,14 @@ static __always_inline bool wants_socket(struct sock_state *state, const struct 
 	return true;
 }
 
+static __always_inline struct sock *sock_of_file(struct file *file)
+{
+	if (!file || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return NULL;
+	struct socket *socket = BPF_CORE_READ(file, private_data);
+	return BPF_CORE_READ(socket, sk);
+}
+
 static __always_inline struct sock_state *find_sock(struct sock *sk)
 {
 	u64 key = (u64)sk;

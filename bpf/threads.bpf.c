@@ -150,7 +150,7 @@ int BPF_PROG(waking, struct task_struct *target)
 		decide(task, state);
 	if (!wanted(state))
 		return 0;
-	if (ring_used() > settings.ring_wakes) {
+	if (ring_used(state) > settings.ring_wakes) {
 		count_loss(TH_LOSS_WAKE_SHED);
 		return 0;
 	}

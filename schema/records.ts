@@ -97,6 +97,8 @@ export const LOSS_CAUSES = {
   hook_missed: 9,
   /** Likewise for a change of a connection's state: reads and writes are all there. */
   state_missed: 10,
+  /** Likewise for a turn of an event loop, which is no event: the thread's later turns are numbered one lower. */
+  turn_missed: 11,
 } as const;
 
 /** Control frames on the loader's stdin use the same header; ids from 64 on. */
