@@ -64,8 +64,10 @@ static __always_inline int socket_io(void *ctx, struct sock *sk, const bool dire
 		if (!who->in_scope && !netns_wanted(netns))
 			return 0;
 		state = sock_of(sk, family, cookie, netns);
-		if (!state)
+		if (!state) {
+			count_loss(TH_LOSS_HOOK_MISSED);
 			return 0;
+		}
 		/* Without its connect or accept seen, its beginning is not known. */
 		if (family == AF_UNIX && !state->role)
 			state->state |= SOCK_RELATIVE;
