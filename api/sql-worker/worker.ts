@@ -12,7 +12,7 @@ import { checkUserSql } from '../../queries/sql-gate.ts';
 import type { UserSql } from '../../queries/sql-gate.ts';
 import type { SqlLimits } from '../../queries/sql-limits.ts';
 import type { SqlFormatName } from '../formats/sql-formats.ts';
-import { describeError } from '../problem.ts';
+import { describeError } from '../describe-error.ts';
 import { answerSql } from '../sql-answer.ts';
 import { FRAME, frameHead } from './frames.ts';
 
