@@ -4,7 +4,7 @@ import type { TSchema } from 'typebox';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { App } from './app-type.ts';
 import { ClientError } from './client-error.ts';
-import { describeError } from './problem.ts';
+import { describeError } from './describe-error.ts';
 
 export const JSON_TYPE = 'application/json';
 

@@ -60,10 +60,10 @@ async function encode(session: SqlSession, format: SqlFormat, signal: AbortSigna
   const rows = copied === undefined || text_pipe === undefined || session.max_rows <= FEW_ROWS ? null : await copySession(session, copied.text, text_pipe);
   if (copied !== undefined && rows !== null) return { text: copied.encode(rows, session.query_id), progress: () => rows.progress() };
   const stream = await streamSession(session);
-  return { text: format.encode(await withFirstChunk(stream), session.source, signal), progress: () => stream.progress() };
+  return { text: format.encode(await withFirstChunk(stream), { source: session.source, signal, brief: text_pipe !== undefined }), progress: () => stream.progress() };
 }
 
-/** text_pipe: through which DuckDB may write rows, of this process alone, and of one statement at a time. */
+/** text_pipe: through which DuckDB may write rows, of this process alone, and of one statement at a time. With it a part lasts only until the next is asked for. */
 export async function answerSql(source: SqlSource, statement: UserSql, format: SqlFormatName, text_pipe?: string): Promise<SqlAnswer> {
   const session = await openSession(source, statement);
   try {

@@ -9,7 +9,8 @@ export class Deadline {
   readonly #timeout_ms: number;
   readonly #signal: AbortSignal | undefined;
   readonly #timer: NodeJS.Timeout;
-  readonly #hard: Promise<never>;
+  /** Whoever waits for work. One promise raced with all of it would hold what each of them gave: all rows of an answer. */
+  readonly #waiting = new Set<(why: TracehouseError) => void>();
   readonly #stop: (why: TracehouseError) => void;
   /** Called when the grace is over, too. */
   on_over: () => void = () => undefined;
@@ -20,15 +21,12 @@ export class Deadline {
   constructor(timeout_ms: number, signal: AbortSignal | undefined) {
     this.#timeout_ms = timeout_ms;
     this.#signal = signal;
-    let reject: (why: TracehouseError) => void = () => undefined;
-    this.#hard = new Promise<never>((_resolve, refuse) => (reject = refuse));
-    this.#hard.catch(() => undefined);
     this.#stop = (why) => {
       if (this.#reason !== undefined) return;
       this.#reason = why;
       this.#interrupt();
       this.#grace = setTimeout(() => {
-        reject(why);
+        for (const giveUp of this.#waiting) giveUp(why);
         this.on_over();
       }, GRACE_MS);
     };
@@ -50,11 +48,17 @@ export class Deadline {
 
   async race<T>(work: Promise<T>): Promise<T> {
     this.check();
-    work.catch(() => undefined);
+    let giveUp: (why: TracehouseError) => void = () => undefined;
     try {
-      return await Promise.race([work, this.#hard]);
+      return await new Promise<T>((resolve, reject) => {
+        giveUp = reject;
+        this.#waiting.add(giveUp);
+        work.then(resolve, reject);
+      });
     } catch (error) {
       throw this.#reason ?? error;
+    } finally {
+      this.#waiting.delete(giveUp);
     }
   }
 

@@ -10,11 +10,12 @@ export function sqlError(error: unknown): TracehouseError {
   const message = error instanceof Error ? error.message : String(error);
   if (/^(Parser|Syntax) Error/i.test(message)) return new TracehouseError('sql-syntax', message, { cause: error });
   if (/^(Permission|TransactionContext) Error|read-only/i.test(message)) return new TracehouseError('sql-forbidden', message, { cause: error });
-  if (/^Out of Memory Error|^IO Error: (?:Could not write|.*(?:No space left|File too large))/i.test(message)) {
+  // An appender does not say what kind its errors are.
+  if (/^Out of Memory Error|^(?:IO Error|Failed to append): (?:Could not write|.*(?:No space left|File too large|could not allocate|failed to (?:allocate|pin)))/i.test(message)) {
     return new TracehouseError('sql-memory', 'the statement needs more memory or disk than it may have', { mend: 'narrow its time range or aggregate earlier', cause: error });
   }
   // Where our files lie is nobody's business.
-  return new TracehouseError('sql-failed', /^IO Error/i.test(message) ? message.replaceAll(/(["'])\/.*?\1/g, '$1…$1') : message, { cause: error });
+  return new TracehouseError('sql-failed', /^(?:IO Error|Failed to append)/i.test(message) ? message.replaceAll(/(["'])\/.*?\1/g, '$1…$1') : message, { cause: error });
 }
 
 export async function prepareOne(connection: DuckDBConnection, sql: string): Promise<DuckDBPreparedStatement> {

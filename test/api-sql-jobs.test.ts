@@ -93,7 +93,7 @@ test('one place is left for those who wait; the next one waits for its turn; a d
 
 test('answers that are too large, too many or too old do not stay', async () => {
   await app.close();
-  start({ most_bytes: 100_000, most_jobs: 2, keep_ms: 200 });
+  start({ most_bytes: 100_000, most_jobs: 2, keep_ms: 3000 });
   const large = await submit('FROM range(1000000)', 'csv');
   await until(large.query_id, 'failed');
   expect(await status(large.query_id)).toMatchObject({ error: { code: 'sql-limit' } });
@@ -101,9 +101,9 @@ test('answers that are too large, too many or too old do not stay', async () => 
   await until(small.query_id, 'done');
   const third = await app.inject({ method: 'POST', url: '/api/v1/sql/async', payload: { sql: 'SELECT 1' } });
   expect([third.statusCode, third.json()]).toEqual([429, expect.objectContaining({ code: 'sql-busy' })]);
-  await expect.poll(async () => (await app.inject(`/api/v1/sql/${small.query_id}`)).statusCode).toBe(404);
+  await expect.poll(async () => (await app.inject(`/api/v1/sql/${small.query_id}`)).statusCode, { timeout: 10_000 }).toBe(404);
   await expect.poll(() => readdirSync(join(folder, 'tmp', 'sql-answers'))).toEqual([]);
-});
+}, 30_000);
 
 test('with the server they go', async () => {
   await submit(ENDLESS);

@@ -1,7 +1,7 @@
 // The one place that decides whether a request may be served: which scope its route needs, whose token it carries, how often
 // that one has asked.
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
-import type { ProblemDetails } from '../problem.ts';
+import type { ProblemDetails } from '../describe-error.ts';
 import { sendProblem } from '../problem.ts';
 import type { Access } from './access.ts';
 import { secretIn } from './blank-secrets.ts';

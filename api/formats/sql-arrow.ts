@@ -14,35 +14,37 @@ class Pieces extends AsyncByteQueue {
     this.#pieces.push(bytes);
   }
 
-  take(): Uint8Array {
-    const bytes = Buffer.concat(this.#pieces);
+  take(): Uint8Array[] {
+    const pieces = this.#pieces;
     this.#pieces = [];
-    return bytes;
+    return pieces;
   }
 }
 
-export async function* sqlArrow(stream: UserSqlStream): AsyncGenerator<Uint8Array> {
+/** brief: each piece lasts only until the next is asked for, which saves its copy. */
+export async function* sqlArrow(stream: UserSqlStream, { brief = false } = {}): AsyncGenerator<Uint8Array> {
+  const told = (parts: Uint8Array[]): Uint8Array[] => (brief ? parts.filter(({ byteLength }) => byteLength > 0) : [Buffer.concat(parts)]);
   const columns = stream.column_types.map(arrowColumn);
   const schema = new Schema(columns.map(({ type }, at) => new Field(stream.columns[at]?.name ?? '', type, true)));
   const pieces = new Pieces();
   const writer = new RecordBatchStreamWriter();
   writer.reset(pieces, schema);
-  yield pieces.take();
+  yield* told(pieces.take());
   let rows = 0;
   let chunks = 0;
-  const write = (): Uint8Array => {
+  const write = (): Uint8Array[] => {
     writer.write(new RecordBatch(schema, makeData({ type: new Struct(schema.fields), length: rows, nullCount: 0, children: columns.map((column) => column.take()) })));
     rows = 0;
     chunks = 0;
-    return pieces.take();
+    return told(pieces.take());
   };
   for await (const { chunk, row_count } of stream.chunks) {
     columns.forEach((column, at) => column.append(chunk, at, row_count));
     rows += row_count;
     chunks += 1;
-    if (chunks === CHUNKS_A_BATCH) yield write();
+    if (chunks === CHUNKS_A_BATCH) yield* write();
   }
-  if (chunks > 0) yield write();
+  if (chunks > 0) yield* write();
   writer.finish();
-  yield pieces.take();
+  yield* told(pieces.take());
 }

@@ -8,7 +8,14 @@ import { sqlArrow } from './sql-arrow.ts';
 import { sqlParquet } from './sql-parquet.ts';
 import { copiedCsv, copiedJson, copiedNdjson, sqlCsv, sqlJson, sqlNdjson } from './sql-text.ts';
 
-type Encode = (stream: UserSqlStream, source: SqlSource, signal: AbortSignal) => AsyncGenerator<string | Uint8Array>;
+export interface EncodeOptions {
+  readonly source: SqlSource;
+  readonly signal: AbortSignal;
+  /** Whoever reads is done with a piece before it asks for the next. */
+  readonly brief: boolean;
+}
+
+type Encode = (stream: UserSqlStream, options: EncodeOptions) => AsyncGenerator<string | Uint8Array>;
 
 export interface SqlFormat {
   readonly media_type: string;

@@ -6,9 +6,10 @@ import { join } from 'node:path';
 import { DuckDBTypeId } from '@duckdb/node-api';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { sqlName, sqlText } from '../../ingest/duckdb-instance.ts';
-import type { SqlSource } from '../../ingest/sql-source.ts';
 import type { UserSqlStream } from '../../queries/sql-gate.ts';
+import { sqlError } from '../../queries/sql-statement.ts';
 import { TracehouseError } from '../../schema/errors.ts';
+import type { EncodeOptions } from './sql-formats.ts';
 
 async function collect(connection: DuckDBConnection, stream: UserSqlStream): Promise<void> {
   const columns = stream.columns.map(({ name, type }, at) => `${sqlName(name)} ${stream.column_types[at]?.typeId === DuckDBTypeId.SQLNULL ? 'INTEGER' : type}`);
@@ -20,8 +21,15 @@ async function collect(connection: DuckDBConnection, stream: UserSqlStream): Pro
       appender.appendDataChunk(chunk);
     }
     appender.flushSync();
-  } finally {
     appender.closeSync();
+  } catch (error) {
+    try {
+      appender.clear(); // what is not written yet would fail again
+      appender.closeSync();
+    } catch {
+      // The first error says why.
+    }
+    throw sqlError(error);
   }
 }
 
@@ -32,7 +40,7 @@ function parquetColumn(name: string, type_id: DuckDBTypeId | undefined): string 
 }
 
 /** Error: sql-type, for a value that Parquet has no place for. */
-export async function* sqlParquet(stream: UserSqlStream, source: SqlSource, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+export async function* sqlParquet(stream: UserSqlStream, { source, signal }: Pick<EncodeOptions, 'source' | 'signal'>): AsyncGenerator<Uint8Array> {
   const folder = join(source.folder, 'tmp');
   const path = join(folder, `sql-${randomUUID()}.parquet`);
   const connection = await source.connect();

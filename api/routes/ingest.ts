@@ -6,7 +6,8 @@ import { TracehouseError } from '../../schema/errors.ts';
 import type { App } from '../app-type.ts';
 import type { RouteContext } from '../dependencies.ts';
 import { Count, NullableInt64 } from '../json-types.ts';
-import { ProblemError, problems } from '../problem.ts';
+import { ProblemError } from '../describe-error.ts';
+import { problems } from '../problem.ts';
 
 export const ARROW_STREAM = 'application/vnd.apache.arrow.stream';
 

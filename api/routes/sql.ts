@@ -10,7 +10,8 @@ import type { RouteContext } from '../dependencies.ts';
 import { SQL_FORMATS, SQL_FORMAT_NAMES, chooseFormat } from '../formats/sql-formats.ts';
 import type { SqlFormatName } from '../formats/sql-formats.ts';
 import { Count } from '../json-types.ts';
-import { describeError, problems } from '../problem.ts';
+import { describeError } from '../describe-error.ts';
+import { problems } from '../problem.ts';
 
 const EXAMPLE = "SELECT service_name, count(*) AS spans FROM spans GROUP BY 1 ORDER BY 2 DESC";
 

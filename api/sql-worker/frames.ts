@@ -1,5 +1,5 @@
 // What a worker writes to its standard output: frames of one kind byte, a 32-bit length, and so many bytes.
-export const FRAME = { ready: 1, begun: 6, head: 2, data: 3, end: 4, error: 5 } as const;
+export const FRAME = { ready: 1, begun: 6, head: 2, data: 3, end: 4, error: 5, resting: 7, rested: 8 } as const;
 
 export interface Frame {
   readonly kind: number;

@@ -33,6 +33,9 @@ const RENEW_MS = 700;
 const AGAIN = new Set(['files-gone', 'sql-gone']);
 const TRIES = 3;
 
+/** It told its error, and did not come to its limits: what it wrote to the disk may still be held by something not collected. */
+const isAsGoodAsBefore = (worker: WorkerClient, error: unknown): boolean => error instanceof TracehouseError && error.code !== 'sql-memory' && !worker.ended;
+
 /** A job on a worker: until it is over it has a place, a deadline and a watch on its memory. */
 interface Running {
   worker: WorkerClient;
@@ -132,8 +135,7 @@ export class SqlPool implements SqlRunner {
       }
       return { query_id, parts: parts(), progress: () => progress };
     } catch (error) {
-      // One that told its error is as good as before.
-      over(error instanceof TracehouseError && !running.worker.ended);
+      over(isAsGoodAsBefore(running.worker, error));
       throw error;
     }
   }
@@ -148,7 +150,7 @@ export class SqlPool implements SqlRunner {
       error = caught;
       throw caught;
     } finally {
-      running.over(error === undefined || (error instanceof TracehouseError && !running.worker.ended));
+      running.over(error === undefined || isAsGoodAsBefore(running.worker, error));
     }
   }
 

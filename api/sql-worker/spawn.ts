@@ -80,7 +80,7 @@ export function startWorker(settings: WorkerSettings): WorkerProcess {
   const file_blocks = Math.ceil(settings.temp_bytes / BLOCK_BYTES);
   const { input, output, redirects, text_pipe } = makePipes(settings.folder);
   const limits = `ulimit -c 0; ulimit -n ${MOST_FILES}; ulimit -f ${file_blocks}; ulimit -v ${address_kib}; exec "$@" ${redirects}`;
-  const command = [...confinementOf(settings), process.execPath, '--max-old-space-size=256', program, JSON.stringify({ ...settings, text_pipe } satisfies WorkerStart)];
+  const command = [...confinementOf(settings), process.execPath, '--max-old-space-size=256', '--expose-gc', program, JSON.stringify({ ...settings, text_pipe } satisfies WorkerStart)];
   // Its environment says nothing of ours.
   const child = spawn('/bin/sh', ['-c', limits, 'sh', ...command], { cwd: settings.folder, env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', UV_THREADPOOL_SIZE: '4' }, stdio: 'ignore' });
   return { child, input, output, complaints: join(settings.folder, 'err') };

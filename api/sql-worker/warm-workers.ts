@@ -21,11 +21,11 @@ const WARM = 1;
 const IDLE_MS = 60_000;
 /** Idle workers let go of files that are no longer part of anything. */
 const REFRESH_MS = 5000;
-const REFRESHED_WITHIN_MS = 500;
+const SOON_MS = 500;
 /** Beyond DuckDB's own limit: rows on their way, JavaScript. */
 export const SPARE_BYTES = 384e6;
 /** One that has come to hold more is not used again: the next statement would have that much less, and could end in the middle of its answer. */
-const KEPT_BYTES = 100e6;
+const KEPT_BYTES = 150e6;
 /** All statements together leave the disk at least this share of what is free. */
 const DISK_SHARE = 0.5;
 
@@ -41,8 +41,10 @@ export class WarmWorkers {
   readonly #all = new Set<WorkerClient>();
   readonly #coming = new Set<Promise<WorkerClient>>();
   readonly #timer: NodeJS.Timeout;
+  readonly #resting = new Set<Promise<void>>();
   #idle: Idle[] = [];
-  #starting = 0;
+  /** Starts, and is nobody's yet. */
+  #spare: Promise<WorkerClient> | undefined;
   #refreshing: Promise<void> = Promise.resolve();
   #closed = false;
 
@@ -82,32 +84,48 @@ export class WarmWorkers {
   }
 
   #keepWarm(): void {
-    if (this.#closed || this.#idle.length + this.#starting >= WARM) return;
-    this.#starting += 1;
-    this.#start()
-      .then((worker) => this.giveBack(worker, true), (error: Error) => this.#closed || this.#options.log(error.message))
-      .finally(() => {
-        this.#starting -= 1;
-      });
+    if (this.#closed || this.#spare !== undefined || this.#idle.length + this.#resting.size >= WARM) return;
+    const spare = this.#start();
+    const isNobodys = (): boolean => {
+      if (this.#spare !== spare) return false;
+      this.#spare = undefined;
+      return true;
+    };
+    this.#spare = spare;
+    spare.then((worker) => isNobodys() && this.giveBack(worker, true), (error: Error) => isNobodys() && !this.#closed && this.#options.log(error.message));
   }
 
   /** For one job. Errors: not-ready, and what keeps a process from starting. */
   async take(): Promise<WorkerClient> {
-    // Those that are being refreshed may be waiting for the processor themselves.
-    if (this.#idle.length === 0) await Promise.race([this.#refreshing, delay(REFRESHED_WITHIN_MS, undefined, { ref: false })]);
+    // Those that are being refreshed, or give memory back, may be waiting for the processor themselves.
+    if (this.#idle.length === 0) await Promise.race([Promise.all([this.#refreshing, ...this.#resting]), delay(SOON_MS, undefined, { ref: false })]);
     for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
       if (!idle.worker.ended) return idle.worker;
       this.dismiss(idle.worker);
     }
-    return this.#start();
+    // Two that start at once take twice as long.
+    const spare = this.#spare;
+    this.#spare = undefined;
+    return spare ?? this.#start();
   }
 
   /** whole: its job ended in order. */
   giveBack(worker: WorkerClient, whole: boolean): void {
-    const fresh = worker.grown_bytes < KEPT_BYTES && !worker.let_forward;
-    if (whole && fresh && !worker.ended && !this.#closed) this.#idle.push({ worker, since_ms: performance.now() });
-    else this.dismiss(worker);
-    this.#keepWarm();
+    if (!whole || worker.let_forward || worker.ended || this.#closed) {
+      this.dismiss(worker);
+      return this.#keepWarm();
+    }
+    const resting = this.#rest(worker).finally(() => {
+      this.#resting.delete(resting);
+      this.#keepWarm();
+    });
+    this.#resting.add(resting);
+  }
+
+  async #rest(worker: WorkerClient): Promise<void> {
+    await worker.rest();
+    if (worker.ended || this.#closed || worker.grown_bytes >= KEPT_BYTES) this.dismiss(worker);
+    else this.#idle.push({ worker, since_ms: performance.now() });
   }
 
   dismiss(worker: WorkerClient): void {

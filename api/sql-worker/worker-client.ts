@@ -42,6 +42,8 @@ export class WorkerClient {
   readonly #frames: AsyncGenerator<Frame, void>;
   #ended = false;
   let_forward = false;
+  /** Once it has told the end of its job it gives memory back. */
+  #is_resting = false;
   #killed: TracehouseError | undefined;
   #cold: readonly TableFiles[] | undefined;
   /** Resident when it had done nothing yet. */
@@ -119,17 +121,30 @@ export class WorkerClient {
     throw deathError(this.#complaints());
   }
 
+  /** Settles when it has given back what memory its last job left it with, or is gone. */
+  async rest(): Promise<void> {
+    while (this.#is_resting) {
+      const frame = await this.#next().catch(() => undefined);
+      this.#is_resting = frame !== undefined && frame.kind !== FRAME.rested;
+    }
+  }
+
   /** Frames up to the last one, which ends the job; errors of the statement are thrown. To be read to its end, or killed. Error: sql-gone, when it ended before the job. */
   async *run({ files, ...job }: ClientJob): AsyncGenerator<Frame, void> {
     const { cold, ...others } = files;
     const sent: WorkerJob = { ...job, files: cold === this.#cold ? others : files };
     this.#cold = cold;
     this.#process.input.write(`${JSON.stringify(sent)}\n`);
+    await this.rest();
     for (let begun = false; ; begun = true) {
       const frame = await this.#next().catch((error: unknown) => {
         throw begun || this.#killed !== undefined ? error : new TracehouseError('sql-gone', 'the process for SQL has ended');
       });
       if (!begun) continue; // it says so itself
+      if (frame.kind === FRAME.resting) {
+        this.#is_resting = true;
+        continue;
+      }
       if (frame.kind === FRAME.error) throw toldError(frame);
       yield frame;
       if (frame.kind === FRAME.end) return;

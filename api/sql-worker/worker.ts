@@ -4,6 +4,8 @@
 import { writeFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { createInterface } from 'node:readline';
+import { setImmediate } from 'node:timers/promises';
+import { DuckDBInstance } from '@duckdb/node-api';
 import type { TableFiles } from '../../ingest/cold-files.ts';
 import { SealedReader } from '../../ingest/sealed-reader.ts';
 import type { ReaderOptions } from '../../ingest/sealed-reader.ts';
@@ -12,7 +14,7 @@ import { checkUserSql } from '../../queries/sql-gate.ts';
 import type { UserSql } from '../../queries/sql-gate.ts';
 import type { SqlLimits } from '../../queries/sql-limits.ts';
 import type { SqlFormatName } from '../formats/sql-formats.ts';
-import { describeError } from '../problem.ts';
+import { describeError } from '../describe-error.ts';
 import { answerSql } from '../sql-answer.ts';
 import { FRAME, frameHead } from './frames.ts';
 
@@ -34,6 +36,9 @@ export interface WorkerStart extends WorkerSettings {
   /** What DuckDB writes there, this process reads. */
   readonly text_pipe: string;
 }
+
+/** Beyond what it held when it last gave memory back: worth the tens of milliseconds that takes. */
+const GROWN_BYTES = 48e6;
 
 const { limits, text_pipe, ...options } = JSON.parse(process.argv[2] ?? '') as WorkerStart;
 
@@ -57,29 +62,54 @@ function stepBack(): void {
   }
 }
 
+/**
+ * JavaScript does not see how large the chunks are that it has not collected yet. DuckDB's allocator keeps what was freed until it is asked
+ * for more; closing any instance makes it give everything back, in all of the process.
+ */
+async function freeMemory(): Promise<void> {
+  globalThis.gc?.();
+  await setImmediate(); // what was collected is freed in another turn
+  const instance = await DuckDBInstance.create(':memory:', { threads: '1' });
+  instance.closeSync();
+}
+
+let rested_bytes = Infinity;
+
+/** The last frame of a job. Who asked need not wait for what follows, and is told that something does. */
+async function finish(kind: number, body: string): Promise<void> {
+  const is_grown = process.memoryUsage.rss() > rested_bytes + GROWN_BYTES;
+  if (is_grown) await write(FRAME.resting, '');
+  await write(kind, body);
+  if (!is_grown) return;
+  await freeMemory();
+  rested_bytes = process.memoryUsage.rss();
+  await write(FRAME.rested, '');
+}
+
 let cold: readonly TableFiles[] = [];
 
 async function run(reader: SealedReader, { files, check, statement, format = 'json' }: WorkerJob): Promise<void> {
   cold = files.cold ?? cold;
   await reader.show({ ...files, cold });
-  if (check !== undefined) return write(FRAME.end, JSON.stringify(await checkUserSql(reader, check)));
-  if (statement === undefined) return write(FRAME.end, '{}');
+  if (check !== undefined) return finish(FRAME.end, JSON.stringify(await checkUserSql(reader, check)));
+  if (statement === undefined) return finish(FRAME.end, '{}');
   const answer = await answerSql(reader, { limits, ...statement }, format, text_pipe);
   await write(FRAME.head, JSON.stringify({ query_id: answer.query_id }));
   for await (const part of answer.parts) await write(FRAME.data, part);
-  await write(FRAME.end, JSON.stringify(answer.progress()));
+  await finish(FRAME.end, JSON.stringify(answer.progress()));
 }
 
 stepBack();
 const reader = await SealedReader.open(options);
 await write(FRAME.ready, '');
+rested_bytes = process.memoryUsage.rss();
 for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
   await write(FRAME.begun, '');
   try {
     await run(reader, JSON.parse(line) as WorkerJob);
   } catch (error) {
     const { code, detail, mend } = describeError(error);
-    await write(FRAME.error, JSON.stringify({ code, message: detail, mend, internal: code === 'internal' ? String((error as Error).stack) : undefined }));
+    await finish(FRAME.error, JSON.stringify({ code, message: detail, mend, internal: code === 'internal' ? String((error as Error).stack) : undefined }));
   }
 }
 process.exit(0);
