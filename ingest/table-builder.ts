@@ -75,7 +75,7 @@ export class TableBuilder {
 
   /** What take returned is used no longer: its memory will be. */
   giveBack(table: TableData): void {
-    if (table === this.#nothing) return;
+    if (table.rows === 0) return;
     for (const [name, column] of this.#columns) {
       const data = table.columns[name];
       if (data !== undefined) column.giveBack(data);
