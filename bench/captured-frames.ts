@@ -1,16 +1,13 @@
 // What the kernel says of busy services, as the loader writes it: bytes to feed a pipeline with, again and again.
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, statSync } from 'node:fs';
-import { join } from 'node:path';
 import { loaderArguments, loaderPath } from '../ingest/loader-process.ts';
-import { packageRoot } from '../schema/package-root.ts';
 import { sendLoad } from '../test/accuracy/load.ts';
 import { asyncio, nginx, node, pools, threads } from '../test/accuracy/shape-services.ts';
 import { SHAPES } from '../test/accuracy/shapes.ts';
 import type { Shape } from '../test/accuracy/shapes.ts';
 import { setStage } from '../test/accuracy/stage.ts';
 import type { Stage } from '../test/accuracy/stage.ts';
-import { plainNginx, wrk } from './wrk.ts';
 
 const ATTACH_MS = 30_000;
 /** Clients come and go, as many as a small web site has. */
@@ -33,16 +30,6 @@ async function captureWhile<T>(out: string, stage: Stage, work: () => Promise<T>
   } finally {
     loader.stdin?.end();
     await exit;
-  }
-}
-
-/** So many seconds of nginx and wrk, both ends, no two paths equal. */
-export async function captureFrames(out: string, seconds: number): Promise<{ requests: number }> {
-  const stage = await setStage((folder) => [plainNginx(folder, 8000)]);
-  try {
-    return await captureWhile(out, stage, () => wrk(stage, 'http://127.0.0.1:8000/', seconds, join(packageRoot(), 'bench', 'distinct-paths.lua')));
-  } finally {
-    await stage.stop();
   }
 }
 

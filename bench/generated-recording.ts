@@ -1,5 +1,5 @@
 // The default mix as other benchmarks take it: files that are made once a run, or batches without a file.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openRecordingWriter } from '../ingest/recording.ts';
@@ -35,6 +35,19 @@ export function generatedRecording(events: number): Promise<GeneratedRecording> 
   let recording = made.get(events);
   if (recording === undefined) made.set(events, (recording = record(join(folder, `${events}.arrow`), events)));
   return recording;
+}
+
+/** What the loader of one machine would have written that runs all of it. */
+export function writeGeneratedFrames(path: string, events: number): Generated {
+  const file = openSync(path, 'w');
+  try {
+    const batches = generate({ events, seed: SEED, nodes: 1, on_frames: (bytes) => writeSync(file, bytes) });
+    let next = batches.next();
+    while (next.done !== true) next = batches.next();
+    return next.value;
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** The same rows, one batch after the other. */

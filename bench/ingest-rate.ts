@@ -1,25 +1,26 @@
 // Kernel records (bytes) -> batches -> committed and sealed in DuckDB on disk, against DuckDB loading the same rows from Parquet into the
 // same tables and checkpointing them. Both have all cores and the same memory limit: we decode on one while DuckDB stores on another;
 // DuckDB alone is tried with one thread and with all, as more threads are not always faster.
-import { createReadStream, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { DuckDBInstance } from '@duckdb/node-api';
 import type { Batch } from '../ingest/batch.ts';
 import { BatchAssembler } from '../ingest/batch-assembler.ts';
+import { PIECE_BYTES } from '../ingest/output-reader.ts';
 import { SegmentTables, schemaFolder } from '../ingest/segment-tables.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { RELATION_NAMES } from '../schema/relations.ts';
-import { captureFrames } from './captured-frames.ts';
 import { alternate, figure, quantile, spread } from './figure.ts';
 import type { Figure } from './figure.ts';
+import { writeGeneratedFrames } from './generated-recording.ts';
 
 /** As many wait in front of the warehouse as in `up`. */
 const MOST_WAITING = 4;
 const MEMORY_LIMIT = '512MB';
-/** What a pipe gives at a time. */
-const CHUNK_BYTES = 64 * 1024;
+const READ_BYTES = 2 ** 20;
 
 interface Loaded {
   readonly events: number;
@@ -27,6 +28,21 @@ interface Loaded {
   readonly events_per_second: number;
   readonly blocked_ms: number;
   readonly apply_p99_ms: number;
+}
+
+/** As large as those that the loader's output is read in; its memory is used again. */
+async function* pieces(path: string): AsyncGenerator<Uint8Array> {
+  const file = await open(path);
+  const memory = new Uint8Array(READ_BYTES);
+  try {
+    for (;;) {
+      const { bytesRead } = await file.read(memory, 0, READ_BYTES);
+      if (bytesRead === 0) return;
+      for (let at = 0; at < bytesRead; at += PIECE_BYTES) yield memory.subarray(at, Math.min(bytesRead, at + PIECE_BYTES));
+    }
+  } finally {
+    await file.close();
+  }
 }
 
 async function load(frames: string, folder: string): Promise<Loaded> {
@@ -49,13 +65,15 @@ async function load(frames: string, folder: string): Promise<Loaded> {
       applied_ms.push(performance.now() - started);
       events += batch.tables.socket_events.rows + batch.tables.thread_events.rows;
       rows += RELATION_NAMES.reduce((sum, name) => sum + batch.tables[name].rows, 0);
+      assembler.giveBack(batch);
     }
   })();
   delay.enable();
   const started = performance.now();
-  for await (const chunk of createReadStream(frames, { highWaterMark: CHUNK_BYTES })) {
-    assembler.push(chunk as Buffer);
-    while (waiting.length > MOST_WAITING) await new Promise((resolve) => setImmediate(resolve));
+  for await (const piece of pieces(frames)) {
+    assembler.push(piece);
+    do await new Promise((resolve) => setImmediate(resolve));
+    while (waiting.length > MOST_WAITING);
   }
   assembler.end();
   ended = true;
@@ -97,12 +115,12 @@ async function loadParquet(parquet: string, tables: readonly string[], path: str
   }
 }
 
-/** Of the frames that a busy server makes in so many seconds. */
-export async function measureIngest(rounds: number, seconds: number): Promise<Figure[]> {
+/** Of so many events of the default mix. */
+export async function measureIngest(rounds: number, events: number): Promise<Figure[]> {
   const folder = mkdtempSync(join(tmpdir(), 'tracehouse-bench-'));
   try {
     const frames = join(folder, 'frames');
-    await captureFrames(frames, seconds);
+    writeGeneratedFrames(frames, events);
     const data = join(folder, 'data');
     const first = await load(frames, data);
     const parquet = mkdtempSync(join(folder, 'parquet-'));

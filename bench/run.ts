@@ -48,7 +48,7 @@ const BENCHES: readonly Bench[] = [
   { name: 'throughput', what: 'nginx at saturation: untraced, recorded, with up, with bpftrace', run: (quick) => measureThroughput(5, quick ? 3 : 12) },
   { name: 'services', what: 'a Node.js and a Flask service at saturation: untraced, with collect, with OpenTelemetry; with up where it is not --quick', run: (quick) => measureServices(quick ? { rounds: 5, seconds: 2, warm_seconds: 1.5, with_up: false } : { rounds: 10, seconds: 10, warm_seconds: 10, with_up: true }) },
   { name: 'hooks', what: 'what each optional hook costs', run: (quick) => measureHookCost(5, quick ? 1 : 5) },
-  { name: 'ingest', what: 'kernel records to DuckDB on disk', run: (quick) => measureIngest(5, quick ? 2 : 10) },
+  { name: 'ingest', what: 'kernel records to DuckDB on disk', run: (quick) => measureIngest(5, quick ? 400_000 : 4_000_000) },
   { name: 'bytes', what: 'bytes an event and a span on disk, table by table', run: (quick) => measureBytes(quick ? 250_000 : 10_000_000, quick ? 8 : 120) },
   { name: 'collect', what: 'memory of collect under a steady load', run: (quick) => measureCollect(50_000, quick ? 12 : 600) },
   {

@@ -1,4 +1,4 @@
-// A verb of tracehouse as a process of its own, as a user starts it.
+// A program on Node.js as a process of its own: a verb of tracehouse as a user starts it, or what stands for a machine elsewhere.
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -16,9 +16,11 @@ export interface TracehouseProcess {
   stop(): Promise<void>;
 }
 
-/** Resolves when it prints a line that matches; group 1 is what it said. */
-export function startTracehouse(args: readonly string[], ready: RegExp): Promise<TracehouseProcess> {
-  const child: ChildProcess = spawn('setpriv', ['--pdeathsig', 'TERM', '--', process.execPath, 'bin/tracehouse.js', ...args], { cwd: packageRoot(), stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+export const startTracehouse = (args: readonly string[], ready: RegExp): Promise<TracehouseProcess> => startProgram(['bin/tracehouse.js', ...args], ready);
+
+/** args: a script of ours and its arguments. Resolves when it prints a line that matches; group 1 is what it said. */
+export function startProgram(args: readonly string[], ready: RegExp): Promise<TracehouseProcess> {
+  const child: ChildProcess = spawn('setpriv', ['--pdeathsig', 'TERM', '--', process.execPath, ...args], { cwd: packageRoot(), stdio: ['ignore', 'pipe', 'pipe'], detached: true });
   const lines: string[] = [];
   if (child.stderr !== null) createInterface({ input: child.stderr }).on('line', (line) => lines.push(line));
   const stop = (): Promise<void> => endGroup(child, 10_000);
@@ -26,7 +28,7 @@ export function startTracehouse(args: readonly string[], ready: RegExp): Promise
     const fail = (why: string): void => {
       clearTimeout(timer);
       void stop();
-      reject(new Error(`tracehouse ${args[0]} ${why}: ${lines.slice(-5).join(' | ')}`));
+      reject(new Error(`${args.slice(0, 2).join(' ')} ${why}: ${lines.slice(-5).join(' | ')}`));
     };
     const timer = setTimeout(() => fail(`was not ready after ${READY_MS / 1000} s`), READY_MS);
     child.on('error', (error) => fail(error.message));

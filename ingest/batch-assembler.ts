@@ -49,6 +49,8 @@ export interface AssemblerOptions {
   on_follow?(socket_id: bigint): void;
   /** A run has begun: the place to add a 'not_running' loss since the previous one. */
   on_start?(run: RunStart): void;
+  /** Room for full batches from the beginning: for one that gets its batches back, see SpareMemory. */
+  readonly whole_batches?: boolean;
   /** ms, any origin: when the first batch is due. */
   readonly now_ms?: number;
   readonly most_sockets?: number;
@@ -58,7 +60,7 @@ export class BatchAssembler {
   readonly #options: AssemblerOptions;
   readonly #decoder: FrameDecoder;
   readonly #texts = new AddressTexts();
-  readonly #events = new SocketEventTable(this.#texts);
+  readonly #events: SocketEventTable;
   readonly #messages: MessageTable;
   readonly #threads = new ThreadEventTable(this.#texts);
   readonly #processes = new ProcessTable();
@@ -87,7 +89,9 @@ export class BatchAssembler {
     this.#options = options;
     this.#last_cut_ms = options.now_ms;
     const { keep_query, redact_headers = [], redact_paths = [] } = options;
-    this.#messages = new MessageTable(this.#texts, redact_paths);
+    const room = options.whole_batches === true ? BATCH_EVENTS : undefined;
+    this.#events = new SocketEventTable(this.#texts, room);
+    this.#messages = new MessageTable(this.#texts, redact_paths, room);
     this.#tables = {
       socket_events: this.#events.table, messages: this.#messages.table, thread_events: this.#threads.table, processes: this.#processes.table,
       losses: this.#losses.table, clocks: this.#clocks, stacks: this.#stacks,

@@ -1,13 +1,21 @@
 const FIRST_BYTES = 64 * 1024;
+/** A full batch of events and messages; the kernel's until it is written to (see SpareMemory). */
+export const BATCH_BYTES = 32 * 2 ** 20;
 
 /** Bytes put one behind the other, each piece at a multiple of 8, in memory that is used again after clear(). */
 export class ByteWriter {
-  #memory = new ArrayBuffer(FIRST_BYTES);
+  #memory: ArrayBuffer;
   /** Two views of all the memory, until the next reserve(). */
-  bytes = Buffer.from(this.#memory);
-  words = new Int32Array(this.#memory);
+  bytes: Buffer<ArrayBuffer>;
+  words: Int32Array<ArrayBuffer>;
   /** A multiple of 8. */
   length = 0;
+
+  constructor(room = FIRST_BYTES) {
+    this.#memory = new ArrayBuffer(room);
+    this.bytes = Buffer.from(this.#memory);
+    this.words = new Int32Array(this.#memory);
+  }
 
   clear(): void {
     this.length = 0;

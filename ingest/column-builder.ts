@@ -1,5 +1,5 @@
 // Growable typed columns that become ColumnData. 64-bit values are written as two 32-bit halves: no bigint a value.
-import type { ColumnData, Validity } from './batch.ts';
+import type { ColumnData } from './batch.ts';
 import { SpareMemory } from './spare-memory.ts';
 import type { Memory } from './spare-memory.ts';
 import { ValidityBits } from './validity-bits.ts';
@@ -22,20 +22,29 @@ export interface ColumnBuilder {
 abstract class NumberBuilder<M extends Memory> implements ColumnBuilder {
   protected values: M;
   protected readonly validity = new ValidityBits();
+  readonly #type: 'int64' | 'int32' | 'bool' | 'dict';
+  readonly #memory: (source: number | ArrayBuffer) => M;
   readonly #spare: SpareMemory<M>;
 
-  constructor(make: (length: number) => M) {
-    this.#spare = new SpareMemory(make);
+  constructor(type: 'int64' | 'int32' | 'bool' | 'dict', memory: (source: number | ArrayBuffer) => M) {
+    this.#type = type;
+    this.#memory = memory;
+    this.#spare = new SpareMemory(memory);
     this.values = this.#spare.take(0);
   }
 
-  abstract setNull(row: number): void;
-  abstract take(rows: number): ColumnData;
-  abstract giveBack(data: ColumnData): void;
+  setNull(row: number): void {
+    (this.values as Int32Array)[row] = 0;
+    this.validity.setNull(row);
+  }
 
   grow(capacity: number): void {
     this.values = this.#spare.grown(this.values, capacity);
     this.validity.grow(capacity);
+  }
+
+  take(rows: number): ColumnData {
+    return { type: this.#type, values: this.values.subarray(0, rows), validity: this.validity.take(rows) } as ColumnData;
   }
 
   renew(capacity: number): void {
@@ -43,9 +52,10 @@ abstract class NumberBuilder<M extends Memory> implements ColumnBuilder {
     this.validity.renew(capacity);
   }
 
-  protected keep(memory: M, validity: Validity): void {
-    this.#spare.keep(memory);
-    this.validity.keep(validity);
+  giveBack(data: ColumnData): void {
+    if ('offsets' in data) return;
+    this.#spare.keep(this.#memory((data.type === 'dict' ? data.indices : data.values).buffer as ArrayBuffer));
+    this.validity.keep(data.validity);
   }
 }
 
@@ -53,7 +63,7 @@ export class Int64Builder extends NumberBuilder<BigInt64Array> {
   #words = new Int32Array(this.values.buffer);
 
   constructor() {
-    super((length) => new BigInt64Array(length));
+    super('int64', (source) => new BigInt64Array(source as ArrayBuffer));
   }
 
   set(row: number, low: number, high: number): void {
@@ -78,7 +88,7 @@ export class Int64Builder extends NumberBuilder<BigInt64Array> {
     this.values[row] = value;
   }
 
-  setNull(row: number): void {
+  override setNull(row: number): void {
     this.#words[row * 2] = 0;
     this.#words[row * 2 + 1] = 0;
     this.validity.setNull(row);
@@ -104,59 +114,25 @@ export class Int64Builder extends NumberBuilder<BigInt64Array> {
     super.renew(capacity);
     this.#words = new Int32Array(this.values.buffer);
   }
-
-  take(rows: number): ColumnData {
-    return { type: 'int64', values: this.values.subarray(0, rows), validity: this.validity.take(rows) };
-  }
-
-  giveBack(data: ColumnData): void {
-    if (data.type === 'int64') this.keep(new BigInt64Array(data.values.buffer), data.validity);
-  }
 }
 
 export class Int32Builder extends NumberBuilder<Int32Array> {
   constructor() {
-    super((length) => new Int32Array(length));
+    super('int32', (source) => new Int32Array(source as ArrayBuffer));
   }
 
   set(row: number, value: number): void {
     this.values[row] = value;
   }
-
-  setNull(row: number): void {
-    this.values[row] = 0;
-    this.validity.setNull(row);
-  }
-
-  take(rows: number): ColumnData {
-    return { type: 'int32', values: this.values.subarray(0, rows), validity: this.validity.take(rows) };
-  }
-
-  giveBack(data: ColumnData): void {
-    if (data.type === 'int32') this.keep(new Int32Array(data.values.buffer), data.validity);
-  }
 }
 
 export class BoolBuilder extends NumberBuilder<Uint8Array> {
   constructor() {
-    super((length) => new Uint8Array(length));
+    super('bool', (source) => new Uint8Array(source as ArrayBuffer));
   }
 
   set(row: number, value: boolean): void {
     this.values[row] = value ? 1 : 0;
-  }
-
-  setNull(row: number): void {
-    this.values[row] = 0;
-    this.validity.setNull(row);
-  }
-
-  take(rows: number): ColumnData {
-    return { type: 'bool', values: this.values.subarray(0, rows), validity: this.validity.take(rows) };
-  }
-
-  giveBack(data: ColumnData): void {
-    if (data.type === 'bool') this.keep(new Uint8Array(data.values.buffer), data.validity);
   }
 }
 
@@ -165,7 +141,7 @@ export class DictBuilder extends NumberBuilder<Int32Array> {
   #dictionary: string[] = [];
 
   constructor() {
-    super((length) => new Int32Array(length));
+    super('dict', (source) => new Int32Array(source as ArrayBuffer));
   }
 
   set(row: number, value: string): void {
@@ -187,19 +163,10 @@ export class DictBuilder extends NumberBuilder<Int32Array> {
     this.values[row] = index;
   }
 
-  setNull(row: number): void {
-    this.values[row] = 0;
-    this.validity.setNull(row);
-  }
-
-  take(rows: number): ColumnData {
+  override take(rows: number): ColumnData {
     const dictionary = this.#dictionary;
     this.#dictionary = [];
     this.#index_of.clear();
     return { type: 'dict', indices: this.values.subarray(0, rows), dictionary, validity: this.validity.take(rows) };
-  }
-
-  giveBack(data: ColumnData): void {
-    if (data.type === 'dict') this.keep(new Int32Array(data.indices.buffer), data.validity);
   }
 }

@@ -13,13 +13,16 @@ const NO_THREAD = EVENT_FLAGS.no_thread;
 
 /** Fills the table `messages`. Times are CLOCK_MONOTONIC until the batch is cut. */
 export class MessageTable implements MessageRows {
-  readonly table = new TableBuilder('messages');
+  readonly table: TableBuilder;
   readonly #redacted_paths: readonly RegExp[];
   readonly #texts: AddressTexts;
-  readonly #c = columns(this.table);
+  readonly #c: ReturnType<typeof columns>;
   readonly #last_conn = new Int32Array(2);
 
-  constructor(texts: AddressTexts, redacted_paths: readonly RegExp[] = []) {
+  /** room: as in TableBuilder. */
+  constructor(texts: AddressTexts, redacted_paths: readonly RegExp[] = [], room?: number) {
+    this.table = new TableBuilder('messages', room);
+    this.#c = columns(this.table);
     this.#texts = texts;
     this.#redacted_paths = redacted_paths;
   }

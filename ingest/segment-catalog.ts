@@ -35,12 +35,20 @@ export interface Segment {
   readonly lineage?: Lineage;
 }
 
+export interface FileLayout {
+  readonly row_group: number;
+  readonly block_bytes: number;
+}
+
 /**
- * A third of a full batch. A transaction that fills row groups of a table is compressed at once and stays out of the write-ahead
- * log; fewer rows go through the log in full and are compressed at the checkpoint, at twice the cost. Of messages and thread
- * events a batch holds fewer than of socket events.
+ * Row groups of a fifth of a full batch: a transaction that fills row groups of a table is compressed at once and stays out of the
+ * write-ahead log; fewer rows go through the log in full and are compressed at the checkpoint, at twice the cost. Of messages and
+ * thread events a batch holds fewer than of socket events. Small blocks: DuckDB fills a whole one with ones for each column of each
+ * row group, only to note that no row is missing.
  */
-export const OPEN_ROW_GROUP = 10240;
+export const OPEN_LAYOUT: FileLayout = { row_group: 6_144, block_bytes: 65_536 };
+/** Of files that stay: what is alike lies together over so many rows. DuckDB's own defaults. */
+export const LASTING_LAYOUT: FileLayout = { row_group: 122_880, block_bytes: 262_144 };
 
 export class SegmentCatalog {
   readonly #connection: DuckDBConnection;
@@ -101,10 +109,20 @@ export class SegmentCatalog {
     });
   }
 
-  attachWritable(path: string, alias: string, row_group = OPEN_ROW_GROUP): Promise<void> {
+  /** An existing database that was open: its blocks are what they were. */
+  attachWritable(path: string, alias: string): Promise<void> {
     return this.#mutex.run(async () => {
-      await this.#connection.run(`ATTACH ${sqlText(path)} AS ${sqlName(alias)} (ROW_GROUP_SIZE ${row_group}, STORAGE_VERSION 'latest')`);
+      await this.#connection.run(`ATTACH ${sqlText(path)} AS ${sqlName(alias)} (ROW_GROUP_SIZE ${OPEN_LAYOUT.row_group}, STORAGE_VERSION 'latest')`);
     });
+  }
+
+  /** A new database without tables. */
+  attachNew(path: string, alias: string, layout: FileLayout): Promise<void> {
+    return this.#mutex.run(() => this.#attachNew(path, alias, layout));
+  }
+
+  async #attachNew(path: string, alias: string, { row_group, block_bytes }: FileLayout): Promise<void> {
+    await this.#connection.run(`ATTACH ${sqlText(path)} AS ${sqlName(alias)} (ROW_GROUP_SIZE ${row_group}, BLOCK_SIZE ${block_bytes}, STORAGE_VERSION 'latest')`);
   }
 
   /** After DuckDB gave up on a file (isInvalidated): readers of it fail until this is done. */
@@ -114,10 +132,10 @@ export class SegmentCatalog {
   }
 
   /** A new database with all tables of its kind. */
-  create(path: string, kind: SegmentKind, { uid, alias }: { uid: string; alias: string }, row_group = OPEN_ROW_GROUP): Promise<void> {
+  create(path: string, kind: SegmentKind, { uid, alias }: { uid: string; alias: string }, layout: FileLayout = OPEN_LAYOUT): Promise<void> {
     return this.#mutex.run(async () => {
       try {
-        await this.#connection.run(`ATTACH ${sqlText(path)} AS ${sqlName(alias)} (ROW_GROUP_SIZE ${row_group}, STORAGE_VERSION 'latest')`);
+        await this.#attachNew(path, alias, layout);
         await this.#tables.create(this.#connection, kind, alias);
         this.#whole.add(uid);
       } catch (error) {

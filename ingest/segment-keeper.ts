@@ -5,13 +5,14 @@ import { TracehouseError } from '../schema/errors.ts';
 import { requireRoom } from './disk-room.ts';
 import type { ExportedSegments } from './export-ledger.ts';
 import { Mutex } from './mutex.ts';
+import { LASTING_LAYOUT } from './segment-catalog.ts';
 import type { Segment, SegmentCatalog } from './segment-catalog.ts';
 import { COMPACTION_LIMITS, planCompaction } from './segment-compaction.ts';
 import type { CompactionLimits, CompactionPlan } from './segment-compaction.ts';
 import { CompactionInterrupted, copySegments } from './segment-copy.ts';
 import { SEGMENT_KINDS } from './segment-names.ts';
 import type { SegmentKind } from './segment-names.ts';
-import { LASTING_ROW_GROUP, rewriteSegments } from './segment-rewrite.ts';
+import { rewriteSegments } from './segment-rewrite.ts';
 import type { RewriteContext } from './segment-rewrite.ts';
 import type { SegmentTables } from './segment-tables.ts';
 import type { SegmentWriter } from './segment-writer.ts';
@@ -108,7 +109,7 @@ export class SegmentKeeper {
     try {
       await rewriteSegments(this.#rewriting(), {
         kind, ...cover(plan.inputs), inputs: plan.inputs, level: plan.level,
-        fill: (alias) => copySegments(connection, tables.of(kind), plan.inputs, alias, { interrupted: () => this.#urgent > 0 || this.#closed, rest, rows_together: LASTING_ROW_GROUP }),
+        fill: (alias) => copySegments(connection, tables.of(kind), plan.inputs, alias, { interrupted: () => this.#urgent > 0 || this.#closed, rest, rows_together: LASTING_LAYOUT.row_group }),
       });
       return true;
     } catch (error) {
@@ -147,7 +148,7 @@ export class SegmentKeeper {
         await requireRoom(folder, sizeOf(inputs));
         const level = inputs.reduce((highest, input) => Math.max(highest, input.level), 1);
         const { segment } = await rewriteSegments(this.#rewriting(), {
-          kind: only.kind, inputs, level, ...cover(inputs), fill: (alias) => copySegments(connection, tables.of(only.kind), inputs, alias, { rest: 0, rows_together: LASTING_ROW_GROUP }),
+          kind: only.kind, inputs, level, ...cover(inputs), fill: (alias) => copySegments(connection, tables.of(only.kind), inputs, alias, { rest: 0, rows_together: LASTING_LAYOUT.row_group }),
         });
         return segment;
       }),

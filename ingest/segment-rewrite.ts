@@ -4,16 +4,13 @@ import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { sqlName } from './duckdb-instance.ts';
-import { removeDatabase } from './segment-catalog.ts';
+import { LASTING_LAYOUT, removeDatabase } from './segment-catalog.ts';
 import type { Segment, SegmentCatalog } from './segment-catalog.ts';
 import { newUid, sealedName, tempName } from './segment-names.ts';
 import type { SegmentKind } from './segment-names.ts';
 import { lineageOf, writeLineage, writeReplaced } from './segment-replaced.ts';
 import { describeSealed } from './segment-seal.ts';
 import { countRows } from './segment-tables.ts';
-
-/** Of files that stay: what is alike lies together over so many rows. */
-export const LASTING_ROW_GROUP = 122880;
 
 export interface RewriteContext {
   readonly folder: string;
@@ -45,7 +42,7 @@ export async function rewriteSegments(context: RewriteContext, job: Rewrite): Pr
   const lineage = lineageOf(inputs, job.recomputed ?? false, context.known);
   const temp_path = join(folder, kind, tempName(uid));
   const temp_alias = `${kind}_${uid}_temp`;
-  await catalog.create(temp_path, kind, { uid, alias: temp_alias }, LASTING_ROW_GROUP);
+  await catalog.create(temp_path, kind, { uid, alias: temp_alias }, LASTING_LAYOUT);
   let rows: Map<string, number>;
   try {
     await job.fill(temp_alias, connection);

@@ -25,7 +25,7 @@ export function eventRows(rows: ReadonlyMap<string, number>): number {
   return sum;
 }
 
-const MOST_TRIES = 20;
+const MOST_TRIES = 100;
 const RETRY_MS = 50;
 
 async function checkpoint(connection: DuckDBConnection, catalog: SegmentCatalog, segment: Segment): Promise<void> {

@@ -18,11 +18,14 @@ function named(table: Record<string, number>): string[] {
 
 /** Fills the table `socket_events`. ts_ns is CLOCK_MONOTONIC until the batch is cut. */
 export class SocketEventTable {
-  readonly table = new TableBuilder('socket_events');
+  readonly table: TableBuilder;
   readonly #texts: AddressTexts;
-  readonly #c = columns(this.table);
+  readonly #c: ReturnType<typeof columns>;
 
-  constructor(texts: AddressTexts) {
+  /** room: as in TableBuilder. */
+  constructor(texts: AddressTexts, room?: number) {
+    this.table = new TableBuilder('socket_events', room);
+    this.#c = columns(this.table);
     this.#texts = texts;
   }
 

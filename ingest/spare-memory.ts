@@ -7,7 +7,8 @@ export const roundedUp = (length: number): number => 2 ** Math.ceil(Math.log2(Ma
 
 /**
  * Memory that batches gave back, for the next ones. V8 answers memory outside of its heap with full collections: made anew for
- * every batch, it was what a collector spent nearly half of its time on.
+ * every batch, it was what a collector spent nearly half of its time on. Memory that is large from the beginning is the kernel's
+ * until it is written to; one that grows by doubling leaves holes in the C library's heap, which stay.
  */
 export class SpareMemory<M extends Memory> {
   readonly #kept: M[] = [];

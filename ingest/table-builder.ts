@@ -6,7 +6,7 @@ import { BoolBuilder, DictBuilder, Int32Builder, Int64Builder } from './column-b
 import type { ColumnBuilder } from './column-builder.ts';
 import { roundedUp } from './spare-memory.ts';
 
-const FIRST_CAPACITY = 256;
+const FEWEST_ROWS = 256;
 
 const BUILDERS = {
   int64: () => new Int64Builder(),
@@ -25,11 +25,14 @@ export class TableBuilder {
   readonly #types = new Map<string, ColumnType>();
   /** 0 until there is a row. */
   #capacity = 0;
+  readonly #least: number;
   #expected = 1;
   #rows = 0;
   readonly #nothing: TableData;
 
-  constructor(relation: RelationName) {
+  /** room: for so many rows from the beginning, see SpareMemory. */
+  constructor(relation: RelationName, room = FEWEST_ROWS) {
+    this.#least = roundedUp(room);
     for (const column of RELATIONS[relation].columns as readonly Column[]) {
       this.#columns.set(column.name, BUILDERS[column.type]());
       this.#types.set(column.name, column.type);
@@ -75,7 +78,7 @@ export class TableBuilder {
 
   /** What take returned is used no longer: its memory will be. */
   giveBack(table: TableData): void {
-    if (table === this.#nothing) return;
+    if (table.rows === 0) return;
     for (const [name, column] of this.#columns) {
       const data = table.columns[name];
       if (data !== undefined) column.giveBack(data);
@@ -86,7 +89,7 @@ export class TableBuilder {
     const columns: Record<string, ColumnData> = {};
     for (const [name, column] of this.#columns) columns[name] = column.take(this.#rows);
     const rows = this.#rows;
-    this.#expected = Math.max(FIRST_CAPACITY, roundedUp(rows));
+    this.#expected = Math.max(this.#least, roundedUp(rows));
     this.#rows = this.#capacity = 0;
     return { rows, columns };
   }

@@ -9,7 +9,7 @@ import { LEDGER_RELATIONS } from './export-ledger.ts';
 import type { ExportLedger } from './export-ledger.ts';
 import { LASTING_TABLES } from './lasting-processes.ts';
 import { Mutex } from './mutex.ts';
-import { OPEN_ROW_GROUP, removeDatabase } from './segment-catalog.ts';
+import { OPEN_LAYOUT, removeDatabase } from './segment-catalog.ts';
 import type { Segment, SegmentCatalog } from './segment-catalog.ts';
 import { SEGMENT_KINDS, newUid } from './segment-names.ts';
 import { countRows } from './segment-tables.ts';
@@ -122,7 +122,7 @@ export class UnsealedCopies {
     const id = newUid();
     const path = join(folder, 'tmp', `copy-${id}.duckdb`);
     const alias = sqlName(`copy_${id}`);
-    await catalog.attachWritable(path, `copy_${id}`, OPEN_ROW_GROUP);
+    await catalog.attachNew(path, `copy_${id}`, OPEN_LAYOUT);
     try {
       await connection.run(`BEGIN; ${statements(alias).join('; ')}; COMMIT`);
       await connection.run(`CHECKPOINT ${alias}`);

@@ -80,6 +80,7 @@ export class Collector {
     let broken: TracehouseError | undefined;
     this.assembler = new BatchAssembler({
       node: options.node,
+      whole_batches: true,
       keep_payload: options.keepPayload === true,
       keep_query: options.keepQuery === true,
       redact_headers: options.redactHeader ?? [],

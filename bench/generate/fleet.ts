@@ -43,6 +43,8 @@ export interface FleetOptions {
   readonly nat_share: number;
   readonly keep_payload: boolean;
   readonly start_ns: bigint;
+  /** As NodeOptions say. */
+  readonly on_frames?: (bytes: Uint8Array) => void;
 }
 
 export function makeNodes(world: World, options: FleetOptions, on_batch: (batch: Batch) => void): SimulatedNode[] {
@@ -52,6 +54,7 @@ export function makeNodes(world: World, options: FleetOptions, on_batch: (batch:
     name: `node-${String(at + 1).padStart(2, '0')}`, address: `10.${at >> 8}.${at & 255}`,
     utc_ns: options.start_ns + BigInt(Math.round(spread(options.skew_ms) * 1e6)), mono_ns: BigInt(Math.floor(3.6e12 * (1 + random.next() * 1000))),
     drift: spread(options.drift_ppm) / 1e6, loss_share: options.loss_share, keep_payload: options.keep_payload, on_batch,
+    ...(options.on_frames === undefined ? {} : { on_frames: options.on_frames }),
   }, random, heap));
 }
 

@@ -42,6 +42,8 @@ export interface NodeOptions {
   readonly loss_share: number;
   readonly keep_payload: boolean;
   readonly on_batch: (batch: Batch) => void;
+  /** What its loader would have written, piece by piece; valid during the call. */
+  readonly on_frames?: (bytes: Uint8Array) => void;
 }
 
 export class SimulatedNode implements Actor {
@@ -89,7 +91,7 @@ export class SimulatedNode implements Actor {
 
   record(name: keyof typeof RECORDS, values: Values): void {
     this.flush();
-    this.#assembler.push(frame(name, values));
+    this.#say(frame(name, values));
   }
 
   /** Where the next frame goes; what it says is given by advance(). */
@@ -138,7 +140,12 @@ export class SimulatedNode implements Actor {
     if (this.used === 0) return;
     const chunk = this.bytes.subarray(0, this.used * 4);
     this.used = 0;
-    this.#assembler.push(chunk);
+    this.#say(chunk);
+  }
+
+  #say(bytes: Uint8Array): void {
+    this.#options.on_frames?.(bytes);
+    this.#assembler.push(bytes);
   }
 
   /** The loader reads the clocks, says how far it is, and what was lost. */
@@ -147,7 +154,7 @@ export class SimulatedNode implements Actor {
     if (at >= this.#loss_to) this.#isLost(at);
     for (const loss of this.#told_losses.splice(0)) {
       this.flush();
-      this.#assembler.push(loss);
+      this.#say(loss);
     }
     if (at >= this.#clock_due) this.#tellClock(at);
     this.record('watermark', { mono_ns: BigInt(this.monoAt(at)) });
