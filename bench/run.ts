@@ -46,7 +46,7 @@ async function lookupsAt(millions: readonly number[]): Promise<Figure[]> {
 
 const BENCHES: readonly Bench[] = [
   { name: 'throughput', what: 'nginx at saturation: untraced, recorded, with up, with bpftrace', run: (quick) => measureThroughput(5, quick ? 3 : 12) },
-  { name: 'services', what: 'a Node.js and a Flask service at saturation: untraced, with collect, with OpenTelemetry; with up where it is not --quick', run: (quick) => measureServices(quick ? { rounds: 5, seconds: 2, warm_seconds: 1.5, with_up: false } : { rounds: 10, seconds: 10, warm_seconds: 10, with_up: true }) },
+  { name: 'services', what: 'a Node.js and a Flask service at saturation: untraced, with collect, with OpenTelemetry; with up where it is not --quick', run: (quick) => measureServices(quick ? { rounds: 5, seconds: 2, warm_seconds: 2, with_up: false } : { rounds: 10, seconds: 10, warm_seconds: 10, with_up: true }) },
   { name: 'hooks', what: 'what each optional hook costs', run: (quick) => measureHookCost(5, quick ? 1 : 5) },
   { name: 'ingest', what: 'kernel records to DuckDB on disk', run: (quick) => measureIngest(5, quick ? 400_000 : 4_000_000) },
   { name: 'bytes', what: 'bytes an event and a span on disk, table by table', run: (quick) => measureBytes(quick ? 250_000 : 10_000_000, quick ? 8 : 120) },
