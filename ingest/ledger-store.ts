@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { TracehouseError } from '../schema/errors.ts';
+import { checkpointWhenFree } from './checkpoint.ts';
 import type { AppliedBatches } from './ledger.ts';
 import { sqlText } from './duckdb-instance.ts';
 
@@ -77,7 +78,7 @@ export class LedgerStore {
       await this.#connection.run('ROLLBACK').catch(() => undefined);
       throw error;
     }
-    await this.#connection.run('CHECKPOINT ledger');
+    await checkpointWhenFree(this.#connection, 'ledger');
   }
 
   async close(): Promise<void> {

@@ -3,7 +3,7 @@
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
-import { sqlName } from './duckdb-instance.ts';
+import { checkpointWhenFree } from './checkpoint.ts';
 import { LASTING_LAYOUT, removeDatabase } from './segment-catalog.ts';
 import type { Segment, SegmentCatalog } from './segment-catalog.ts';
 import { newUid, sealedName, tempName } from './segment-names.ts';
@@ -48,7 +48,7 @@ export async function rewriteSegments(context: RewriteContext, job: Rewrite): Pr
     await job.fill(temp_alias, connection);
     if (inputs.length > 0) await writeReplaced(connection, temp_alias, inputs.map((input) => input.uid));
     await writeLineage(connection, temp_alias, lineage);
-    await connection.run(`CHECKPOINT ${sqlName(temp_alias)}`);
+    await checkpointWhenFree(connection, temp_alias);
     rows = await countRows(connection, temp_alias);
     await catalog.detach(temp_alias);
   } catch (error) {

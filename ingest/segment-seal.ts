@@ -2,11 +2,10 @@
 import { existsSync, statSync } from 'node:fs';
 import { link, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { TracehouseError } from '../schema/errors.ts';
-import { isBusy, isInvalidated } from './duckdb-errors.ts';
-import { sqlName } from './duckdb-instance.ts';
+import { checkpointWhenFree } from './checkpoint.ts';
+import { isInvalidated } from './duckdb-errors.ts';
 import type { Segment, SegmentCatalog } from './segment-catalog.ts';
 import { removeDatabase } from './segment-catalog.ts';
 import { sealedName } from './segment-names.ts';
@@ -25,21 +24,10 @@ export function eventRows(rows: ReadonlyMap<string, number>): number {
   return sum;
 }
 
-const MOST_TRIES = 100;
-const RETRY_MS = 50;
-
 async function checkpoint(connection: DuckDBConnection, catalog: SegmentCatalog, segment: Segment): Promise<void> {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      await connection.run(`CHECKPOINT ${sqlName(segment.alias)}`);
-      break;
-    } catch (error) {
-      if (isInvalidated(error)) await catalog.attachAgain(segment);
-      // The last transaction has committed, but DuckDB may still be cleaning up after it.
-      if (!isBusy(error) || tries === MOST_TRIES) throw error;
-      await delay(RETRY_MS);
-    }
-  }
+  await checkpointWhenFree(connection, segment.alias, async (error) => {
+    if (isInvalidated(error)) await catalog.attachAgain(segment);
+  });
   const log = `${segment.path}.wal`;
   if (existsSync(log) && statSync(log).size > 0) {
     throw new TracehouseError('segment-busy', `${segment.path} still has a write-ahead log after its checkpoint`);

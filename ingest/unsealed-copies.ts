@@ -4,6 +4,7 @@ import { statSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { checkpointWhenFree } from './checkpoint.ts';
 import { sqlName } from './duckdb-instance.ts';
 import { LEDGER_RELATIONS } from './export-ledger.ts';
 import type { ExportLedger } from './export-ledger.ts';
@@ -125,7 +126,7 @@ export class UnsealedCopies {
     await catalog.attachNew(path, `copy_${id}`, OPEN_LAYOUT);
     try {
       await connection.run(`BEGIN; ${statements(alias).join('; ')}; COMMIT`);
-      await connection.run(`CHECKPOINT ${alias}`);
+      await checkpointWhenFree(connection, `copy_${id}`);
     } catch (error) {
       await connection.run('ROLLBACK').catch(() => undefined);
       throw error;

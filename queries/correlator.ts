@@ -1,6 +1,7 @@
 // Live correlation: every cycle reads what has landed since the last one, decides what can be decided, stores what is over.
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { RunState, Warehouse } from '../ingest/warehouse.ts';
+import { CLOSES_BACK_NS, carryOver, forgetOld, someIn } from './carry-over.ts';
 import { chooseFinished } from './choose-finished.ts';
 import { LateRanges, findLate } from './late-ranges.ts';
 import { recorrelate } from './recorrelate.ts';
@@ -37,11 +38,7 @@ export interface CycleReport {
 
 /** The other end's hook may run so long after the fact; on other nodes, batches arrive that much apart. */
 const MARGIN_NS = { one_node: 20_000_000n, several: 300_000_000n } as const;
-/** Older events of a socket than this before the cut are known by now. */
-const CLOSES_BACK_NS = 2_000_000_000n;
 const FORGET_EVERY_CYCLES = 16;
-/** What was learned of programs' habits counts so much in the next cycle: a program may be replaced by a newer one. */
-const HABIT_DECAY = 0.98;
 /** Rows of batches that one cycle takes: what it costs stays short and small, however far it is behind. */
 const MOST_ROWS = 120_000;
 /** Of a cycle: timing may not make everything else late. */
@@ -51,7 +48,6 @@ const NEVER = 9_000_000_000_000_000_000n;
 const NOTHING_AHEAD = { from: 0n, horizon_ns: NEVER, first_ns: NEVER };
 
 const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
-const someIn = async (connection: DuckDBConnection, relation: string): Promise<boolean> => (await connection.runAndReadAll(`SELECT 1 FROM ${relation} LIMIT 1`)).currentRowCount > 0;
 const key = (run: { node: string; run_id: bigint }): string => `${run.run_id} ${run.node}`;
 
 export class Correlator {
@@ -271,68 +267,10 @@ export class Correlator {
     return { from: before ?? to, horizon_ns, first_ns: first_ns ?? NEVER };
   }
 
-  /** Keeps what is open or not decided yet, and for a while what was stored last. */
   async #forget(connection: DuckDBConnection, cut: bigint, horizon_ns: bigint): Promise<void> {
-    await connection.run(`CREATE OR REPLACE TEMP TABLE waiting AS
-      SELECT e.run_id, e.socket_id, e.exchange_no, e.ts_ns, e.end_ns, CASE WHEN e.end_ns IS NULL AND e.protocol IS NULL THEN e.answer_ns END AS quiet_ns FROM exchanges e LEFT JOIN over_now o ON o.span_id = e.span_id LEFT JOIN decided_stored d ON d.span_id = e.span_id
-      WHERE o.span_id IS NULL AND d.span_id IS NULL`);
-    await connection.run('INSERT INTO known_call_ends SELECT c.* FROM new_call_ends c SEMI JOIN over_now o ON o.span_id = c.span_id');
-    if (await someIn(connection, 'work')) {
-      await connection.run('INSERT INTO known_work SELECT w.* FROM new_work w SEMI JOIN over_now o ON o.span_id = w.span_id');
-      // Habits fade with what is seen of a program, not with time.
-      await connection.run(`CREATE OR REPLACE TEMP TABLE seen_now AS SELECT DISTINCT service FROM call_groups;
-        CREATE OR REPLACE TEMP TABLE known_lags AS SELECT s.service, callee_ip, callee_port, fresh, source_ip, source_port, lag, explained * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS explained FROM lag_sums s LEFT JOIN seen_now n ON n.service = s.service;
-        CREATE OR REPLACE TEMP TABLE known_lag_calls AS SELECT s.service, callee_ip, callee_port, fresh, calls * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS calls FROM lag_calls s LEFT JOIN seen_now n ON n.service = s.service;
-        CREATE OR REPLACE TEMP TABLE known_lag_orders AS SELECT s.service, callee_ip, callee_port, fresh, calls * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS calls, at_once * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS at_once FROM lag_orders s LEFT JOIN seen_now n ON n.service = s.service;
-        CREATE OR REPLACE TEMP TABLE known_flushes AS SELECT s.service, before_ns * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS before_ns, between_ns * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS between_ns FROM flushes s LEFT JOIN seen_now n ON n.service = s.service`);
-    }
-    await connection.run(`INSERT INTO known_holds SELECT h.span_id, h.thread_id, h.from_ns, h.to_ns FROM new_holds h JOIN over_now o ON o.span_id = h.span_id WHERE h.from_ns < h.to_ns`);
-    await connection.run(`INSERT INTO decided_stored SELECT f.span_id, f.parent_span_id, f.start_ns, f.trace_hi, f.trace_lo, f.end_ns, TRUE FROM over_now f`);
-    await connection.run(`CREATE OR REPLACE TEMP TABLE decided_next AS
-      SELECT d.* FROM decided_open d ANTI JOIN over_now o ON o.span_id = d.span_id
-      UNION ALL
-      SELECT n.span_id, n.parent_span_id, n.start_ns, n.trace_hi, n.trace_lo, CAST(NULL AS BIGINT), FALSE
-      FROM decisions n JOIN exchanges e ON e.span_id = n.span_id ANTI JOIN over_now o ON o.span_id = n.span_id
-      WHERE e.ts_ns <= ${cut}`);
-    // Of requests that are open: how many calls they have caused so far.
-    await connection.run(`CREATE OR REPLACE TEMP TABLE call_counts_next AS
-      SELECT c.span_id, sum(c.calls)::BIGINT AS calls FROM (
-        SELECT span_id, calls FROM known_call_counts
-        UNION ALL
-        SELECT n.parent_span_id, 1 FROM decisions n JOIN exchanges e ON e.span_id = n.span_id WHERE NOT e.is_server AND n.parent_span_id IS NOT NULL AND e.ts_ns <= ${cut}
-      ) c JOIN exchanges r ON r.span_id = c.span_id JOIN waiting w ON w.socket_id = r.socket_id AND w.exchange_no = r.exchange_no AND w.run_id = r.run_id
-      GROUP BY c.span_id`);
-    await connection.run(`CREATE OR REPLACE TEMP TABLE links_next AS
-      SELECT k.span_id, k.candidate_span_id, k.evidence, k.score, k.chosen, k.doubt
-      FROM (SELECT * FROM known_links UNION ALL SELECT span_id, candidate_span_id, evidence, score, chosen, doubt FROM links) k SEMI JOIN decided_next d ON d.span_id = k.span_id`);
-    await connection.run(`CREATE OR REPLACE TEMP TABLE known_next AS
-      SELECT m.* FROM messages m SEMI JOIN waiting w ON w.socket_id = m.socket_id AND w.exchange_no = m.exchange_no AND w.run_id = m.run_id WHERE m.ts_ns <= ${horizon_ns}
-      UNION ALL
-      SELECT k.* FROM known_messages k WHERE k.ts_ns > ${horizon_ns}`);
-    // An answer may land before its request, when that was never finished.
-    const early = `m.kind = 'response' AND m.exchange_no >= 0 AND m.end_ts_ns > ${cut - CLOSES_BACK_NS} AND m.ts_ns <= ${horizon_ns}`;
-    await connection.run(`CREATE OR REPLACE TEMP TABLE early_answers AS
-      SELECT DISTINCT m.run_id, m.socket_id, m.exchange_no FROM messages m ANTI JOIN exchanges e ON e.socket_id = m.socket_id AND e.exchange_no = m.exchange_no AND e.run_id = m.run_id WHERE ${early}`);
-    if (await someIn(connection, 'early_answers')) {
-      await connection.run(`INSERT INTO known_next SELECT m.* FROM messages m SEMI JOIN early_answers a ON a.socket_id = m.socket_id AND a.exchange_no = m.exchange_no AND a.run_id = m.run_id WHERE ${early}`);
-    }
-    await connection.run(`DROP TABLE known_call_counts; ALTER TABLE call_counts_next RENAME TO known_call_counts;
-      DROP TABLE decided_open; ALTER TABLE decided_next RENAME TO decided_open;
-      DROP TABLE known_links; ALTER TABLE links_next RENAME TO known_links;
-      DROP TABLE known_messages; ALTER TABLE known_next RENAME TO known_messages`);
-    await readMessages(connection);
+    await carryOver(connection, cut, horizon_ns);
     this.#cycles += 1;
-    if (this.#cycles % FORGET_EVERY_CYCLES === 0) {
-      const old = cut - KEEP_NS;
-      await connection.run(`CREATE OR REPLACE TEMP TABLE decided_stored AS SELECT * FROM decided_stored WHERE end_ns >= ${old};
-        CREATE OR REPLACE TEMP TABLE known_holds AS SELECT * FROM known_holds WHERE to_ns >= ${old};
-        CREATE OR REPLACE TEMP TABLE known_work AS SELECT * FROM known_work WHERE coalesce(free_ns, answer_ns, ts_ns) >= ${old};
-        CREATE OR REPLACE TEMP TABLE known_call_ends AS SELECT * FROM known_call_ends WHERE end_ns >= ${old};
-        CREATE OR REPLACE TEMP TABLE timing_versions AS SELECT v.* FROM timing_versions v SEMI JOIN decided_open d ON d.span_id = v.span_id;
-        CREATE OR REPLACE TEMP TABLE doubted AS SELECT DISTINCT b.span_id FROM doubted b SEMI JOIN decided_open d ON d.span_id = b.span_id;
-        CREATE OR REPLACE TEMP TABLE closes AS SELECT * FROM closes WHERE close_ns >= ${old};
-        CREATE OR REPLACE TEMP TABLE losses AS SELECT * FROM losses WHERE to_ns >= ${cut - this.#limits.open_limit_ns}`);
-    }
+    if (this.#cycles % FORGET_EVERY_CYCLES === 0) await forgetOld(connection, cut, this.#limits);
     const rows = await connection.runAndReadAll(`SELECT count(*), coalesce(min(end_ns), ${NEVER}), coalesce(min(ts_ns), ${NEVER}), coalesce(min(quiet_ns), ${NEVER}) FROM waiting`);
     const [count, next_end_ns, oldest_ns, quiet_ns] = rows.getRows()[0] as [bigint, bigint, bigint, bigint];
     this.#waiting = { count: Number(count), next_end_ns, oldest_ns, quiet_ns };

@@ -2,11 +2,12 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { DerivedSegment, Warehouse } from '../ingest/warehouse.ts';
 import { TracehouseError } from '../schema/errors.ts';
+import { carryOver, forgetOld } from './carry-over.ts';
 import { chooseFinished } from './choose-finished.ts';
 import { loadSteps, runSteps, type Step } from './step-runner.ts';
 import { computedSteps } from './timing/claim.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
-import { DEFAULT_LIMITS, createWorkingSet, loadHistory, readThreadMoves, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
+import { DEFAULT_LIMITS, createWorkingSet, loadHistory, loadMore, readThreadMoves, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
 
 export interface ChangeReport {
   readonly spans: number;
@@ -26,6 +27,8 @@ export interface RecorrelateOptions {
   readonly run_ends?: readonly RunEnd[];
   /** How long each step took, for measurements. */
   readonly observe?: ((step: Step, elapsed_ms: number) => void) | undefined;
+  /** Spans that are written in one go, and held in memory with what they need; 500,000. */
+  readonly most_spans?: number;
 }
 
 /** Spans that are written in one go. */
@@ -42,6 +45,15 @@ interface Chunk {
   readonly to_ns: bigint;
 }
 
+/** Whose working set a connection holds: of the call that did the chunk up to to_ns, as its steps have left it. */
+interface Carried {
+  readonly options: RecorrelateOptions;
+  readonly to_ns: bigint;
+}
+
+/** Another call may come between two chunks: it has the same connection and the same temp tables. */
+const carried = new WeakMap<DuckDBConnection, Carried>();
+
 /** Running it again under the same rules changes nothing. Errors: disk-full. */
 export async function recorrelate(warehouse: Warehouse, options: RecorrelateOptions): Promise<ChangeReport> {
   const total = { spans: 0, unchanged: 0, links_gained: 0, links_lost: 0, links_moved: 0 };
@@ -49,7 +61,7 @@ export async function recorrelate(warehouse: Warehouse, options: RecorrelateOpti
   let done = 0;
   for (;;) {
     const left = segmentsOf(warehouse, options).filter((segment) => segment.to_ns > done_to);
-    const chunk = firstChunk(warehouse, left);
+    const chunk = firstChunk(warehouse, left, options.most_spans ?? MOST_SPANS);
     if (chunk === undefined) return total;
     try {
       const changes = await redoChunk(warehouse, chunk, options);
@@ -68,8 +80,8 @@ function segmentsOf(warehouse: Warehouse, { from_ns, to_ns }: RecorrelateOptions
   return warehouse.derivedSegments(from_ns, to_ns).toSorted((a, b) => (a.from_ns < b.from_ns ? -1 : 1));
 }
 
-/** Neighbours are done together: each chunk reads what led up to it again. */
-function firstChunk(warehouse: Warehouse, segments: readonly DerivedSegment[]): Chunk | undefined {
+/** Neighbours are done together. */
+function firstChunk(warehouse: Warehouse, segments: readonly DerivedSegment[], most_spans: number): Chunk | undefined {
   const [first] = segments;
   if (first === undefined) return undefined;
   const sizes = new Map(warehouse.segments.map((segment) => [segment.uid, segment.rows?.get('spans') ?? 0]));
@@ -77,7 +89,7 @@ function firstChunk(warehouse: Warehouse, segments: readonly DerivedSegment[]): 
   let [to_ns, size] = [first.to_ns, 0];
   for (const segment of segments) {
     size += sizes.get(segment.id) ?? 0;
-    if (ids.length > 0 && (size > MOST_SPANS || segment.from_ns > to_ns)) break;
+    if (ids.length > 0 && (size > most_spans || segment.from_ns > to_ns)) break;
     ids.push(segment.id);
     if (segment.to_ns > to_ns) to_ns = segment.to_ns;
   }
@@ -109,9 +121,7 @@ async function keepBefore(warehouse: Warehouse, connection: DuckDBConnection, { 
 async function fill(warehouse: Warehouse, alias: string, connection: DuckDBConnection, { from_ns, to_ns }: Chunk, options: RecorrelateOptions): Promise<void> {
   // Whatever was waited for has happened by now.
   const limits = { ...(options.limits ?? DEFAULT_LIMITS), decide_limit_ns: 0n };
-  await createWorkingSet(connection);
-  await setRunEnds(connection, options.run_ends ?? silentRuns(warehouse));
-  await loadHistory(warehouse, connection, { from_ns, to_ns: to_ns + AHEAD_NS, apply_no: warehouse.last_apply_no }, limits);
+  await takeUp(warehouse, connection, { from_ns, to_ns }, limits, options);
   await connection.run('DELETE FROM decided_stored WHERE span_id IN (SELECT span_id FROM before_spans)');
   await setLimits(connection, limits, to_ns + AHEAD_NS);
   await readThreadMoves(warehouse, connection, from_ns, to_ns + AHEAD_NS);
@@ -130,6 +140,24 @@ async function fill(warehouse: Warehouse, alias: string, connection: DuckDBConne
   await keepOldIds(connection, alias);
   await connection.run(`INSERT INTO ${alias}.progress SELECT max(apply_no), max(cut_ns), ${RULE_VERSION} FROM before_progress HAVING count(*) > 0`);
   await connection.run('COMMIT');
+  carried.set(connection, { options, to_ns });
+}
+
+/** The working set for a chunk: what the one before it has left, and what landed since; or read anew, with what led up to it. */
+async function takeUp(warehouse: Warehouse, connection: DuckDBConnection, { from_ns, to_ns }: { from_ns: bigint; to_ns: bigint }, limits: Limits, options: RecorrelateOptions): Promise<void> {
+  const before = carried.get(connection);
+  carried.delete(connection);
+  const range = { from_ns, to_ns: to_ns + AHEAD_NS, apply_no: warehouse.last_apply_no };
+  if (before?.options === options && before.to_ns === from_ns) {
+    await connection.run('DELETE FROM timing_models');
+    await carryOver(connection, from_ns, from_ns);
+    await forgetOld(connection, from_ns, limits);
+    await loadMore(warehouse, connection, { ...range, loaded_ns: from_ns + AHEAD_NS }, limits);
+  } else {
+    await createWorkingSet(connection);
+    await loadHistory(warehouse, connection, range, limits);
+  }
+  await setRunEnds(connection, options.run_ends ?? silentRuns(warehouse));
 }
 
 function silentRuns(warehouse: Warehouse): RunEnd[] {

@@ -120,6 +120,10 @@ export async function loadProcesses(connection: DuckDBConnection, relation: stri
     ) GROUP BY process_id`);
 }
 
+async function loadLosses(connection: DuckDBConnection, to_ns: bigint, oldest_ns: bigint): Promise<void> {
+  await connection.run(`CREATE OR REPLACE TEMP TABLE losses AS SELECT DISTINCT node, from_ns, to_ns, cause FROM memory.stored.losses WHERE cause IN ${HIDING_CAUSES} AND to_ns >= ${oldest_ns} AND from_ns <= ${to_ns}`);
+}
+
 /**
  * Everything that may matter to exchanges that are over in (from_ns, to_ns] or still open then: their messages, what was
  * stored of exchanges that ended shortly before, and of what longer ones belong to.
@@ -139,7 +143,7 @@ export async function loadHistory(warehouse: Warehouse, connection: DuckDBConnec
   await connection.run(`INSERT INTO closes
     SELECT run_id, socket_id, min(ts_ns) FROM ${raw('socket_events', recent)} e WHERE e.ts_ns >= ${recent} AND e.ts_ns <= ${to_ns} AND ${CLOSING} GROUP BY run_id, socket_id`);
   await loadProcesses(connection, 'memory.stored.processes');
-  await connection.run(`INSERT INTO losses SELECT DISTINCT node, from_ns, to_ns, cause FROM memory.stored.losses WHERE cause IN ${HIDING_CAUSES} AND to_ns >= ${oldest} AND from_ns <= ${to_ns}`);
+  await loadLosses(connection, to_ns, oldest);
   await connection.run(`INSERT INTO decided_stored
     SELECT span_id, parent_span_id, start_ns, trace_hi, trace_lo, end_ns, TRUE FROM ${derived('spans')} s WHERE s.end_ns >= ${recent} AND s.end_ns <= ${from_ns}`);
   await connection.run(`INSERT INTO known_call_counts
@@ -152,4 +156,17 @@ export async function loadHistory(warehouse: Warehouse, connection: DuckDBConnec
     FROM ${derived('spans')} s JOIN long_calls k ON k.thread_id = s.thread_id AND s.start_ns <= k.ts_ns AND s.end_ns > k.ts_ns
     WHERE s.is_server AND s.end_ns >= ${oldest} AND s.end_ns < ${recent}`);
   await connection.run(`INSERT INTO known_holds SELECT d.span_id, s.thread_id, s.start_ns, s.end_ns FROM decided_stored d JOIN ${derived('spans')} s ON s.span_id = d.span_id AND s.end_ns = d.end_ns WHERE d.end_ns < ${recent}`);
+}
+
+/** For what follows a working set of history that has been carried over: what happened in (loaded_ns, to_ns]. */
+export async function loadMore(warehouse: Warehouse, connection: DuckDBConnection, range: { loaded_ns: bigint; to_ns: bigint; apply_no: bigint }, limits: Limits): Promise<void> {
+  const { loaded_ns, to_ns, apply_no } = range;
+  const raw = (table: string): string => warehouse.storedBetween('raw', table, loaded_ns, to_ns);
+  await connection.run(`INSERT INTO known_messages BY NAME
+    SELECT ${MESSAGE_COLUMNS} FROM ${raw('messages')} m WHERE m.ts_ns > ${loaded_ns} AND m.ts_ns <= ${to_ns} AND m.apply_no <= ${apply_no}`);
+  await connection.run(`INSERT INTO closes
+    SELECT e.run_id, e.socket_id, min(e.ts_ns) FROM ${raw('socket_events')} e ANTI JOIN closes c ON c.socket_id = e.socket_id AND c.run_id = e.run_id
+    WHERE e.ts_ns > ${loaded_ns} AND e.ts_ns <= ${to_ns} AND ${CLOSING} GROUP BY e.run_id, e.socket_id`);
+  await loadProcesses(connection, 'memory.stored.processes');
+  await loadLosses(connection, to_ns, loaded_ns - limits.open_limit_ns);
 }

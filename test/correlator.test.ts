@@ -81,6 +81,26 @@ test('live, in whatever cycles, says the same as history done at once; twice cha
   for (const answer of answers) expect(answer).toEqual(expected);
 });
 
+test('history in pieces, each with what the one before has left: the same as live', async () => {
+  const simulation = simulate({ requests: 150, in_flight: 12, fresh_share: 0.3, seed: 7 });
+  const folder = temporaryFolder();
+  const parts = 4;
+  const size = Math.ceil(simulation.batches.length / parts);
+  for (let part = 0; part < parts; part += 1) {
+    const warehouse = await open(folder);
+    await feed(warehouse, new Correlator(warehouse, OPTIONS), simulation.batches.slice(part * size, (part + 1) * size));
+    await warehouse.close();
+  }
+  const warehouse = await open(folder);
+  await new Correlator(warehouse, OPTIONS).finish();
+  const live = await derived(warehouse);
+  let pieces = 0;
+  expect(await recorrelate(warehouse, { ...FOREVER, most_spans: 1, progress: () => (pieces += 1) })).toEqual({ spans: 1050, unchanged: 1050, links_gained: 0, links_lost: 0, links_moved: 0 });
+  expect(pieces).toBeGreaterThan(1);
+  expect(await derived(warehouse)).toEqual(live);
+  expect(await score(warehouse, simulation)).toEqual({ exact: 150, orphaned: 0, wrong: 0 });
+});
+
 test('a restart in the middle loses and repeats nothing', async () => {
   const simulation = simulate({ requests: 120, in_flight: 8, nodes: 1, opaque_share: 0.2, seed: 3 });
   const folder = temporaryFolder();

@@ -27,7 +27,8 @@ WHERE CASE WHEN c.fresh THEN q.connect_turn ELSE q.first_turn END > 0 AND q.task
 SELECT
   e.span_id AS span_id, e.process_id AS process_id, CASE WHEN e.connect_ts_ns IS NOT NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns THEN e.connect_thread_id ELSE e.first_thread_id END AS thread_id,
   CASE WHEN e.connect_ts_ns IS NOT NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns THEN q.connect_turn ELSE q.first_turn END AS turn,
-  e.connect_ts_ns IS NOT NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns AS fresh,
+  CASE WHEN e.connect_ts_ns IS NOT NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns THEN e.connect_ts_ns ELSE e.ts_ns END AS at_ns,
+  e.connect_ts_ns IS NOT NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns AS fresh, e.socket_id AS socket_id, e.exchange_no AS exchange_no, q.task_id AS task_id,
   coalesce(p.service_name, CAST(e.process_id AS VARCHAR)) AS service, coalesce(q.remote_ip, 'unix') AS callee_ip, coalesce(q.remote_port, 0) AS callee_port
 FROM exchanges e
 JOIN weighed_processes b ON b.process_id = e.process_id
@@ -145,6 +146,17 @@ SELECT
   CAST(count(*) OVER (PARTITION BY r.thread_id, r.turn, r.source_ip, r.source_port) AS BIGINT) AS places
 FROM loop_reads r
 
+-- @name turn_calls
+-- With those whose request is known without this: each has taken its place among the reads of its turn.
+SELECT c.span_id AS span_id, c.thread_id AS thread_id, c.at_ns AS at_ns, c.fresh AS fresh, c.turn AS turn, c.socket_id AS socket_id, c.exchange_no AS exchange_no, c.service AS service, c.callee_ip AS callee_ip, c.callee_port AS callee_port
+FROM loop_calls c
+UNION ALL
+SELECT h.span_id AS span_id, h.thread_id AS thread_id, h.at_ns AS at_ns, h.fresh AS fresh, h.turn AS turn, h.socket_id AS socket_id, h.exchange_no AS exchange_no, h.service AS service, h.callee_ip AS callee_ip, h.callee_port AS callee_port
+FROM habit_calls h
+JOIN (SELECT o.thread_id AS thread_id FROM loop_calls o GROUP BY o.thread_id) t ON t.thread_id = h.thread_id
+LEFT JOIN loop_calls c ON c.span_id = h.span_id
+WHERE c.span_id IS NULL AND h.turn > 0 AND h.task_id IS NULL
+
 -- @name placed_calls
 -- Calls that the same reads explain, in order. Where those that have to connect first take another number of turns, time does not order
 -- them; mostly the kept connections are taken first.
@@ -158,7 +170,7 @@ FROM (
     c.span_id AS span_id, c.thread_id AS thread_id, c.turn - u.lag AS read_turn, c.turn AS turn, u.lag AS lag, u.source_ip AS source_ip, u.source_port AS source_port,
     c.service AS service, c.callee_ip AS callee_ip, c.callee_port AS callee_port, u.coverage AS coverage, c.at_ns AS at_ns, c.fresh AS fresh, c.socket_id AS socket_id,
     c.exchange_no AS exchange_no
-  FROM loop_calls c
+  FROM turn_calls c
   JOIN lag_rules u ON u.service = c.service AND u.callee_ip = c.callee_ip AND u.callee_port = c.callee_port AND u.fresh = c.fresh
 ) b
 
@@ -192,7 +204,7 @@ WHERE f.between_ns < 0.3 * f.before_ns
 -- @name idle_connections
 -- In such services, the connections that were taken out of a pool again: since when each had lain there.
 SELECT c.span_id AS span_id, c.service AS service, c.thread_id AS thread_id, c.callee_ip AS callee_ip, c.callee_port AS callee_port, c.turn AS turn, d.end_ns AS released_ns, c.at_ns AS at_ns
-FROM loop_calls c
+FROM turn_calls c
 JOIN deferring f ON f.service = c.service
 JOIN call_ends d ON d.socket_id = c.socket_id AND d.exchange_no = c.exchange_no - 1
 WHERE NOT c.fresh
@@ -331,9 +343,11 @@ END
 -- @name turn_triggers
 SELECT t.span_id AS span_id, t.read_span_id AS read_span_id, t.is_request AS is_request, t.score AS score, t.fresh AS fresh
 FROM turn_places t
+JOIN loop_calls u ON u.span_id = t.span_id
 UNION ALL
 SELECT c.span_id AS span_id, r.span_id AS read_span_id, r.source_ip = '' AS is_request, c.coverage / r.places AS score, c.fresh AS fresh
 FROM placed_calls c
+JOIN loop_calls u ON u.span_id = c.span_id
 JOIN placed_reads r ON r.thread_id = c.thread_id AND r.turn = c.read_turn AND r.source_ip = c.source_ip AND r.source_port = c.source_port
 LEFT JOIN (SELECT t.span_id AS span_id FROM turn_places t GROUP BY t.span_id) s ON s.span_id = c.span_id
 WHERE s.span_id IS NULL AND r.places <= 8
@@ -363,21 +377,30 @@ CROSS JOIN limits l
 WHERE t.score > l.threshold AND d.span_id IS NULL
 
 -- @name turn_owners
--- A call after another call's answer belongs to what that call belongs to. moved: owner is still such a call.
-SELECT
-  t.span_id AS span_id, CASE WHEN t.is_request OR k.span_id IS NULL THEN t.read_span_id ELSE k.owner END AS owner,
-  t.score * CASE WHEN t.is_request OR k.span_id IS NULL THEN CAST(1 AS DOUBLE) ELSE k.score END AS score, t.fresh AS fresh,
-  NOT t.is_request AND k.span_id IS NULL AS moved
-FROM turn_triggers t
-LEFT JOIN known_owners k ON k.span_id = t.read_span_id
+-- A call after another call's answer belongs to what that call belongs to. moved: owner is still such a call. One row for each owner
+-- that a call may have: of calls with eight triggers each there are eight times as many ways back at every step.
+SELECT w.span_id AS span_id, w.owner AS owner, sum(w.score) AS score, max(CASE WHEN w.fresh THEN 1 ELSE 0 END) = 1 AS fresh, w.moved AS moved
+FROM (
+  SELECT
+    t.span_id AS span_id, CASE WHEN t.is_request OR k.span_id IS NULL THEN t.read_span_id ELSE k.owner END AS owner,
+    t.score * CASE WHEN t.is_request OR k.span_id IS NULL THEN CAST(1 AS DOUBLE) ELSE k.score END AS score, t.fresh AS fresh,
+    NOT t.is_request AND k.span_id IS NULL AS moved
+  FROM turn_triggers t
+  LEFT JOIN known_owners k ON k.span_id = t.read_span_id
+) w
+GROUP BY w.span_id, w.owner, w.moved
 
 -- @name turn_owners @repeat
-SELECT
-  o.span_id AS span_id, CASE WHEN o.moved THEN n.owner ELSE o.owner END AS owner, o.score * CASE WHEN o.moved THEN n.score ELSE CAST(1 AS DOUBLE) END AS score,
-  o.fresh AS fresh, o.moved AND n.moved AS moved
-FROM turn_owners o
-LEFT JOIN turn_owners n ON n.span_id = CASE WHEN o.moved THEN o.owner ELSE NULL END
-WHERE NOT o.moved OR n.span_id IS NOT NULL
+SELECT w.span_id AS span_id, w.owner AS owner, sum(w.score) AS score, max(CASE WHEN w.fresh THEN 1 ELSE 0 END) = 1 AS fresh, w.moved AS moved
+FROM (
+  SELECT
+    o.span_id AS span_id, CASE WHEN o.moved THEN n.owner ELSE o.owner END AS owner, o.score * CASE WHEN o.moved THEN n.score ELSE CAST(1 AS DOUBLE) END AS score,
+    o.fresh AS fresh, o.moved AND n.moved AS moved
+  FROM turn_owners o
+  LEFT JOIN turn_owners n ON n.span_id = CASE WHEN o.moved THEN o.owner ELSE NULL END
+  WHERE NOT o.moved OR n.span_id IS NOT NULL
+) w
+GROUP BY w.span_id, w.owner, w.moved
 
 -- @name turn_claims
 -- Answered requests cause no more calls.

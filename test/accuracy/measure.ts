@@ -30,10 +30,10 @@ export async function measure(tracer: Tracer, stage: Stage, shape: Shape, reques
   let [before, changed] = [-1, Date.now()];
   await tracer.poll(
     `select count(*) as n from spans where url_path is not null and coalesce(network_protocol_name, 'http') = 'http' and ${since}`,
-    ([row]) => {
+    ([row], asked_ms) => {
       const now = Number(row?.['n']);
       if (now !== before) [before, changed] = [now, Date.now()];
-      return now >= wanted || Date.now() - changed > QUIET_MS;
+      return now >= wanted || asked_ms - changed > QUIET_MS;
     },
     SETTLE_MS,
   );

@@ -74,12 +74,13 @@ export class Tracer {
     return result.rows.map((row) => Object.fromEntries(result.columns.map((column, index) => [column.name, row[index]])));
   }
 
-  /** Asks until done() is true or the time is up; the last answer either way. */
-  async poll(sql: string, done: (rows: Row[]) => boolean, timeout_ms: number, every_ms = 250): Promise<Row[]> {
+  /** Asks until done() is true or the time is up; the last answer either way. On a busy machine an answer may be seconds old: done() is told when it was asked for. */
+  async poll(sql: string, done: (rows: Row[], asked_ms: number) => boolean, timeout_ms: number, every_ms = 250): Promise<Row[]> {
     const deadline = Date.now() + timeout_ms;
     for (;;) {
+      const asked_ms = Date.now();
       const rows = await this.sql(sql);
-      if (done(rows) || Date.now() > deadline) return rows;
+      if (done(rows, asked_ms) || Date.now() > deadline) return rows;
       await sleep(every_ms);
     }
   }
