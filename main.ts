@@ -14,7 +14,7 @@ const program = new Command('tracehouse')
   .showHelpAfterError('(see --help)')
   .exitOverride();
 
-const CAPTURE = ['node', 'scope', 'payload', 'keep_payload', 'keep_query', 'redact_header', 'redact_path', 'ring', 'burst', 'no_wakes', 'no_turns', 'stacks', 'task_identity', 'hooks'] as const;
+const CAPTURE = ['node', 'scope', 'payload', 'keep_payload', 'keep_query', 'redact_header', 'redact_path', 'ring', 'burst', 'nice', 'no_wakes', 'no_turns', 'stacks', 'task_identity', 'hooks'] as const;
 
 function verb(name: string, description: string): Command {
   return program.command(name).description(description).exitOverride();

@@ -21,6 +21,7 @@
 #include "losses.h"
 #include "options.h"
 #include "output.h"
+#include "pace.h"
 #include "processes.h"
 #include "records.h"
 #include "ring-records.h"
@@ -29,8 +30,6 @@
 #include "spill.h"
 #include "task-identity.h"
 
-#define POLL_BUSY_MS 5
-#define POLL_IDLE_MS 20
 #define REPORT_NS 100000000ull
 #define EPOCH_NS 1000000000ull
 #define SWEEP_NS 30000000000ull
@@ -215,14 +214,13 @@ static bool take(const void *record, size_t length)
 
 /* What has no space in the ring yet will carry a later time than now (the kernel takes the time after the space), and what has
  * is before the producers' position of now. So once that is reached, now is the watermark. */
-static bool drain(bool *moved)
+static bool drain(void)
 {
-	uint64_t now = mono_now(), before = ring.seen;
+	uint64_t now = mono_now();
 	bool all = ring_drain(&ring, take);
 
 	if (all)
 		watermark_ns = now;
-	*moved = ring.seen != before;
 	return all;
 }
 
@@ -233,7 +231,6 @@ static void run_iterator(const char *name, size_t piece, void (*each)(const void
 	uint8_t buffer[4096];
 	struct bpf_link *link;
 	ssize_t length;
-	bool moved;
 	int fd;
 
 	if (!bpf_program__autoload(program))
@@ -251,7 +248,7 @@ static void run_iterator(const char *name, size_t piece, void (*each)(const void
 		if (each)
 			for (ssize_t at = 0; at + (ssize_t)piece <= length; at += piece)
 				each(buffer + at);
-		drain(&moved);
+		drain();
 		/* While the reader is given nothing there is no waiting for it. */
 		if (!output_flush() || (output_room() < OUTPUT_MARGIN && !output_flush_all(FLUSH_MS)))
 			break;
@@ -316,10 +313,10 @@ int main(int argc, char **argv)
 	char boot_id[64], hostname[256] = "";
 	struct th_settings settings;
 	struct sigaction action = {.sa_handler = on_signal};
-	uint64_t run_id = read_clock(CLOCK_REALTIME), reported = 0, swept = 0, epoch_began = 0;
+	uint64_t run_id = read_clock(CLOCK_REALTIME), reported = 0, swept = 0, epoch_began = 0, drained_at, position;
 	struct utsname kernel;
-	bool busy = false, drained = true, stop = false;
-	int code = 0;
+	bool drained = true, stop = false;
+	int code = 0, pause_ms = 0, wakes;
 
 	if (!options_read(argc, argv, &options, &settings))
 		return 2;
@@ -366,11 +363,17 @@ int main(int argc, char **argv)
 	write_capabilities();
 	write_clock();
 	find_existing();
+	wakes = pace_open(bpf_map__fd(map));
+	drained_at = mono_now();
+	position = *ring.consumer;
 
 	while (!stop && !stopping) {
-		struct pollfd watched[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = output_waiting() ? STDOUT_FILENO : -1, .events = POLLOUT}};
+		struct pollfd watched[3] = {
+			{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = output_waiting() ? STDOUT_FILENO : -1, .events = POLLOUT}, {.fd = wakes, .events = POLLIN}};
 		/* With room in the pipe and more in the ring there is nothing to wait for. */
-		poll(watched, 2, !drained && output_room() > OUTPUT_MARGIN ? 0 : busy ? POLL_BUSY_MS : POLL_IDLE_MS);
+		poll(watched, 3, !drained && output_room() > OUTPUT_MARGIN ? 0 : pause_ms);
+		if (watched[2].revents)
+			pace_woken();
 		if (watched[0].revents) {
 			int asked = control_read(find_existing);
 			if (asked < 0) {
@@ -380,7 +383,10 @@ int main(int argc, char **argv)
 			stop = asked > 0;
 		}
 		uint64_t now = mono_now();
-		drained = drain(&busy);
+		drained = drain();
+		pause_ms = pace_ms(*ring.consumer - position, now - drained_at);
+		position = *ring.consumer;
+		drained_at = now;
 		if (now - reported >= REPORT_NS && output_room() > OUTPUT_MARGIN) {
 			write_clock();
 			losses_report(&hooks, mono_now());

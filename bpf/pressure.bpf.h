@@ -21,13 +21,26 @@ __noinline int count_loss(u32 cause)
 	return 0;
 }
 
+/* The loader sleeps while events gather (pace.h). */
+static __noinline int wake_loader(void)
+{
+	u64 *nothing = bpf_ringbuf_reserve(&ring, sizeof(*nothing), 0);
+
+	if (nothing)
+		bpf_ringbuf_discard(nothing, BPF_RB_FORCE_WAKEUP);
+	return 0;
+}
+
 static __always_inline u64 ask_ring(void)
 {
 	u64 used = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
 	u32 pressed = used > settings.ring_half / 2;
 
-	if (live.pressed != pressed)
+	if (live.pressed != pressed) {
 		live.pressed = pressed;
+		if (pressed)
+			wake_loader();
+	}
 	return used;
 }
 

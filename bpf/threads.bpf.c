@@ -73,7 +73,8 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	record->event.target_process_id = process_id_of(child);
 	record->event.target_pid = child->tgid;
 	record->event.target_tid = child->pid;
-	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	/* What /proc says of a process may be gone in a moment. */
+	bpf_ringbuf_submit(record, child_pid != parent_pid ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 	return 0;
 }
 
@@ -96,7 +97,7 @@ int BPF_PROG(process_exec, struct task_struct *task, int old_pid)
 	if (!record)
 		return 0;
 	about(&record->event, task);
-	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(record, BPF_RB_FORCE_WAKEUP);
 	return 0;
 }
 

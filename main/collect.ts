@@ -3,6 +3,7 @@ import type { Batch } from '../ingest/batch.ts';
 import { SpoolSender } from '../ingest/spool-sender.ts';
 import { Spool, type SpoolBatch, type SpooledLoss } from '../ingest/spool.ts';
 import { clientToken, requirePlainUrl, type ClientTokenOptions } from './client-token.ts';
+import { YIELDING } from './priority.ts';
 import { dropToOwner, ensureDataFolder } from './privileges.ts';
 import { BatchQueue } from './batch-queue.ts';
 import { Collector, type CaptureOptions } from './collector.ts';
@@ -78,7 +79,7 @@ export async function collect(options: CollectOptions): Promise<void> {
     queue.push({ named: { run_id: batch.run_id, sequence: batch.sequence, events: batch.tables.socket_events.rows, ...timeRange(batch) }, stream, bytes: stream.encode(batch) });
     collector?.assembler.giveBack(batch);
   };
-  collector = await Collector.start({ ...options, burst_folder: options.spool }, { on_batch: take, log: (line) => log(`loader: ${line}`) });
+  collector = await Collector.start({ ...options, nice: options.nice ?? YIELDING, burst_folder: options.spool }, { on_batch: take, log: (line) => log(`loader: ${line}`) });
   dropToOwner(options.spool);
   await collector.ready;
   sender.start();

@@ -4,6 +4,7 @@ import type { Batch } from '../ingest/batch.ts';
 import { encodeControl } from '../ingest/control-frames.ts';
 import { LoaderProcess, type LoaderHandlers, type LoaderOptions } from '../ingest/loader-process.ts';
 import { TracehouseError } from '../schema/errors.ts';
+import { stepBack, stepBackChild } from './priority.ts';
 
 export interface CaptureOptions {
   readonly node: string;
@@ -14,6 +15,8 @@ export interface CaptureOptions {
   readonly redactHeader?: readonly string[];
   readonly redactPath?: readonly RegExp[];
   readonly ring: number;
+  /** Of this process and the loader; 0 unless given. */
+  readonly nice?: number;
   readonly wakes?: boolean;
   readonly turns?: boolean;
   readonly stacks?: boolean;
@@ -122,7 +125,10 @@ export class Collector {
       throw new TracehouseError('not-root', 'tracing the kernel needs root', { mend: 'run it with sudo; `tracehouse serve`, `replay` and `sql` work without' });
     }
     const collector = new Collector(options, handlers);
+    const { nice = 0 } = options;
+    stepBack(nice);
     collector.#loader = await LoaderProcess.start(loaderOptions(options, exclude_pids), collector.#for_loader);
+    if (collector.#loader.pid !== undefined) stepBackChild(collector.#loader.pid, nice);
     collector.#timer = setInterval(() => {
       // Batches that would wait anyway had better be few and large.
       if (handlers.busy?.() !== true) collector.assembler.tick(Date.now());

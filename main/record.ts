@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { openRecordingWriter } from '../ingest/recording.ts';
 import { TracehouseError } from '../schema/errors.ts';
 import { Collector, type CaptureOptions } from './collector.ts';
+import { YIELDING } from './priority.ts';
 import { sleep, stopSignal } from './signals.ts';
 
 export interface RecordOptions extends CaptureOptions {
@@ -30,7 +31,7 @@ export async function record(options: RecordOptions): Promise<void> {
   let writing: Promise<void> = Promise.resolve();
   const folder = dirname(resolve(options.out));
   // A recording can wait: the traced programs come first, as long as there is room for what they do.
-  const collector = await Collector.start({ ...options, burst: options.burst ?? (await burstBytes(folder)), burst_folder: folder, give_way: true }, {
+  const collector = await Collector.start({ ...options, nice: options.nice ?? YIELDING, burst: options.burst ?? (await burstBytes(folder)), burst_folder: folder, give_way: true }, {
     log: (line) => console.error(`loader: ${line}`),
     on_batch: (batch) => {
       events += batch.tables.socket_events.rows;

@@ -117,6 +117,7 @@ export const SETTINGS = {
   redact_path: { flags: '--redact-path <regex>', help: 'store {redacted} in place of what it matches in paths; repeat for more', parse: pathPattern },
   ring: { flags: '--ring <size>', fallback: '32MiB', help: "size of the kernel's ring buffer, a power of two", parse: ringBytes },
   burst: { flags: '--burst <size>', help: 'disk for events that cannot be taken in at once, instead of dropping them; 0 = none; 1GiB unless given, for `record` a quarter of what is free', parse: burstBytes },
+  nice: { flags: '--nice <n>', help: 'the traced programs come first: nice value of the collector and its loader, 0 to 19; 10 unless given, for `up` 0', parse: integer(0, 19) },
   no_wakes: { flags: '--no-wakes', help: 'do not record which thread woke which' },
   no_turns: { flags: '--no-turns', help: 'do not count the turns of event loops' },
   stacks: { flags: '--stacks', fallback: false, help: "record the writer's user stack for outgoing requests" },

@@ -152,6 +152,21 @@ describe('the loader', () => {
     await load.end();
   });
 
+  test('a process that ends soon is read of while it lives, however long the loader sleeps', async () => {
+    const run = await LoaderRun.start(...scope);
+    const pids: (number | undefined)[] = [];
+    for (let i = 0; i < 20; i++) {
+      const brief = spawn('ip', ['netns', 'exec', network.name, 'sleep', '0.012']);
+      pids.push(brief.pid);
+      await once(brief, 'exit');
+    }
+    await run.settled();
+    await run.stop();
+    const read = pids.filter((pid) => run.processes.some((one) => one.pid === pid && one.cmdline === 'sleep 0.012'));
+    // Of what lives 12 ms, waking every 50 would find a quarter.
+    expect(read.length).toBeGreaterThanOrEqual(15);
+  });
+
   test('follow: a socket that is asked for is captured whole', async () => {
     const load = new LoadProgram(network.name, 'flood', '10');
     const [, pid] = (await load.line('ready')).split(' ');

@@ -1,6 +1,6 @@
 // `record` leaves a busy machine to the traced programs, and still has everything in its file at the end.
 import { spawn, type ChildProcess } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -65,3 +65,21 @@ test.each([
   expect(lines.at(-1)).toMatch(said);
   expect(await calls(out)).toEqual({ moved: Number(made), losses: 0 });
 }, 120_000);
+
+/** Nice values of a process's threads. Source: /proc/PID/task/TID/stat, field 19. */
+const niceOf = (pid: number): Set<number> => new Set(readdirSync(`/proc/${pid}/task`).map((thread) => Number((readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8').split(') ').at(-1) ?? '').split(' ')[16])));
+
+test.each([['by default', [], 10], ['--nice 3', ['--nice', '3'], 3]])('every thread and the loader come after what is traced: %s', async (_what, args, nice) => {
+  const out = join(temporaryFolder(), 'raw.arrow');
+  const child = spawn(process.execPath, [join(packageRoot(), 'bin', 'tracehouse.js'), 'record', '--out', out, '--scope', `netns:${network.name}`, ...args], { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
+  await new Promise<void>((resolve) => createInterface({ input: child.stderr }).on('line', (line) => line.startsWith('recording to') && resolve()));
+  const pid = child.pid as number;
+  const [loader] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
+  expect(niceOf(pid)).toEqual(new Set([nice]));
+  expect(niceOf(loader as number)).toEqual(new Set([nice]));
+  // Not every kernel weighs sessions.
+  for (const one of [pid, loader]) if (existsSync(`/proc/${one}/autogroup`)) expect(readFileSync(`/proc/${one}/autogroup`, 'utf8')).toMatch(new RegExp(` nice ${nice}$`, 'm'));
+  const exit = new Promise<number | null>((resolve) => child.once('close', resolve));
+  child.kill('SIGINT');
+  expect(await exit).toBe(0);
+});
