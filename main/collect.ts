@@ -83,8 +83,9 @@ export async function collect(options: CollectOptions): Promise<void> {
   dropToOwner(options.spool);
   await collector.ready;
   sender.start();
+  const stopped = stopSignal();
   console.log(`collecting, sending to ${options.to}`);
-  const early = await Promise.race([stopSignal().then(() => undefined), collector.ended]);
+  const early = await Promise.race([stopped.then(() => undefined), collector.ended]);
   await collector.stop();
   await queue.drain();
   await sender.stop(5000);

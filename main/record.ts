@@ -47,10 +47,12 @@ export async function record(options: RecordOptions): Promise<void> {
     },
   });
   await collector.ready;
+  // Whoever reads the line may send the signal at once.
+  const stopped = stopSignal();
   console.error(`recording to ${options.out}${options.seconds === undefined ? '; Ctrl-C ends it' : ` for ${options.seconds} s`}`);
   const shown = process.stderr.isTTY ? setInterval(() => process.stderr.write(`\r${events} socket events, ${batches} batches `), 500) : undefined;
   const early = await Promise.race([
-    stopSignal().then(() => undefined),
+    stopped.then(() => undefined),
     collector.ended,
     ...(options.seconds === undefined ? [] : [sleep(options.seconds * 1000).then(() => undefined)]),
     (async () => {

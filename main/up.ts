@@ -63,8 +63,9 @@ export async function serve(options: ServeOptions): Promise<void> {
   ensureDataFolder(options.data);
   dropToOwner(options.data);
   const server = await Server.open({ folder: options.data, listen: options.listen, memory_limit: options.memoryLimit, access, keep: keepOf(options), cold_cache_bytes: options.coldCache, sql: sqlOf(options), sql_jobs: sqlJobsOf(options), otlp, log });
+  const stopped = stopSignal();
   console.log(`ready ${server.url}`);
-  await stopSignal();
+  await stopped;
   await server.close();
 }
 
