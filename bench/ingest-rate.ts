@@ -10,6 +10,7 @@ import { DuckDBInstance } from '@duckdb/node-api';
 import type { Batch } from '../ingest/batch.ts';
 import { BatchAssembler } from '../ingest/batch-assembler.ts';
 import { PIECE_BYTES } from '../ingest/output-reader.ts';
+import { WRITING_LANES } from '../ingest/segment-writer.ts';
 import { SegmentTables, schemaFolder } from '../ingest/segment-tables.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { RELATION_NAMES } from '../schema/relations.ts';
@@ -53,7 +54,7 @@ async function load(frames: string, folder: string): Promise<Loaded> {
   let [events, rows] = [0, 0];
   const assembler = new BatchAssembler({ node: 'bench', keep_payload: false, keep_query: false, on_batch: (batch) => waiting.push(batch) });
   let ended = false;
-  const applying = (async () => {
+  const applying = Array.from({ length: WRITING_LANES }, async () => {
     while (!ended || waiting.length > 0) {
       const batch = waiting.shift();
       if (batch === undefined) {
@@ -67,7 +68,7 @@ async function load(frames: string, folder: string): Promise<Loaded> {
       rows += RELATION_NAMES.reduce((sum, name) => sum + batch.tables[name].rows, 0);
       assembler.giveBack(batch);
     }
-  })();
+  });
   delay.enable();
   const started = performance.now();
   for await (const piece of pieces(frames)) {
@@ -77,7 +78,7 @@ async function load(frames: string, folder: string): Promise<Loaded> {
   }
   assembler.end();
   ended = true;
-  await applying;
+  await Promise.all(applying);
   await warehouse.seal();
   const seconds = (performance.now() - started) / 1000;
   delay.disable();

@@ -2,7 +2,6 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import { RELATION_NAMES } from '../schema/relations.ts';
 import type { Batch } from './batch.ts';
 import type { BatchRows } from './duckdb-batch-rows.ts';
-import { rowsFunctionName } from './duckdb-batch-rows.ts';
 import { sqlName, sqlText } from './duckdb-instance.ts';
 
 /** The time before a run in which its node was not watched, ns since 1970. */
@@ -11,8 +10,19 @@ export interface Unwatched {
   readonly to_ns: bigint;
 }
 
-/** All rows of a checked batch and the row that says it was applied, in one transaction; unwatched becomes a row of losses. */
-export async function insertBatch(connection: DuckDBConnection, source: BatchRows, alias: string, batch: Batch, apply_no: bigint, unwatched?: Unwatched): Promise<void> {
+export interface Insertion {
+  readonly connection: DuckDBConnection;
+  readonly source: BatchRows;
+  readonly alias: string;
+  readonly apply_no: bigint;
+  /** Becomes a row of losses. */
+  readonly unwatched: Unwatched | undefined;
+  /** Settles when it is this batch's turn; an error undoes it. */
+  beforeCommit(): Promise<void>;
+}
+
+/** All rows of a checked batch and the row that says it was applied, in one transaction. */
+export async function insertBatch(batch: Batch, { connection, source, alias, apply_no, unwatched, beforeCommit }: Insertion): Promise<void> {
   const target = `${sqlName(alias)}.main`;
   const origin = `${sqlText(batch.node)} AS node, ${sqlText(batch.boot_id)} AS boot_id, ${batch.run_id}::BIGINT AS run_id`;
   let rows = 0;
@@ -23,7 +33,7 @@ export async function insertBatch(connection: DuckDBConnection, source: BatchRow
       if (table === undefined || table.rows === 0) continue;
       source.set(relation, table);
       const numbered = relation === 'messages' ? `, ${apply_no}::BIGINT AS apply_no` : '';
-      await connection.run(`INSERT INTO ${target}.${sqlName(relation)} BY NAME SELECT ${origin}${numbered}, * FROM ${rowsFunctionName(relation)}()`);
+      await connection.run(`INSERT INTO ${target}.${sqlName(relation)} BY NAME SELECT ${origin}${numbered}, * FROM ${source.functionName(relation)}()`);
       rows += table.rows;
     }
     if (unwatched !== undefined) {
@@ -35,6 +45,7 @@ export async function insertBatch(connection: DuckDBConnection, source: BatchRow
       `INSERT INTO ${target}.batches BY NAME SELECT ${origin}, ${batch.sequence}::BIGINT AS sequence, ${apply_no}::BIGINT AS apply_no, ${batch.schema_version} AS schema_version,
         ${batch.watermark_ns}::BIGINT AS watermark_ns, ${batch.mono_ns}::BIGINT AS mono_ns, ${batch.utc_ns}::BIGINT AS utc_ns, ${batch.error_ns}::BIGINT AS error_ns, ${batch.final} AS final, ${rows} AS rows`,
     );
+    await beforeCommit();
     await connection.run('COMMIT');
   } catch (error) {
     await connection.run('ROLLBACK').catch(() => undefined);

@@ -1,4 +1,4 @@
-// The rows of a batch as DuckDB table functions: INSERT ... SELECT * FROM tracehouse_rows_<relation>() copies each
+// The rows of a batch as DuckDB table functions: INSERT ... SELECT * FROM tracehouse_rows_<lane>_<relation>() copies each
 // column's memory into DuckDB's chunks, 2,048 rows a call, while the work of storing them runs outside the event loop.
 import { DuckDBTableFunction, BIGINT, BLOB, BOOLEAN, INTEGER, VARCHAR } from '@duckdb/node-api';
 import type { DuckDBConnection, DuckDBType } from '@duckdb/node-api';
@@ -13,8 +13,6 @@ const TYPES: Record<ColumnType, DuckDBType> = { int64: BIGINT, int32: INTEGER, b
 const NOTHING = new Uint8Array(CHUNK_ROWS / 8);
 
 type ColumnWriter = (vector: duckdb.Vector, from: number, count: number) => void;
-
-export const rowsFunctionName = (relation: RelationName): string => `tracehouse_rows_${relation}`;
 
 function copyValidity(vector: duckdb.Vector, validity: NonNullable<Validity>, from: number, count: number): void {
   duckdb.vector_ensure_validity_writable(vector);
@@ -53,11 +51,20 @@ function valueWriter(data: ColumnData, strings: StringWriter): ColumnWriter {
 
 /** One a connection: what its table functions give is the table set last. */
 export class BatchRows {
+  readonly #lane: number;
   readonly #strings = new StringWriter(CHUNK_ROWS);
   #columns: ColumnWriter[] = [];
   #relation: RelationName | null = null;
   #rows = 0;
   #next = 0;
+
+  constructor(lane: number) {
+    this.#lane = lane;
+  }
+
+  functionName(relation: RelationName): string {
+    return `tracehouse_rows_${this.#lane}_${relation}`;
+  }
 
   /** Table functions live in the instance's system catalog: register once an instance. */
   register(connection: DuckDBConnection): void {
@@ -81,7 +88,7 @@ export class BatchRows {
 
   #tableFunction(relation: RelationName): DuckDBTableFunction {
     return DuckDBTableFunction.create({
-      name: rowsFunctionName(relation),
+      name: this.functionName(relation),
       bindFunction: (info) => {
         for (const column of RELATIONS[relation].columns) info.addResultColumn(column.name, TYPES[column.type]);
         info.setCardinality(this.#rows, true);

@@ -3,7 +3,7 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { requireRoom } from './disk-room.ts';
-import { Mutex } from './mutex.ts';
+import { Lanes } from './lanes.ts';
 import type { Segment, SegmentCatalog } from './segment-catalog.ts';
 import { newUid, openName } from './segment-names.ts';
 import type { SegmentKind } from './segment-names.ts';
@@ -26,9 +26,12 @@ export interface SegmentWriterOptions {
   readonly now: () => number;
 }
 
+/** Transactions that append at the same time. One keeps one core busy, and a batch waits for nothing but its turn to commit. */
+export const WRITING_LANES = 2;
+
 export class SegmentWriter {
   readonly #options: SegmentWriterOptions;
-  readonly #writing = new Mutex();
+  readonly #writing = new Lanes(WRITING_LANES);
   #open: Segment;
   #spare: Segment | null;
   #sealed_at: number;
@@ -53,9 +56,14 @@ export class SegmentWriter {
     return this.#open;
   }
 
-  /** One at a time, and none while the open segment changes. */
+  /** With no other write beside it, and not while the open segment changes. */
   write<T>(work: (open: Segment) => Promise<T>): Promise<T> {
-    return this.#writing.run(() => work(this.#open));
+    return this.#writing.alone(() => work(this.#open));
+  }
+
+  /** At most WRITING_LANES at a time, begun in the order asked for, and none while the open segment changes. */
+  writeBeside<T>(work: (open: Segment, lane: number) => Promise<T>): Promise<T> {
+    return this.#writing.run((lane) => work(this.#open, lane));
   }
 
   /** Calls must not overlap. Does nothing when there is nothing to seal; `always`: even if that is only bookkeeping. */
@@ -99,7 +107,7 @@ export class SegmentWriter {
 
   /** Settles when the writes under way are done. */
   idle(): Promise<void> {
-    return this.#writing.run(async () => undefined);
+    return this.#writing.alone(async () => undefined);
   }
 }
 

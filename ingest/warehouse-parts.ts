@@ -22,7 +22,7 @@ import { SEGMENT_KINDS } from './segment-names.ts';
 import type { SegmentKind } from './segment-names.ts';
 import { attachFound } from './segment-recovery.ts';
 import { SegmentTables, schemaFolder, sqlFiles } from './segment-tables.ts';
-import { SegmentWriter } from './segment-writer.ts';
+import { SegmentWriter, WRITING_LANES } from './segment-writer.ts';
 import { TraceIndex } from './trace-index.ts';
 import { viewTexts } from './view-texts.ts';
 import type { ViewText } from './view-texts.ts';
@@ -48,6 +48,11 @@ export interface WarehouseOptions {
   readonly log?: (line: string) => void;
 }
 
+export interface BatchWriter {
+  readonly connection: DuckDBConnection;
+  readonly rows: BatchRows;
+}
+
 export interface WarehouseParts {
   readonly folder: string;
   /** Where the files lie that its relations consist of. */
@@ -64,8 +69,9 @@ export interface WarehouseParts {
   readonly views: ReadonlyMap<string, ViewText>;
   /** None in a folder opened for reading. */
   readonly segment_writers: Readonly<Record<SegmentKind, SegmentWriter>> | null;
-  readonly batch_rows: BatchRows;
-  readonly connections: Readonly<Record<'catalog' | 'ledger' | 'writer' | 'derived' | 'sealer' | 'copier' | 'exports' | 'index', DuckDBConnection>>;
+  /** As many as raw.writeBeside has lanes. */
+  readonly batch_writers: readonly BatchWriter[];
+  readonly connections: Readonly<Record<'catalog' | 'ledger' | 'derived' | 'sealer' | 'copier' | 'exports' | 'index', DuckDBConnection>>;
 }
 
 /** On two cores a second thread a query mostly waits for the first, at a third more CPU a row; each query has a thread of its own anyway. */
@@ -115,7 +121,7 @@ async function assemble(folder: string, instance: DuckDBInstance, reachable: rea
   const log = options.log ?? ((): void => undefined);
   const now = options.now ?? Date.now;
   const connections = {
-    catalog: await instance.connect(), ledger: await instance.connect(), writer: await instance.connect(),
+    catalog: await instance.connect(), ledger: await instance.connect(),
     derived: await instance.connect(), sealer: await instance.connect(), copier: await instance.connect(), exports: await instance.connect(),
     index: await instance.connect(),
   };
@@ -143,12 +149,16 @@ async function assemble(folder: string, instance: DuckDBInstance, reachable: rea
   await createPublicViews(connections.catalog, join(schema_folder, 'views'), tables);
   const trace_index = await TraceIndex.open(connections.index, read_only, log);
   await trace_index.learn(() => catalog.segments, (uid) => exports.knows(uid));
-  const batch_rows = new BatchRows();
-  batch_rows.register(connections.writer);
+  const batch_writers: BatchWriter[] = [];
+  for (let lane = 0; lane < WRITING_LANES; lane++) {
+    const writer = { connection: await instance.connect(), rows: new BatchRows(lane) };
+    writer.rows.register(writer.connection);
+    batch_writers.push(writer);
+  }
   const keeper = new SegmentKeeper({ folder, catalog, tables, connection: connections.copier, now, exported: exports, ...(options.compaction === undefined ? {} : { limits: options.compaction }) });
   const data_folders = [...[...SEGMENT_KINDS, 'tmp', 'cold', 'cold-cache', 'exports'].map((name) => join(folder, name)), ...reachable];
   const archive = new ColdArchive({ cold, places, catalog, tables });
-  return { folder, data_folders, instance, catalog, ledger, exports, cold, archive, tables, keeper, trace_index, views: viewTexts(join(schema_folder, 'views')), segment_writers: read_only ? null : (writers as Record<SegmentKind, SegmentWriter>), batch_rows, connections };
+  return { folder, data_folders, instance, catalog, ledger, exports, cold, archive, tables, keeper, trace_index, views: viewTexts(join(schema_folder, 'views')), segment_writers: read_only ? null : (writers as Record<SegmentKind, SegmentWriter>), batch_writers, connections };
 }
 
 /** Views over stored tables are over what was exported and dropped besides. */
@@ -166,7 +176,7 @@ export async function createPublicViews(connection: DuckDBConnection, folder: st
 /** Lets every file go, and the folder. */
 export async function closeParts(parts: WarehouseParts): Promise<void> {
   await parts.ledger.close().catch(() => undefined);
-  for (const connection of Object.values(parts.connections)) connection.closeSync();
+  for (const connection of [...Object.values(parts.connections), ...parts.batch_writers.map((writer) => writer.connection)]) connection.closeSync();
   await closeInstance(parts.instance);
   open_folders.delete(parts.folder);
 }

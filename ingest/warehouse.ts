@@ -4,6 +4,7 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import { TracehouseError } from '../schema/errors.ts';
 import { RELATION_NAMES } from '../schema/relations.ts';
 import type { RelationName } from '../schema/relations.ts';
+import { ApplyOrder } from './apply-order.ts';
 import type { Batch } from './batch.ts';
 import { checkBatch } from './batch-check.ts';
 import { hasLanded, insertBatch } from './batch-insert.ts';
@@ -29,7 +30,7 @@ import { sealUnread } from './segment-seal.ts';
 import type { SegmentWriter } from './segment-writer.ts';
 import type { IndexedTime, NsRange } from './trace-index.ts';
 import { closeParts, openParts } from './warehouse-parts.ts';
-import type { WarehouseOptions, WarehouseParts } from './warehouse-parts.ts';
+import type { BatchWriter, WarehouseOptions, WarehouseParts } from './warehouse-parts.ts';
 import type { ViewText } from './view-texts.ts';
 
 export type { QueryParams, QueryResult } from './duckdb-query.ts';
@@ -63,6 +64,7 @@ export interface WarehouseStats {
   readonly last_apply_no: bigint;
 }
 
+const rowsOf = (batch: Batch): number => RELATION_NAMES.reduce((sum, name) => sum + (batch.tables[name]?.rows ?? 0), 0);
 /** What a row may take until its checkpoint has packed it. */
 const ROW_BYTES = 256;
 /** Without so much room, correlation waits as applying does. */
@@ -81,6 +83,7 @@ export class Warehouse {
   readonly #log: (line: string) => void;
   readonly #applied = new AppliedBatches();
   readonly #runs = new RunStates();
+  readonly #order = new ApplyOrder();
   readonly #sealing = new Mutex();
   #last_apply_no = 0n;
   #counts = { applied: 0, duplicates: 0, rows: 0 };
@@ -126,34 +129,46 @@ export class Warehouse {
 
   /**
    * One transaction for all rows of the batch; a known (node, boot_id, run_id, sequence) changes nothing.
+   * Some are written at the same time, and commit in the order asked for.
    * After an error nothing of it is there and it can be applied again. Errors: batch-invalid, batch-version, disk-full.
    */
   async apply(batch: Batch): Promise<ApplyResult> {
-    return this.#writers().raw.write(async (segment) => {
+    return this.#writers().raw.writeBeside(async (segment, lane) => {
       this.#writers();
+      for (let decider = this.#order.decider(batch); decider !== undefined; decider = this.#order.decider(batch)) await decider;
       if (this.#applied.has(batch, batch.sequence)) {
         this.#counts.duplicates += 1;
         return { status: 'duplicate', apply_no: this.#last_apply_no };
       }
       checkBatch(batch);
-      const apply_no = this.#last_apply_no + 1n;
-      const rows = RELATION_NAMES.reduce((sum, name) => sum + (batch.tables[name]?.rows ?? 0), 0);
-      const { connections, batch_rows } = this.#parts;
+      const turn = this.#order.enter(batch, this.#last_apply_no);
+      const { apply_no } = turn;
+      const { connection, rows: source } = this.#parts.batch_writers[lane] as BatchWriter;
       try {
-        await requireRoom(this.folder, rows * ROW_BYTES);
-        await insertBatch(connections.writer, batch_rows, segment.alias, batch, apply_no, this.#runs.unwatchedBefore(batch));
+        await requireRoom(this.folder, rowsOf(batch) * ROW_BYTES);
+        await insertBatch(batch, { connection, source, alias: segment.alias, apply_no, unwatched: this.#runs.unwatchedBefore(batch), beforeCommit: () => turn.come() });
+        const result = this.#noteApplied(batch, apply_no);
+        turn.landed();
+        return result;
       } catch (error) {
+        await turn.failed(error);
         if (isInvalidated(error)) await this.#parts.catalog.attachAgain(segment).catch((again: unknown) => this.#log(`could not open ${segment.path} again: ${String(again)}`));
         // A commit that reported an error may still be in the log.
-        if (!(await hasLanded(connections.writer, segment.alias, batch, apply_no))) throw storageError(error, this.folder);
+        if (await hasLanded(connection, segment.alias, batch, apply_no)) return this.#noteApplied(batch, apply_no);
+        throw storageError(error, this.folder);
+      } finally {
+        turn.end();
       }
-      this.#applied.add(batch, batch.sequence);
-      this.#last_apply_no = apply_no;
-      this.#runs.note(batch, this.#now());
-      this.#counts.applied += 1;
-      this.#counts.rows += rows;
-      return { status: 'applied', apply_no };
     });
+  }
+
+  #noteApplied(batch: Batch, apply_no: bigint): ApplyResult {
+    this.#applied.add(batch, batch.sequence);
+    if (apply_no > this.#last_apply_no) this.#last_apply_no = apply_no;
+    this.#runs.note(batch, this.#now());
+    this.#counts.applied += 1;
+    this.#counts.rows += rowsOf(batch);
+    return { status: 'applied', apply_no };
   }
 
   /** Trusted SQL on a pooled connection. bigint and integer parameters are bound as BIGINT. Files that it may name stay until it is over, however long it waits for its turn. */

@@ -2,7 +2,7 @@
 import { sleep } from './signals.ts';
 
 export interface BatchQueueOptions<B> {
-  /** Applies one batch; called one at a time, in order. */
+  /** Applies one batch; called in order, for at_once (1) at a time. */
   apply(batch: B): Promise<void>;
   /** It is applied, and used no longer. */
   on_applied?(batch: B): void;
@@ -11,19 +11,24 @@ export interface BatchQueueOptions<B> {
   /** A batch that could not be applied; the queue tries it again unless this throws. */
   on_error(error: unknown, batch: B): Promise<void>;
   readonly limit?: number;
+  readonly at_once?: number;
 }
 
 export class BatchQueue<B> {
   readonly #options: BatchQueueOptions<B>;
   readonly #waiting: B[] = [];
   readonly #limit: number;
+  readonly #at_once: number;
+  readonly #under_way = new Set<B>();
+  readonly #draining: (() => void)[] = [];
   #full = false;
-  #running: Promise<void> | undefined;
-  #failed: unknown;
+  #wrong: { error: unknown; batch: B } | undefined;
+  #failed: { error: unknown } | undefined;
 
   constructor(options: BatchQueueOptions<B>) {
     this.#options = options;
     this.#limit = options.limit ?? 8;
+    this.#at_once = options.at_once ?? 1;
   }
 
   get length(): number {
@@ -36,7 +41,7 @@ export class BatchQueue<B> {
       this.#full = true;
       this.#options.on_pressure(true);
     }
-    this.#running ??= this.#run();
+    this.#begin();
   }
 
   /** Resolves when few batches wait, or after so many milliseconds. */
@@ -47,29 +52,42 @@ export class BatchQueue<B> {
 
   /** Resolves when everything pushed so far is applied; rejects when applying has failed for good. */
   async drain(): Promise<void> {
-    while (this.#running !== undefined) await this.#running;
-    if (this.#failed !== undefined) throw this.#failed;
+    while (!this.#idle) await new Promise<void>((resolve) => this.#draining.push(resolve));
+    if (this.#failed !== undefined) throw this.#failed.error;
   }
 
-  async #run(): Promise<void> {
-    try {
-      for (let batch = this.#waiting[0]; batch !== undefined && this.#failed === undefined; batch = this.#waiting[0]) {
-        try {
-          await this.#options.apply(batch);
-          this.#waiting.shift();
-          this.#options.on_applied?.(batch);
-        } catch (error) {
-          await this.#options.on_error(error, batch);
-        }
-        if (this.#full && this.#waiting.length <= this.#limit / 2) {
-          this.#full = false;
-          this.#options.on_pressure(false);
-        }
-      }
-    } catch (error) {
-      this.#failed = error;
-    } finally {
-      this.#running = undefined;
+  get #idle(): boolean {
+    return this.#under_way.size === 0 && this.#wrong === undefined && (this.#waiting.length === 0 || this.#failed !== undefined);
+  }
+
+  #begin(): void {
+    while (this.#wrong === undefined && this.#failed === undefined && this.#under_way.size < this.#at_once) {
+      const batch = this.#waiting.find((other) => !this.#under_way.has(other));
+      if (batch === undefined) return;
+      this.#under_way.add(batch);
+      void this.#apply(batch);
     }
+  }
+
+  async #apply(batch: B): Promise<void> {
+    try {
+      await this.#options.apply(batch);
+      this.#waiting.splice(this.#waiting.indexOf(batch), 1);
+      this.#options.on_applied?.(batch);
+    } catch (error) {
+      this.#wrong ??= { error, batch };
+    }
+    this.#under_way.delete(batch);
+    // None begins anew before all have settled: what is left is in order.
+    if (this.#wrong !== undefined && this.#under_way.size === 0) {
+      await this.#options.on_error(this.#wrong.error, this.#wrong.batch).catch((error: unknown) => (this.#failed = { error }));
+      this.#wrong = undefined;
+    }
+    if (this.#full && this.#waiting.length <= this.#limit / 2) {
+      this.#full = false;
+      this.#options.on_pressure(false);
+    }
+    this.#begin();
+    if (this.#idle) for (const resolve of this.#draining.splice(0)) resolve();
   }
 }

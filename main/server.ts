@@ -10,6 +10,7 @@ import { SqlPool } from '../api/sql-worker/pool.ts';
 import type { SqlPoolOptions } from '../api/sql-worker/pool.ts';
 import { listenBoth, type Listening } from '../api/listen.ts';
 import type { Batch } from '../ingest/batch.ts';
+import { WRITING_LANES } from '../ingest/segment-writer.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { Correlator } from '../queries/correlator.ts';
 import { ColdCache } from '../queries/export/cold-cache.ts';
@@ -104,6 +105,7 @@ export class Server {
     try {
       const storing = { closing: false, failing: false };
       const queue = new BatchQueue<Batch>({
+        at_once: WRITING_LANES,
         apply: async (batch) => {
           await warehouse.apply(batch);
           if (storing.failing) options.log('batches are stored again');

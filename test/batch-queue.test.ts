@@ -59,3 +59,32 @@ test('tries a batch again until it is applied, and gives up when the handler thr
   failing.push(numbered(1));
   await expect(failing.drain()).rejects.toThrow('gone');
 });
+
+test('two at a time: what failed and what was under way with it come again, in order', async () => {
+  const begun: bigint[] = [];
+  const errors: bigint[] = [];
+  let at_once = 0;
+  let most = 0;
+  const queue = new BatchQueue({
+    at_once: 2,
+    async apply(batch) {
+      begun.push(batch.sequence);
+      at_once += 1;
+      most = Math.max(most, at_once);
+      await new Promise((resolve) => setImmediate(resolve));
+      at_once -= 1;
+      if (errors.length === 0 && batch.sequence >= 3n) throw new Error('disk full');
+    },
+    on_pressure: () => undefined,
+    async on_error(_error, batch) {
+      expect(at_once).toBe(0);
+      errors.push(batch.sequence);
+    },
+  });
+  for (let i = 1; i <= 6; i += 1) queue.push(numbered(i));
+  await queue.drain();
+  expect(queue.length).toBe(0);
+  expect(most).toBe(2);
+  expect(errors).toEqual([3n]);
+  expect(begun).toEqual([1n, 2n, 3n, 4n, 3n, 4n, 5n, 6n]);
+});

@@ -71,6 +71,30 @@ test('a batch is applied once, also after a restart', async () => {
   await warehouse.close();
 });
 
+test('many batches at once, large and small: in the order asked for, each whole, and sealing between them', async () => {
+  await withWarehouse(async (warehouse) => {
+    const rowsOf = (sequence: number): number => (sequence % 2 === 0 ? 1 : 9000);
+    const sealed: Promise<void>[] = [];
+    const results = await Promise.all(
+      Array.from({ length: 12 }, (_, i) => {
+        const applied = warehouse.apply(makeBatch({ sequence: BigInt(i + 1) }, { socket_events: Array.from({ length: rowsOf(i + 1) }, (_row, at) => event(BigInt(i + 1), { stream_offset: at })) }));
+        // A batch's number is told only when every lower one can be read.
+        const seen = applied.then(async ({ apply_no }) => {
+          const { rows } = await warehouse.query('SELECT count(*) FROM stored.batches WHERE apply_no <= $no', { no: apply_no });
+          expect(rows).toEqual([[apply_no]]);
+          return apply_no;
+        });
+        if (i % 5 === 4) sealed.push(warehouse.seal());
+        return seen;
+      }),
+    );
+    await Promise.all(sealed);
+    expect(results).toEqual(Array.from({ length: 12 }, (_, i) => BigInt(i + 1)));
+    const { rows } = await warehouse.query('SELECT b.sequence, b.apply_no, b.rows, count(e.stream_offset) FROM stored.batches b JOIN stored.socket_events e ON e.ts_ns = b.sequence GROUP BY ALL ORDER BY 1');
+    expect(rows).toEqual(Array.from({ length: 12 }, (_, i) => [BigInt(i + 1), BigInt(i + 1), BigInt(rowsOf(i + 1)), BigInt(rowsOf(i + 1))]));
+  });
+});
+
 test('the same batch sent many times at once is applied once', async () => {
   await withWarehouse(async (warehouse) => {
     const batch = makeBatch({}, { socket_events: [event(1n)] });

@@ -16,6 +16,8 @@ import type { StoredColumn } from '../../ingest/parquet-columns.ts';
 const HOUR_NS = 3_600_000_000_000n;
 /** Readers skip row groups by their times. */
 const ROW_GROUP = 65_536;
+/** Of raw tables: beyond so many values zstd alone packs a column smaller and sooner than numbers into a dictionary (docs/benchmarks.md, Bytes). */
+const RAW_DICTIONARY = 1024;
 /** Rows that belong to no node. */
 const NO_NODE = 'all';
 
@@ -55,7 +57,7 @@ export async function writeSegment(connections: readonly [DuckDBConnection, ...D
     const path = `${table}/${partitionPath(part_hour, part_node ?? NO_NODE)}/${segment.from_ns}-${segment.uid}.parquet`;
     const own = `${hour} = ${part_hour}${node === 'NULL' ? '' : ` AND node IS NOT DISTINCT FROM ${part_node === null ? 'NULL' : sqlText(part_node)}`}`;
     const select = `SELECT ${writtenColumns(table, columns)} FROM ${source} WHERE ${own}${order === null ? '' : ` ORDER BY ${order}`}`;
-    files[at] = { relation: table, path, rows, min_ns, max_ns, shape, ...(await copyTo(connection, select, join(folder, path))) };
+    files[at] = { relation: table, path, rows, min_ns, max_ns, shape, ...(await copyTo(connection, select, join(folder, path), segment.kind === 'raw' ? RAW_DICTIONARY : undefined)) };
   }
   let next = 0;
   const done = await Promise.allSettled(connections.map(async (connection) => {
@@ -67,9 +69,9 @@ export async function writeSegment(connections: readonly [DuckDBConnection, ...D
 }
 
 /** One Parquet file of what the statement answers, synced. */
-export async function copyTo(connection: DuckDBConnection, select: string, path: string): Promise<{ bytes: bigint; checksum: string }> {
+export async function copyTo(connection: DuckDBConnection, select: string, path: string, dictionary?: number): Promise<{ bytes: bigint; checksum: string }> {
   await mkdir(dirname(path), { recursive: true });
-  await connection.run(`COPY (${select}) TO ${sqlText(path)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${ROW_GROUP})`);
+  await connection.run(`COPY (${select}) TO ${sqlText(path)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${ROW_GROUP}${dictionary === undefined ? '' : `, DICTIONARY_SIZE_LIMIT ${dictionary}`})`);
   return finishFile(path);
 }
 

@@ -10,9 +10,15 @@ const [folder, first] = process.argv.slice(2);
 if (folder !== undefined && first !== undefined) {
   const warehouse = await Warehouse.open({ folder, seal_every_ms: 30, retire_after_ms: 20, compaction: { small: 3, minutes: 3, hours: 72, idle_ms: 1 }, log: (line) => void writeSync(2, `${line}\n`) });
   writeSync(1, 'ready\n');
-  for (let sequence = Number(first); ; sequence++) {
-    const rows = Array.from({ length: rowsOf(sequence) }, (_, i) => ({ ts_ns: sequence * 1000 + i, mono_ns: i, socket_id: sequence, op: 'read', bytes: 1, stream_offset: i, other_offset: 0, layer: 'socket', flags: 0, payload_truncated: false, comm: `batch number ${sequence}` }));
-    await warehouse.apply(makeBatch({ sequence: BigInt(sequence), watermark_ns: BigInt(sequence) }, { socket_events: rows }));
-    writeSync(1, `${sequence}\n`);
-  }
+  let sequence = Number(first);
+  // Two wait for each other, as in a warehouse that is behind.
+  const applying = async (): Promise<never> => {
+    for (;;) {
+      const own = sequence++;
+      const rows = Array.from({ length: rowsOf(own) }, (_, i) => ({ ts_ns: own * 1000 + i, mono_ns: i, socket_id: own, op: 'read', bytes: 1, stream_offset: i, other_offset: 0, layer: 'socket', flags: 0, payload_truncated: false, comm: `batch number ${own}` }));
+      await warehouse.apply(makeBatch({ sequence: BigInt(own), watermark_ns: BigInt(own) }, { socket_events: rows }));
+      writeSync(1, `${own}\n`);
+    }
+  };
+  await Promise.all([applying(), applying()]);
 }

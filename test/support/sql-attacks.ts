@@ -24,7 +24,7 @@ export const SQL_ATTACKS: readonly string[] = [
   // what is not public
   'SELECT * FROM ledger.applied', 'SELECT * FROM ledger.main.numbers', 'FROM stored.socket_events', 'FROM live.secret', 'FROM memory.live.secret', 'SELECT * FROM $A.socket_events', 'TABLE ledger.applied', 'FROM template_raw.batches',
   'DESCRIBE ledger.applied', 'SUMMARIZE stored.batches', 'SHOW ALL TABLES', 'SHOW DATABASES', 'SHOW SCHEMAS', 'DESCRIBE', "SELECT * FROM query('SELECT * FROM ledger.applied')", "SELECT * FROM query_table('live.secret')", "SELECT * FROM query_table(['live.secret'])",
-  "FROM histogram_values('live.secret', word)", "FROM histogram('live.secret', word)", "SELECT * FROM json_execute_serialized_sql('{}')", "SELECT json_serialize_plan('SELECT * FROM read_csv(''$F/secret.csv'')')", 'SELECT * FROM tracehouse_rows_socket_events()',
+  "FROM histogram_values('live.secret', word)", "FROM histogram('live.secret', word)", "SELECT * FROM json_execute_serialized_sql('{}')", "SELECT json_serialize_plan('SELECT * FROM read_csv(''$F/secret.csv'')')", 'SELECT * FROM tracehouse_rows_0_socket_events()',
   'SELECT * FROM information_schema.tables', 'SELECT * FROM pg_catalog.pg_class', 'FROM sqlite_master', 'FROM duckdb_tables', "SELECT pg_get_viewdef(1)", 'FROM duckdb_views()', 'SELECT * FROM pragma_storage_info(\'stored.batches\')',
   // settings, variables, the machine
   'SELECT * FROM duckdb_settings()', "SELECT current_setting('temp_directory')", 'SET memory_limit = \'100GB\'', 'RESET memory_limit', 'PRAGMA database_list', 'PRAGMA memory_limit=\'1TB\'', "SELECT getenv('HOME')", 'SET VARIABLE x = 1', "SELECT getvariable('x')",

@@ -1,0 +1,40 @@
+/** So many functions at a time, begun in the order asked for; or one with none beside it. */
+export class Lanes {
+  readonly #count: number;
+  readonly #free: number[];
+  readonly #waiting: { readonly needed: number; start(lanes: number[]): void }[] = [];
+
+  constructor(count: number) {
+    this.#count = count;
+    this.#free = Array.from({ length: count }, (_, lane) => lane);
+  }
+
+  /** `lane` is that of no other function meanwhile. */
+  run<T>(work: (lane: number) => Promise<T>): Promise<T> {
+    return this.#with(1, ([lane]) => work(lane as number));
+  }
+
+  alone<T>(work: () => Promise<T>): Promise<T> {
+    return this.#with(this.#count, work);
+  }
+
+  async #with<T>(needed: number, work: (lanes: number[]) => Promise<T>): Promise<T> {
+    const lanes = await new Promise<number[]>((start) => {
+      this.#waiting.push({ needed, start });
+      this.#begin();
+    });
+    try {
+      return await work(lanes);
+    } finally {
+      this.#free.push(...lanes);
+      this.#begin();
+    }
+  }
+
+  #begin(): void {
+    for (let first = this.#waiting[0]; first !== undefined && first.needed <= this.#free.length; first = this.#waiting[0]) {
+      this.#waiting.shift();
+      first.start(this.#free.splice(0, first.needed));
+    }
+  }
+}
