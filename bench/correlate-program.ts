@@ -22,8 +22,6 @@ async function sort(warehouse: Warehouse): Promise<number> {
   const connection = await warehouse.connect();
   try {
     await connection.run(`ATTACH '${path}' AS sorted (STORAGE_VERSION 'latest')`);
-    // At ten million rows its sort does not fit into the limit otherwise, says DuckDB; the rows are put in order anyway.
-    await connection.run('SET preserve_insertion_order = false');
     await connection.run('CREATE TABLE sorted.socket_events AS SELECT * FROM memory.stored.socket_events ORDER BY socket_id, ts_ns');
     await connection.run('CHECKPOINT sorted');
     await connection.run('DETACH sorted');
