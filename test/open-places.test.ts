@@ -1,7 +1,7 @@
-import { DuckDBInstance } from '@duckdb/node-api';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { loadSteps, runSteps } from '../queries/step-runner.ts';
 import { seededRandom } from '../queries/timing/resolve-service.ts';
+import { stepConnection } from './support/step-connection.ts';
 
 const START_NS = 1_795_392_000_000_000_000n;
 const STEPS = new Set(['open_work', 'open_places', 'open_widths', 'call_places', 'open_pairs']);
@@ -13,12 +13,7 @@ const ALL_PAIRS = `
   JOIN work k ON k.process_id = c.process_id AND k.request_end_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > c.at_ns) AND (k.answer_ns IS NULL OR NOT c.answered OR k.answer_ns >= c.end_ns)`;
 
 test('requests open at a call, looked for in pieces of time: the same as among all of the process', async () => {
-  const instance = await DuckDBInstance.create(':memory:');
-  const connection = await instance.connect();
-  onTestFinished(() => {
-    connection.closeSync();
-    instance.closeSync();
-  });
+  const connection = await stepConnection();
   const random = seededRandom(5);
   // From 1 us to 17 minutes, and as long as a piece is wide or one less.
   const lasting = (): bigint => (random() < 0.1 ? 2n ** BigInt(20 + 3 * Math.floor(random() * 6)) - BigInt(random() < 0.5 ? 1 : 0) : BigInt(Math.floor(10 ** (3 + random() * 9))));

@@ -1,6 +1,6 @@
-import { DuckDBInstance } from '@duckdb/node-api';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { loadSteps, runSteps } from '../queries/step-runner.ts';
+import { stepConnection } from './support/step-connection.ts';
 
 const IN_FLIGHT = 8;
 const CALLS_IN_A_ROW = 12;
@@ -8,12 +8,7 @@ const id = (step: number, place: number): number => 100 * step + place;
 
 /** Eight requests were read in one turn, then their calls' answers, again and again: any answer may have led to any call. */
 test('calls in a row, each with eight triggers: a row for each owner, not for each of 8^12 ways back to it', async () => {
-  const instance = await DuckDBInstance.create(':memory:', { memory_limit: '100MB', max_temp_directory_size: '100MB' });
-  const connection = await instance.connect();
-  onTestFinished(() => {
-    connection.closeSync();
-    instance.closeSync();
-  });
+  const connection = await stepConnection({ memory_limit: '100MB', max_temp_directory_size: '100MB' });
   const places = Array.from({ length: IN_FLIGHT }, (_, place) => place);
   const triggers = Array.from({ length: CALLS_IN_A_ROW }, (_, step) => step + 1).flatMap((step) =>
     places.flatMap((place) => places.map((read) => `(${id(step, place)}, ${id(step - 1, read)}, ${step === 1}, ${1 / IN_FLIGHT}, ${step === 5 && read === 0})`)));

@@ -1,17 +1,12 @@
-import { DuckDBInstance } from '@duckdb/node-api';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { loadSteps, runSteps } from '../queries/step-runner.ts';
+import { stepConnection } from './support/step-connection.ts';
 
 const STEPS = new Set(['turn_calls', 'placed_reads', 'placed_calls']);
 
 /** One turn reads eight requests, the next one calls for seven over kept connections and connects for the eighth, whose request its thread knows. */
 test('a call whose request is known takes its place among the calls of its turn', async () => {
-  const instance = await DuckDBInstance.create(':memory:');
-  const connection = await instance.connect();
-  onTestFinished(() => {
-    connection.closeSync();
-    instance.closeSync();
-  });
+  const connection = await stepConnection();
   const call = (columns: string): string => `SELECT 100 + range AS span_id, 1 AS process_id, 7 AS thread_id, 1000 + range AS at_ns, range = 7 AS fresh, 185 AS turn, 100 + range AS socket_id, 0 AS exchange_no, 'b' AS service, '127.0.0.1' AS callee_ip, 8004 AS callee_port${columns} FROM range(8)`;
   await connection.run(`
     CREATE TEMP TABLE work AS SELECT 1 AS span_id;
