@@ -8,7 +8,7 @@ import type { SqlLimits } from '../queries/sql-limits.ts';
 import { openSession } from '../queries/sql-session.ts';
 import type { SqlSession } from '../queries/sql-session.ts';
 import { SQL_FORMATS } from './formats/sql-formats.ts';
-import type { SqlFormat, SqlFormatName } from './formats/sql-formats.ts';
+import type { SqlFormat, SqlFormatName, SqlPart } from './formats/sql-formats.ts';
 
 export interface SqlProgress {
   readonly row_count: number;
@@ -17,7 +17,7 @@ export interface SqlProgress {
 
 export interface SqlAnswer {
   readonly query_id: string;
-  /** Bytes of the chosen format, to be read to their end or left by return. */
+  /** Bytes of the chosen format, to be read to their end or left by return. Each part may last only until the next is asked for. */
   readonly parts: AsyncGenerator<string | Uint8Array, void>;
   /** Final after the last part. */
   progress(): SqlProgress;
@@ -51,7 +51,7 @@ async function withFirstChunk(stream: UserSqlStream): Promise<UserSqlStream> {
 const FEW_ROWS = SQL_DEFAULTS.max_rows;
 
 interface Encoded {
-  readonly text: AsyncGenerator<string | Uint8Array, void>;
+  readonly text: AsyncGenerator<SqlPart, void>;
   progress(): SqlProgress;
 }
 
@@ -63,13 +63,15 @@ async function encode(session: SqlSession, format: SqlFormat, signal: AbortSigna
   return { text: format.encode(await withFirstChunk(stream), { source: session.source, signal, brief: text_pipe !== undefined }), progress: () => stream.progress() };
 }
 
-/** text_pipe: through which DuckDB may write rows, of this process alone, and of one statement at a time. With it a part lasts only until the next is asked for. */
-export async function answerSql(source: SqlSource, statement: UserSql, format: SqlFormatName, text_pipe?: string): Promise<SqlAnswer> {
+export type OpenAnswer = Omit<SqlAnswer, 'parts'> & { readonly parts: AsyncGenerator<SqlPart, void> };
+
+/** text_pipe: through which DuckDB may write rows, of this process alone, and of one statement at a time. With it a part lasts only until the one after the next is asked for. */
+export async function openAnswer(source: SqlSource, statement: UserSql, format: SqlFormatName, text_pipe?: string): Promise<OpenAnswer> {
   const session = await openSession(source, statement);
   try {
     const { text, progress } = await encode(session, SQL_FORMATS[format], statement.signal ?? new AbortController().signal, text_pipe);
     const head = await text.next();
-    async function* parts(): AsyncGenerator<string | Uint8Array, void> {
+    async function* parts(): AsyncGenerator<SqlPart, void> {
       try {
         if (head.done !== true) yield head.value;
         yield* text;
@@ -83,6 +85,18 @@ export async function answerSql(source: SqlSource, statement: UserSql, format: S
     session.release();
     throw error;
   }
+}
+
+/** The same in single pieces. */
+export async function answerSql(source: SqlSource, statement: UserSql, format: SqlFormatName, text_pipe?: string): Promise<SqlAnswer> {
+  const answer = await openAnswer(source, statement, format, text_pipe);
+  async function* parts(): AsyncGenerator<string | Uint8Array, void> {
+    for await (const part of answer.parts) {
+      if (typeof part === 'string' || part instanceof Uint8Array) yield part;
+      else yield* part;
+    }
+  }
+  return { ...answer, parts: parts() };
 }
 
 /** In this process: for the owner of the data folder, who can do no more by it than before. */

@@ -7,6 +7,7 @@ import type { QueryRunner } from '../queries/export/query-runner.ts';
 import type { UserSql } from '../queries/sql-gate.ts';
 import { TracehouseError } from '../schema/errors.ts';
 import type { SqlFormatName } from './formats/sql-formats.ts';
+import { lasting } from './part-stream.ts';
 import type { SqlAnswer, SqlRunner } from './sql-answer.ts';
 
 /** Nobody waits at the other end of a connection. */
@@ -35,7 +36,7 @@ export function exportQueries(sql: SqlRunner): QueryRunner {
     },
     writeParquet: async (statement, path) => {
       const { parts, progress } = await run({ sql: statement }, 'parquet');
-      await pipeline(Readable.from(parts, { objectMode: false }), createWriteStream(path));
+      await pipeline(Readable.from(lasting(parts), { objectMode: false }), createWriteStream(path));
       return BigInt(progress().row_count);
     },
   };

@@ -11,6 +11,7 @@ import type { UserSql } from '../queries/sql-gate.ts';
 import type { SqlLimits } from '../queries/sql-limits.ts';
 import { TracehouseError } from '../schema/errors.ts';
 import type { SqlFormatName } from './formats/sql-formats.ts';
+import { lasting } from './part-stream.ts';
 import type { SqlProgress, SqlRunner } from './sql-answer.ts';
 
 export interface SqlJobOptions {
@@ -128,7 +129,7 @@ export class SqlJobs {
     try {
       const { parts, progress } = await this.#runner.run(job.statement, job.format);
       mkdirSync(this.#folder, { recursive: true });
-      await pipeline(Readable.from(parts, { objectMode: false }), this.#meter(job), createWriteStream(job.path, { mode: 0o600 }));
+      await pipeline(Readable.from(lasting(parts), { objectMode: false }), this.#meter(job), createWriteStream(job.path, { mode: 0o600 }));
       job.progress = progress();
       job.state = 'done';
     } catch (error) {

@@ -90,6 +90,7 @@ export class SealedReader implements SqlSource {
     const catalog = new SegmentCatalog(connection, tables, { log: () => undefined, retire_after_ms: 0, cold, lasting });
     for (const kind of SEGMENT_KINDS) await catalog.publish(kind, () => []);
     await createPublicViews(connection, join(schemaFolder(), 'views'), tables);
+    await connection.run('SET GLOBAL external_threads = 0');
     await connection.run('SET GLOBAL lock_configuration = true');
     return new SealedReader(folder, { instance, connection, catalog, cold, lasting });
   }

@@ -4,13 +4,14 @@ import { StatementType } from '@duckdb/node-api';
 import type { DuckDBPreparedStatement, DuckDBType } from '@duckdb/node-api';
 import { sqlText } from '../ingest/duckdb-instance.ts';
 import { TracehouseError } from '../schema/errors.ts';
-import { PipeReader } from './pipe-reader.ts';
+import { PipeReader, emptyPipe } from './pipe-reader.ts';
 import { RowCutter } from './row-cutter.ts';
 import { requireAllowed } from './sql-allowed.ts';
 import type { SqlColumn } from './sql-gate.ts';
 import { gateOf } from './sql-session.ts';
 import type { SqlSession } from './sql-session.ts';
 import { bindTo, sqlError } from './sql-statement.ts';
+import { UnaskedRun } from './unasked-run.ts';
 
 export interface CopiedText {
   /** What is written of each row, one expression of `names` a field; null: not of these types. */
@@ -23,7 +24,7 @@ export interface CopiedText {
 
 export interface CopiedRows {
   readonly columns: readonly SqlColumn[];
-  /** The text of the rows, max_rows at most; to be read to its end or left by return. Each piece lasts until the next is asked for. */
+  /** The text of the rows, max_rows at most; to be read to its end or left by return. Each piece lasts until the one after the next is asked for. */
   readonly pieces: AsyncGenerator<Buffer, void>;
   progress(): { row_count: number; truncated: boolean; elapsed_ms: number };
 }
@@ -93,29 +94,32 @@ export async function copySession(session: SqlSession, text: CopiedText, pipe: s
   };
 }
 
-/** Each piece until the next is asked for. */
 async function* readPipe({ connection, deadline, step, release }: SqlSession, prepared: DuckDBPreparedStatement, cutter: RowCutter, pipe: string): AsyncGenerator<Buffer, void> {
+  emptyPipe(pipe);
   // Open before DuckDB opens its end.
   const reader = new PipeReader(pipe);
-  const running = prepared.run();
-  const copying = step(running);
-  copying.catch((error: Error) => reader.destroy(error));
+  const run = new UnaskedRun(prepared);
+  const copying = step(run.result);
+  copying.catch((error: Error) => reader.drain(error));
   try {
-    for (let bytes = await reader.next(); bytes !== undefined; bytes = await reader.next()) {
+    for (let bytes = await run.waitFor(reader.next()); bytes !== undefined; bytes = await run.waitFor(reader.next())) {
       deadline.check();
       const length = cutter.take(bytes);
       if (length > 0) yield bytes.subarray(0, length);
       if (cutter.more) return;
     }
+    run.ask();
     const [[written] = []] = await (await copying).getRows();
     if (written !== BigInt(cutter.rows)) throw new Error(`DuckDB wrote ${String(written)} rows, ${cutter.rows} were read`);
   } catch (error) {
     throw sqlError(error);
   } finally {
-    // One that still writes finds nobody who reads. The pipe is the next one's only when it has stopped.
-    reader.destroy();
+    // One that waits for a full pipe hears no interrupt. The pipe is the next one's only when it has stopped.
     connection.interrupt();
-    await running.catch(() => undefined);
+    reader.drain();
+    run.ask();
+    await run.result.catch(() => undefined);
+    reader.destroy();
     release();
   }
 }

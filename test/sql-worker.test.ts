@@ -1,8 +1,15 @@
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { closeSync, constants, mkdirSync, openSync, readFileSync, readdirSync, writeFileSync, writeSync } from 'node:fs';
+import { request } from 'node:http';
+import type { IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildApp } from '../api/app.ts';
+import { runHere } from '../api/sql-answer.ts';
 import { SqlPool } from '../api/sql-worker/pool.ts';
 import { confinementOf } from '../api/sql-worker/spawn.ts';
 import { SealedReader } from '../ingest/sealed-reader.ts';
@@ -219,6 +226,21 @@ describe('attacks', () => {
     await expect.poll(() => workers().every((pid) => policy(pid) === SCHED_IDLE), { timeout: 8000 }).toBe(true);
   }, 40_000);
 
+  test('a pipe of its holds a mebibyte, as long as it runs', async ({ skip }) => {
+    const pipe = join(folder, 'wide');
+    expect(spawnSync('mkfifo', [pipe]).status).toBe(0);
+    const confined = spawn(join(packageRoot(), '.output', 'tracehouse-confine'), ['--pipe', pipe, '--read', '/', '--', 'sh', '-c', 'echo; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const [said] = (await Promise.race([once(confined.stdout, 'data'), once(confined, 'exit')])) as [unknown];
+    if (said === 125) {
+      console.log('skipped: this kernel has no Landlock');
+      skip();
+    }
+    const fd = openSync(pipe, constants.O_WRONLY | constants.O_NONBLOCK);
+    expect(writeSync(fd, Buffer.alloc(2 ** 21))).toBe(2 ** 20);
+    closeSync(fd);
+    confined.kill();
+  });
+
   test('what it could be made to do would find nothing else on this machine', ({ skip }) => {
     const { status } = spawnSync(join(packageRoot(), '.output', 'tracehouse-confine'), ['--read', '/', '--', 'true']);
     if (status === 125) {
@@ -252,6 +274,36 @@ describe('attacks', () => {
       expect(of('net/dev').split('\n').slice(2).map((line) => line.split(':')[0]?.trim()).filter(Boolean)).toEqual(['lo']);
     }
   });
+});
+
+describe('a large answer', () => {
+  const MANY = { sql: "SELECT range AS n, 'text of row ' || range AS words, CASE WHEN range % 3 = 0 THEN repeat('x', range % 300) END AS long FROM range(200000)", max_rows: 200_000 };
+  const app = () => buildApp({ warehouse, sql: pool }, { now_ns: () => NOW_NS });
+
+  test.each(['csv', 'ndjson', 'json', 'arrow'] as const)('%s reaches a slow reader as this process would write it', async (format) => {
+    const hash = async (pieces: AsyncIterable<unknown>, slow: boolean): Promise<string> => {
+      const sum = createHash('sha256');
+      let [count, text] = [0, ''];
+      for await (const piece of pieces) {
+        // Ids and times differ.
+        if (format === 'json') text += Buffer.from(piece as Uint8Array).toString();
+        else sum.update(piece as Uint8Array);
+        if (slow && count++ % 20 === 0) await delay(5);
+      }
+      return format === 'json' ? sum.update(JSON.stringify((JSON.parse(text) as { rows: unknown }).rows)).digest('hex') : sum.digest('hex');
+    };
+    const server = app();
+    try {
+      await server.listen({ port: 0, host: '127.0.0.1' });
+      const asked = request({ port: (server.server.address() as AddressInfo).port, path: `/api/v1/sql?format=${format}`, method: 'POST', headers: { 'content-type': 'application/json' } });
+      asked.end(JSON.stringify(MANY));
+      const [response] = (await once(asked, 'response')) as [IncomingMessage];
+      expect(response.statusCode).toBe(200);
+      expect(await hash(response, true)).toBe(await hash((await runHere(warehouse, LIMITS).run(MANY, format)).parts, false));
+    } finally {
+      await server.close();
+    }
+  }, 30_000);
 });
 
 describe('a statement that wants too much is the only one to suffer', () => {

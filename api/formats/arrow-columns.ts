@@ -13,7 +13,7 @@ import { Validity, isValid, setBit, vectorOf } from './arrow-validity.ts';
 export interface ArrowColumn {
   readonly type: DataType;
   append(chunk: DuckDBDataChunk, column: number, row_count: number): void;
-  /** All rows since the last time; what it is made of may be written again by the next append. */
+  /** All rows since the last time; what it is made of may be written again by the first append after the next take. */
   take(): Data;
 }
 

@@ -1,8 +1,9 @@
 const FIRST_BYTES = 256 * 1024;
 
-/** Bytes that are gathered, given away, and gathered again in the same place: memory that is made new each time costs more than its copying. */
+/** Bytes that are gathered, given away, and gathered again in one of two places: memory that is made new each time costs more than its copying. */
 export class Room {
   #bytes = new Uint8Array(FIRST_BYTES);
+  #other = new Uint8Array(FIRST_BYTES);
   #at = 0;
 
   get byteLength(): number {
@@ -29,9 +30,10 @@ export class Room {
     this.grow(bytes.byteLength);
   }
 
-  /** All since the last time, until more is made. */
+  /** All since the last time, until there is more again after the next time. */
   take(): Uint8Array {
     const bytes = this.#bytes.subarray(0, this.#at);
+    [this.#bytes, this.#other] = [this.#other, this.#bytes];
     this.#at = 0;
     return bytes;
   }

@@ -21,18 +21,18 @@ class Pieces extends AsyncByteQueue {
   }
 }
 
-/** brief: each piece lasts only until the next is asked for, which saves its copy. */
-export async function* sqlArrow(stream: UserSqlStream, { brief = false } = {}): AsyncGenerator<Uint8Array> {
-  const told = (parts: Uint8Array[]): Uint8Array[] => (brief ? parts.filter(({ byteLength }) => byteLength > 0) : [Buffer.concat(parts)]);
+/** brief: each part is the pieces of a batch, which last only until the part after the next is asked for: that saves their copy. */
+export async function* sqlArrow(stream: UserSqlStream, { brief = false } = {}): AsyncGenerator<Uint8Array | readonly Uint8Array[]> {
+  const told = (pieces: Uint8Array[]): Uint8Array | readonly Uint8Array[] => (brief ? pieces.filter(({ byteLength }) => byteLength > 0) : Buffer.concat(pieces));
   const columns = stream.column_types.map(arrowColumn);
   const schema = new Schema(columns.map(({ type }, at) => new Field(stream.columns[at]?.name ?? '', type, true)));
   const pieces = new Pieces();
   const writer = new RecordBatchStreamWriter();
   writer.reset(pieces, schema);
-  yield* told(pieces.take());
+  yield told(pieces.take());
   let rows = 0;
   let chunks = 0;
-  const write = (): Uint8Array[] => {
+  const write = (): Uint8Array | readonly Uint8Array[] => {
     writer.write(new RecordBatch(schema, makeData({ type: new Struct(schema.fields), length: rows, nullCount: 0, children: columns.map((column) => column.take()) })));
     rows = 0;
     chunks = 0;
@@ -42,9 +42,9 @@ export async function* sqlArrow(stream: UserSqlStream, { brief = false } = {}): 
     columns.forEach((column, at) => column.append(chunk, at, row_count));
     rows += row_count;
     chunks += 1;
-    if (chunks === CHUNKS_A_BATCH) yield* write();
+    if (chunks === CHUNKS_A_BATCH) yield write();
   }
-  if (chunks > 0) yield* write();
+  if (chunks > 0) yield write();
   writer.finish();
-  yield* told(pieces.take());
+  yield told(pieces.take());
 }

@@ -11,11 +11,14 @@ import { copiedCsv, copiedJson, copiedNdjson, sqlCsv, sqlJson, sqlNdjson } from 
 export interface EncodeOptions {
   readonly source: SqlSource;
   readonly signal: AbortSignal;
-  /** Whoever reads is done with a piece before it asks for the next. */
+  /** Whoever reads is done with a part before it asks for the one after the next, and takes parts in several pieces. */
   readonly brief: boolean;
 }
 
-type Encode = (stream: UserSqlStream, options: EncodeOptions) => AsyncGenerator<string | Uint8Array>;
+/** Several pieces: one behind the other. */
+export type SqlPart = string | Uint8Array | readonly Uint8Array[];
+
+type Encode = (stream: UserSqlStream, options: EncodeOptions) => AsyncGenerator<SqlPart>;
 
 export interface SqlFormat {
   readonly media_type: string;

@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream';
 import { Type } from 'typebox';
 import type { FastifyReply } from 'fastify';
 import type { UserSql } from '../../queries/sql-gate.ts';
@@ -10,6 +9,7 @@ import type { RouteContext } from '../dependencies.ts';
 import { SQL_FORMATS, SQL_FORMAT_NAMES, chooseFormat } from '../formats/sql-formats.ts';
 import type { SqlFormatName } from '../formats/sql-formats.ts';
 import { Count } from '../json-types.ts';
+import { PartStream } from '../part-stream.ts';
 import { describeError } from '../describe-error.ts';
 import { problems } from '../problem.ts';
 
@@ -97,7 +97,7 @@ export function sqlAnswers(app: App, { sql, warehouse, log }: RouteContext) {
     reply.header('content-type', SQL_FORMATS[format].content_type).header('tracehouse-query-id', query_id).header('cache-control', 'no-store');
     reply.trailer('tracehouse-row-count', async () => String(progress().row_count));
     reply.trailer('tracehouse-truncated', async () => String(progress().truncated));
-    return reply.send(Readable.from(body(), { objectMode: false }));
+    return reply.send(new PartStream(body()));
   }
   return answer;
 }

@@ -8,15 +8,15 @@ export interface Frame {
 
 const HEAD_BYTES = 5;
 
-/** Of a frame with this body. */
-export function frameHead(kind: number, body: Uint8Array | string): Buffer {
+/** Of a frame whose body has so many bytes. */
+export function frameHead(kind: number, body_bytes: number): Buffer {
   const head = Buffer.allocUnsafe(HEAD_BYTES);
   head.writeUInt8(kind, 0);
-  head.writeUInt32LE(Buffer.byteLength(body), 1);
+  head.writeUInt32LE(body_bytes, 1);
   return head;
 }
 
-/** Bytes as they come -> frames. Those of data come in pieces, as they are: nobody needs them whole. */
+/** Bytes as they come -> frames. Those of data come in pieces, as they are: nobody needs them whole. They last as long as the bytes do. */
 export class FrameReader {
   #head: Buffer = Buffer.alloc(0);
   /** Of the frame whose head is known: what is still to come of it. */
@@ -39,7 +39,7 @@ export class FrameReader {
       body.left -= part.byteLength;
       if (body.kind === FRAME.data) {
         if (part.byteLength > 0) yield { kind: body.kind, body: part };
-      } else body.parts.push(part);
+      } else body.parts.push(Buffer.from(part));
       if (body.left > 0) return;
       this.#body = undefined;
       if (body.kind !== FRAME.data) yield { kind: body.kind, body: Buffer.concat(body.parts) };

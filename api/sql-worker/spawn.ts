@@ -4,6 +4,7 @@ import type { ChildProcess } from 'node:child_process';
 import { constants, openSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { dirname, join } from 'node:path';
+import { PipeReader } from '../../queries/pipe-reader.ts';
 import { packageRoot } from '../../schema/package-root.ts';
 import type { WorkerSettings, WorkerStart } from './worker.ts';
 
@@ -11,7 +12,7 @@ export interface WorkerProcess {
   readonly child: ChildProcess;
   /** What it is told; what it answers. */
   readonly input: Socket;
-  readonly output: Socket;
+  readonly output: PipeReader;
   /** File with what it wrote to its standard error. */
   readonly complaints: string;
 }
@@ -57,18 +58,21 @@ function landlockWords({ data_folders, folder }: Pick<WorkerSettings, 'data_fold
   const modules = /^.*?\/node_modules(?=\/)/.exec(packageRoot())?.[0] ?? join(packageRoot(), 'node_modules');
   const own = ['dist', 'schema', 'queries', 'package.json'].map((name) => join(packageRoot(), name));
   const read = [...MACHINE, dirname(process.execPath), modules, ...own, ...data_folders];
-  return [LANDLOCK(), ...read.flatMap((path) => ['--read', path]), ...[folder, '/proc/self', '/dev/null'].flatMap((path) => ['--write', path]), '--'];
+  return [LANDLOCK(), '--pipe', textPipe(folder), ...read.flatMap((path) => ['--read', path]), ...[folder, '/proc/self', '/dev/null'].flatMap((path) => ['--write', path]), '--'];
 }
+
+/** Through which DuckDB hands text to its own process. */
+const textPipe = (folder: string): string => join(folder, 'text');
 
 /**
  * Named pipes: Node.js would give it sockets, and the sockets of our own processes must not show in traces. Ours are open
  * before its are, and none of these four waits for the other side: a reader may come first, and a writer that also reads.
  */
-function makePipes(folder: string): { input: Socket; output: Socket; redirects: string; text_pipe: string } {
-  const [told, said, text_pipe] = [join(folder, 'in'), join(folder, 'out'), join(folder, 'text')];
+function makePipes(folder: string): { input: Socket; output: PipeReader; redirects: string; text_pipe: string } {
+  const [told, said, text_pipe] = [join(folder, 'in'), join(folder, 'out'), textPipe(folder)];
   const made = spawnSync('mkfifo', ['-m', '600', told, said, text_pipe], { encoding: 'utf8' });
   if (made.status !== 0) throw new Error(`mkfifo: ${made.stderr ?? String(made.error)}`);
-  const output = new Socket({ fd: openSync(said, constants.O_RDONLY | constants.O_NONBLOCK), readable: true, writable: false });
+  const output = new PipeReader(said);
   const input = new Socket({ fd: openSync(told, constants.O_RDWR | constants.O_NONBLOCK), readable: false, writable: true });
   return { input, output, redirects: '< in > out 2> err', text_pipe };
 }

@@ -129,7 +129,7 @@ export class WorkerClient {
     }
   }
 
-  /** Frames up to the last one, which ends the job; errors of the statement are thrown. To be read to its end, or killed. Error: sql-gone, when it ended before the job. */
+  /** Frames up to the last one, which ends the job; each lasts until the next is asked for. Errors of the statement are thrown. To be read to its end, or killed. Error: sql-gone, when it ended before the job. */
   async *run({ files, ...job }: ClientJob): AsyncGenerator<Frame, void> {
     const { cold, ...others } = files;
     const sent: WorkerJob = { ...job, files: cold === this.#cold ? others : files };
@@ -206,5 +206,5 @@ function toldError({ body }: Frame): Error {
 
 async function* readFrames({ output }: WorkerProcess): AsyncGenerator<Frame, void> {
   const reader = new FrameReader();
-  for await (const bytes of output) yield* reader.read(bytes as Buffer);
+  for (let bytes = await output.next(); bytes !== undefined; bytes = await output.next()) yield* reader.read(bytes);
 }

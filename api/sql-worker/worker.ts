@@ -13,9 +13,9 @@ import type { VisibleFiles } from '../../ingest/visible-files.ts';
 import { checkUserSql } from '../../queries/sql-gate.ts';
 import type { UserSql } from '../../queries/sql-gate.ts';
 import type { SqlLimits } from '../../queries/sql-limits.ts';
-import type { SqlFormatName } from '../formats/sql-formats.ts';
+import type { SqlFormatName, SqlPart } from '../formats/sql-formats.ts';
 import { describeError } from '../describe-error.ts';
-import { answerSql } from '../sql-answer.ts';
+import { openAnswer } from '../sql-answer.ts';
 import { FRAME, frameHead } from './frames.ts';
 
 export interface WorkerJob {
@@ -42,14 +42,27 @@ const GROWN_BYTES = 48e6;
 
 const { limits, text_pipe, ...options } = JSON.parse(process.argv[2] ?? '') as WorkerStart;
 
-function write(kind: number, body: string | Uint8Array): Promise<void> {
+function write(kind: number, body: SqlPart): Promise<void> {
+  const pieces = typeof body === 'string' ? [Buffer.from(body)] : body instanceof Uint8Array ? [body] : body;
   return new Promise((resolve, reject) => {
     // Head and body in one call, without a copy of the body.
     process.stdout.cork();
-    process.stdout.write(frameHead(kind, body));
-    process.stdout.write(body, (error) => (error ? reject(error) : resolve()));
+    process.stdout.write(frameHead(kind, pieces.reduce((sum, { byteLength }) => sum + byteLength, 0)), (error) => error && reject(error));
+    pieces.forEach((piece, at) => process.stdout.write(piece, (error) => (error ? reject(error) : at === pieces.length - 1 && resolve())));
     process.stdout.uncork();
+    if (pieces.length === 0) resolve();
   });
+}
+
+/** The next part is made while one is written. */
+async function writeAll(parts: AsyncGenerator<SqlPart, void>): Promise<void> {
+  let writing: Promise<void> = Promise.resolve();
+  for await (const part of parts) {
+    await writing;
+    writing = write(FRAME.data, part);
+    writing.catch(() => undefined); // it is told when the next one is there
+  }
+  await writing;
 }
 
 /** Ingest and lookups come first; and if memory runs out, this is what has to go. */
@@ -93,9 +106,9 @@ async function run(reader: SealedReader, { files, check, statement, format = 'js
   await reader.show({ ...files, cold });
   if (check !== undefined) return finish(FRAME.end, JSON.stringify(await checkUserSql(reader, check)));
   if (statement === undefined) return finish(FRAME.end, '{}');
-  const answer = await answerSql(reader, { limits, ...statement }, format, text_pipe);
+  const answer = await openAnswer(reader, { limits, ...statement }, format, text_pipe);
   await write(FRAME.head, JSON.stringify({ query_id: answer.query_id }));
-  for await (const part of answer.parts) await write(FRAME.data, part);
+  await writeAll(answer.parts);
   await finish(FRAME.end, JSON.stringify(answer.progress()));
 }
 

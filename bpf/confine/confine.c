@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tracehouse-confine [--read PATH]... [--write PATH]... -- COMMAND [ARG]...
+ * tracehouse-confine [--read PATH]... [--write PATH]... [--pipe PATH]... -- COMMAND [ARG]...
  *
  * Runs a command that sees of the file system only what is named, by Landlock: no root needed, no way back, children included.
  * --read: files and folders there may be read and run. --write: also made, changed, removed. A path that is missing is left out.
+ * --pipe: a named pipe that holds much for as long as the command runs, because it stays open.
  * Where the kernel can, it opens no TCP connection, reaches no abstract Unix socket and signals no process outside.
  * Exit 125: this kernel has no Landlock; 127: the command cannot be run.
  */
@@ -45,6 +46,13 @@ static uint64_t handled_by(long abi)
 	if (abi >= 5)
 		fs |= 1ULL << 15; /* ioctl on devices */
 	return fs;
+}
+
+/* Large answers go through it: fewer turns back and forth. Not to be had is no harm. */
+static void widen(int pipe)
+{
+	if (pipe >= 0)
+		fcntl(pipe, F_SETPIPE_SZ, PIPE_BYTES);
 }
 
 static int allow(int ruleset, const char *path, uint64_t rights)
@@ -89,8 +97,12 @@ int main(int argc, char **argv)
 		return UNSUPPORTED;
 	}
 	for (i = 1; i < argc && strcmp(argv[i], "--") != 0; i += 2) {
+		if (i + 1 < argc && strcmp(argv[i], "--pipe") == 0) {
+			widen(open(argv[i + 1], O_RDONLY | O_NONBLOCK));
+			continue;
+		}
 		if (i + 1 >= argc || (strcmp(argv[i], "--read") != 0 && strcmp(argv[i], "--write") != 0)) {
-			fprintf(stderr, "tracehouse-confine: '%s' is no option: --read PATH, --write PATH, then -- COMMAND\n", argv[i]);
+			fprintf(stderr, "tracehouse-confine: '%s' is no option: --read PATH, --write PATH, --pipe PATH, then -- COMMAND\n", argv[i]);
 			return CANNOT_RUN;
 		}
 		if (allow(ruleset, argv[i + 1], (argv[i][2] == 'w' ? FS_WRITE : FS_READ) & wanted.fs) != 0) {
@@ -107,8 +119,7 @@ int main(int argc, char **argv)
 		return UNSUPPORTED;
 	}
 	close(ruleset);
-	/* Large answers go through it: fewer turns back and forth. Not to be had is no harm. */
-	fcntl(STDOUT_FILENO, F_SETPIPE_SZ, PIPE_BYTES);
+	widen(STDOUT_FILENO);
 	execvp(argv[i + 1], argv + i + 1);
 	perror(argv[i + 1]);
 	return CANNOT_RUN;
