@@ -124,7 +124,7 @@ async function weighParquet(connection: DuckDBConnection, segments: readonly Seg
   for (const segment of segments) {
     for (const [table, kind] of Object.entries(EXPORT_RELATIONS)) {
       if (kind !== segment.kind || (segment.rows?.get(table) ?? 0) === 0) continue;
-      const files = await writeSegment([connection], join(folder, 'parquet'), segment, table);
+      const files = await writeSegment(connection, [async (sql) => void (await connection.run(sql))], join(folder, 'parquet'), segment, table);
       found.set(table, (found.get(table) ?? 0) + files.reduce((sum, { bytes }) => sum + Number(bytes), 0));
     }
   }

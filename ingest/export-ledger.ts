@@ -236,15 +236,21 @@ export class ExportLedger implements ExportedSegments {
     return this.#mutex.run(async () => (await runQuery(this.#connection, 'SELECT coalesce(max(query_to_ns), 0) FROM ledger.exports WHERE export_id = $1', [export_id])).rows[0]?.[0] as bigint);
   }
 
-  async setState(file: ExportFile, state: FileState): Promise<void> {
-    const { export_id, path } = file;
-    await this.#transaction([['UPDATE ledger.export_files SET state = $3 WHERE export_id = $1 AND path = $2', [export_id, path, state]]]);
-    this.#noteState({ ...file, state });
-    if (state !== 'superseded') return;
-    const cold = this.coldFiles(file.relation);
-    const left = cold.filter((other) => other.path !== path || other.segment_uid !== file.segment_uid);
+  /** Of all of them at once. */
+  async setState(files: readonly ExportFile[], state: FileState): Promise<void> {
+    if (files.length === 0) return;
+    await this.#transaction(files.map(({ export_id, path }) => ['UPDATE ledger.export_files SET state = $3 WHERE export_id = $1 AND path = $2', [export_id, path, state]]));
+    for (const file of files) {
+      this.#noteState({ ...file, state });
+      if (state === 'superseded') this.#forgetCold(file);
+    }
+  }
+
+  #forgetCold({ relation, path, segment_uid }: ExportFile): void {
+    const cold = this.coldFiles(relation);
+    const left = cold.filter((other) => other.path !== path || other.segment_uid !== segment_uid);
     if (left.length === cold.length) return;
-    this.#cold.set(file.relation, left);
+    this.#cold.set(relation, left);
     this.#cold_version += 1;
   }
 

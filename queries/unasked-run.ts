@@ -1,11 +1,27 @@
-// A statement that DuckDB's own threads run while nobody asks for its result. The thread that asks spins on a processor as long as another
-// has the last piece of work, also while that one waits for a full pipe. Without external_threads = 0 such a statement has a thread too few.
+// Statements that DuckDB's own threads run while nobody asks for their result. The thread that asks spins on a processor as long as another
+// has the last piece of work, also while that one waits for a full pipe. Without external_threads = 0 they have a thread too few.
+import { setTimeout as delay } from 'node:timers/promises';
+import duckdb from '@duckdb/node-bindings';
 import type { DuckDBPendingResult, DuckDBPreparedStatement, DuckDBResult } from '@duckdb/node-api';
 
+const POLL_MS = 5;
 const LOOK_MS = 20;
 /** Processor time of this process in such a while: with less of it nothing is at work, so it is over, or has failed. */
 const IDLE_US = 2000;
 
+/** What it writes must not wait for this thread: when it fails this thread waits for all of its work to end. */
+export async function runUnasked(prepared: DuckDBPreparedStatement): Promise<void> {
+  const pending = prepared.start();
+  const { pending_result } = pending as unknown as { pending_result: duckdb.PendingResult };
+  for (;;) {
+    const state = duckdb.pending_execute_check_state(pending_result);
+    if (state === duckdb.PendingState.RESULT_READY || state === duckdb.PendingState.ERROR) break;
+    await delay(POLL_MS);
+  }
+  await pending.getResult(); // throws what has failed
+}
+
+/** One that writes to a pipe which this process reads. */
 export class UnaskedRun {
   readonly #pending: DuckDBPendingResult;
   readonly #timer: NodeJS.Timeout;

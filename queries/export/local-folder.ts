@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { copyFile, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { copyFile, link, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { Destination } from './destination.ts';
@@ -28,9 +28,14 @@ export class LocalFolder implements Destination {
     const folder = dirname(final);
     await makeFolders(folder);
     const partial = join(folder, `.${basename(final)}.part`);
-    await copyFile(staged, partial, constants.COPYFILE_FICLONE);
-    await syncPath(partial);
+    await rm(partial, { force: true });
+    // It is synced, and needs no second place on the same file system.
+    await link(staged, partial).catch(async () => {
+      await copyFile(staged, partial, constants.COPYFILE_FICLONE);
+      await syncPath(partial);
+    });
     await rename(partial, final);
+    await rm(partial, { force: true }); // two names of one file are left as they are
     // The names of new partitions too.
     for (let at = folder; at.length >= this.#folder.length; at = dirname(at)) {
       await syncPath(at);

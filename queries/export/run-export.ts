@@ -16,7 +16,9 @@ import { queryHere } from './query-runner.ts';
 import type { QueryRunner } from './query-runner.ts';
 import { relationsOf } from './relations.ts';
 import { writeQuery } from './write-query.ts';
+import { CopyInstance } from './copy-instance.ts';
 import { writeSegment } from './write-parquet.ts';
+import type { Copy } from './write-parquet.ts';
 
 export interface ExportReport {
   readonly files: number;
@@ -36,6 +38,8 @@ export interface RunOptions {
 }
 
 const HOUR_NS = 3_600_000_000_000n;
+/** On their way to the destination. */
+const FILES_AT_ONCE = 4;
 const running = new WeakMap<Warehouse, Set<string>>();
 
 /** Errors: export-busy, export-destination, export-failed, disk-full. */
@@ -69,6 +73,7 @@ class ExportRun {
   readonly #options: RunOptions;
   readonly #now_ns: () => bigint;
   readonly #staging: string;
+  #copies: CopyInstance | undefined;
   #report: ExportReport = { files: 0, rows: 0n, bytes: 0n };
 
   constructor(warehouse: Warehouse, plan: ExportPlan, destination: Destination, options: RunOptions, now_ns: () => bigint) {
@@ -81,15 +86,28 @@ class ExportRun {
   }
 
   async run(): Promise<ExportReport> {
-    await this.#publish();
+    await this.#publish(await this.#committed());
     await rm(this.#staging, { recursive: true, force: true }); // what a killed run had not committed
     await this.#warehouse.seal();
     if (this.#plan.query !== null) await this.#answer(this.#plan.query);
-    for (const kind of SEGMENT_KINDS) {
-      const relations = relationsOf(kind, this.#plan.relations);
-      if (relations.length === 0) continue;
-      while (this.#options.stopping?.() !== true && (await this.#stageNext(kind, relations))) await this.#publish();
+    // What a segment became is on its way while the next one is written.
+    let publishing: Promise<void> = Promise.resolve();
+    try {
+      for (const kind of SEGMENT_KINDS) {
+        const relations = relationsOf(kind, this.#plan.relations);
+        if (relations.length === 0) continue;
+        while (this.#options.stopping?.() !== true && (await this.#stageNext(kind, relations))) {
+          await publishing;
+          publishing = this.#publish(await this.#committed());
+          publishing.catch(() => undefined); // it is told when the next segment is written
+        }
+      }
+      await publishing;
+    } finally {
+      await publishing.catch(() => undefined);
+      await this.#copies?.close();
     }
+    await removeEmpty(this.#staging);
     return this.#report;
   }
 
@@ -106,21 +124,27 @@ class ExportRun {
       const segment = await gather([first, ...(end < 0 ? rest : rest.slice(0, end))]);
       // What is written here before it goes must not take the room of batches: Parquet is smaller than the segment.
       await requireRoom(this.#warehouse.folder, segment.bytes);
-      const connections = [await this.#warehouse.connect(), await this.#warehouse.connect()] as const;
-      try {
-        const files: ExportFile[] = [];
-        for (const relation of relations) {
-          if ((segment.rows?.get(relation) ?? 0) === 0) continue;
-          for (const file of await writeSegment(connections, this.#staging, segment, relation)) {
-            files.push({ export_id: this.#plan.export_id, state: 'staged', segment_uid: segment.uid, written_ns: this.#now_ns(), ...file });
-          }
-        }
-        await exports.commitSegment(this.#plan.export_id, segment, files);
-      } finally {
-        for (const connection of connections) connection.closeSync();
-      }
+      this.#copies ??= await CopyInstance.open(this.#warehouse.folder);
+      const files = await this.#copies.withSegment(segment, (copies) => this.#write(copies, segment, relations));
+      await exports.commitSegment(this.#plan.export_id, segment, files);
       return true;
     });
+  }
+
+  async #write(copies: readonly Copy[], segment: Segment, relations: readonly string[]): Promise<ExportFile[]> {
+    const connection = await this.#warehouse.connect();
+    try {
+      const files: ExportFile[] = [];
+      for (const relation of relations) {
+        if ((segment.rows?.get(relation) ?? 0) === 0) continue;
+        for (const file of await writeSegment(connection, copies, this.#staging, segment, relation)) {
+          files.push({ export_id: this.#plan.export_id, state: 'staged', segment_uid: segment.uid, written_ns: this.#now_ns(), ...file });
+        }
+      }
+      return files;
+    } finally {
+      connection.closeSync();
+    }
   }
 
   /** A query's answer about the time since the last one, up to what is decided. */
@@ -131,25 +155,33 @@ class ExportRun {
     if (to_ns <= from_ns) return;
     const files = await writeQuery(this.#options.queries ?? queryHere(this.#warehouse), this.#staging, query, { from_ns, to_ns });
     await exports.commitQuery(this.#plan.export_id, to_ns, files.map((file) => ({ ...file, export_id: this.#plan.export_id, state: 'staged', segment_uid: null, written_ns: this.#now_ns() })));
-    await this.#publish();
+    await this.#publish(await this.#committed());
+  }
+
+  /** What is not where it belongs yet. Asked for at once, so that no file goes whose successor is not among those that come. */
+  async #committed(): Promise<{ staged: ExportFile[]; retracted: ExportFile[] }> {
+    const files = await this.#warehouse.exports.files("export_id = $1 AND state IN ('staged', 'retracted') ORDER BY path", [this.#plan.export_id]);
+    return { staged: files.filter(({ state }) => state === 'staged'), retracted: files.filter(({ state }) => state === 'retracted') };
   }
 
   /** Brings what is committed to its destination; done twice it changes nothing. */
-  async #publish(): Promise<void> {
-    for (const file of await this.#warehouse.exports.files("export_id = $1 AND state = 'staged' ORDER BY path", [this.#plan.export_id])) {
-      const staged = join(this.#staging, file.path);
-      await this.#destination.put(staged, file.path);
-      await this.#warehouse.exports.setState(file, 'done');
-      await rm(staged);
-      this.#report = { files: this.#report.files + 1, rows: this.#report.rows + file.rows, bytes: this.#report.bytes + file.bytes };
-      this.#options.progress?.(this.#report);
+  async #publish({ staged, retracted }: { readonly staged: readonly ExportFile[]; readonly retracted: readonly ExportFile[] }): Promise<void> {
+    for (let from = 0; from < staged.length; from += FILES_AT_ONCE) {
+      const files = staged.slice(from, from + FILES_AT_ONCE);
+      const put = await Promise.allSettled(files.map(({ path }) => this.#destination.put(join(this.#staging, path), path)));
+      const there = files.filter((_, at) => put[at]?.status === 'fulfilled');
+      await this.#warehouse.exports.setState(there, 'done');
+      for (const { path, rows, bytes } of there) {
+        await rm(join(this.#staging, path));
+        this.#report = { files: this.#report.files + 1, rows: this.#report.rows + rows, bytes: this.#report.bytes + bytes };
+        this.#options.progress?.(this.#report);
+      }
+      const failed = put.find((one) => one.status === 'rejected');
+      if (failed !== undefined) throw failed.reason;
     }
     // After their successors: for a moment a reader may meet both, never neither.
-    for (const file of await this.#warehouse.exports.files("export_id = $1 AND state = 'retracted'", [this.#plan.export_id])) {
-      await this.#destination.remove(file.path);
-      await this.#warehouse.exports.setState(file, 'superseded');
-    }
-    await removeEmpty(this.#staging);
+    for (const file of retracted) await this.#destination.remove(file.path);
+    await this.#warehouse.exports.setState(retracted, 'superseded');
   }
 }
 

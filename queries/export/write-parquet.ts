@@ -37,42 +37,50 @@ export async function columnsOf(connection: DuckDBConnection, kind: Segment['kin
 /** What belongs to one hour and node. */
 type Part = readonly [hour: bigint, node: string | null, rows: bigint, min_ns: bigint | null, max_ns: bigint | null];
 
+/** Runs a COPY, whose result is nothing. */
+export type Copy = (sql: string) => Promise<void>;
+
+/** The segment's rows of the table; those of an older version may lack columns that the tables have now. */
+function rowsOf({ alias }: Segment, table: string, columns: readonly StoredColumn[]): string {
+  const none = columns.map(({ name, type }) => `CAST(NULL AS ${type}) AS ${sqlName(name)}`).join(', ');
+  return `(SELECT ${none} WHERE false UNION ALL BY NAME SELECT * FROM ${sqlName(alias)}.main.${sqlName(table)})`;
+}
+
 /**
  * Below folder, under the paths that they will have; on disk when this settles. The same segment gives the same paths. A file is
- * mostly a single row group, which only one thread writes: so as many at a time as there are connections.
+ * mostly a single row group, which only one thread writes: so as many at a time as there are copies, which reach the segment under its alias.
  */
-export async function writeSegment(connections: readonly [DuckDBConnection, ...DuckDBConnection[]], folder: string, segment: Segment, table: string): Promise<StagedFile[]> {
-  const columns = await columnsOf(connections[0], segment.kind, table);
+export async function writeSegment(connection: DuckDBConnection, copies: readonly Copy[], folder: string, segment: Segment, table: string): Promise<StagedFile[]> {
+  const columns = await columnsOf(connection, segment.kind, table);
   const time = sortColumn(columns);
   const order = exportOrder(table, columns);
-  // A segment of an older version may lack columns that the tables have now.
-  const source = `(SELECT * FROM memory.${templateSchema(segment.kind)}.${sqlName(table)} UNION ALL BY NAME SELECT * FROM ${sqlName(segment.alias)}.main.${sqlName(table)})`;
+  const source = rowsOf(segment, table, columns);
   const node = columns.some(({ name }) => name === 'node') ? 'node' : 'NULL';
   const hour = time === null ? `CAST(${segment.from_ns / HOUR_NS} AS BIGINT)` : `coalesce(${time}, ${segment.from_ns}) // ${HOUR_NS}`;
-  const { rows: parts } = await runQuery(connections[0], `SELECT ${hour}, ${node}, count(*), ${time === null ? 'NULL, NULL' : `min(${time}), max(${time})`} FROM ${source} GROUP BY 1, 2 ORDER BY 1, 2`);
+  const { rows: parts } = await runQuery(connection, `SELECT ${hour}, ${node}, count(*), ${time === null ? 'NULL, NULL' : `min(${time}), max(${time})`} FROM ${source} GROUP BY 1, 2 ORDER BY 1, 2`);
   const shape = shapeOf(table, columns);
-  const files: StagedFile[] = [];
-  async function writePart(connection: DuckDBConnection, at: number): Promise<void> {
+  const dictionary = segment.kind === 'raw' ? `, DICTIONARY_SIZE_LIMIT ${RAW_DICTIONARY}` : '';
+  const files: Promise<StagedFile>[] = [];
+  async function writePart(copy: Copy, at: number): Promise<void> {
     const [part_hour, part_node, rows, min_ns, max_ns] = parts[at] as unknown as Part;
     const path = `${table}/${partitionPath(part_hour, part_node ?? NO_NODE)}/${segment.from_ns}-${segment.uid}.parquet`;
     const own = `${hour} = ${part_hour}${node === 'NULL' ? '' : ` AND node IS NOT DISTINCT FROM ${part_node === null ? 'NULL' : sqlText(part_node)}`}`;
     const select = `SELECT ${writtenColumns(table, columns)} FROM ${source} WHERE ${own}${order === null ? '' : ` ORDER BY ${order}`}`;
-    files[at] = { relation: table, path, rows, min_ns, max_ns, shape, ...(await copyTo(connection, select, join(folder, path), segment.kind === 'raw' ? RAW_DICTIONARY : undefined)) };
+    const written = join(folder, path);
+    await mkdir(dirname(written), { recursive: true });
+    await copy(`COPY (${select}) TO ${sqlText(written)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${ROW_GROUP}${dictionary})`);
+    // Synced and summed up while the next one is written.
+    files[at] = finishFile(written).then((finished) => ({ relation: table, path, rows, min_ns, max_ns, shape, ...finished }));
+    files[at].catch(() => undefined);
   }
   let next = 0;
-  const done = await Promise.allSettled(connections.map(async (connection) => {
-    while (next < parts.length) await writePart(connection, next++);
+  const done = await Promise.allSettled(copies.map(async (copy) => {
+    while (next < parts.length) await writePart(copy, next++);
   }));
-  const failed = done.find((one) => one.status === 'rejected');
+  const finished = await Promise.allSettled(files);
+  const failed = [...done, ...finished].find((one) => one.status === 'rejected');
   if (failed !== undefined) throw failed.reason;
-  return files;
-}
-
-/** One Parquet file of what the statement answers, synced. */
-export async function copyTo(connection: DuckDBConnection, select: string, path: string, dictionary?: number): Promise<{ bytes: bigint; checksum: string }> {
-  await mkdir(dirname(path), { recursive: true });
-  await connection.run(`COPY (${select}) TO ${sqlText(path)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${ROW_GROUP}${dictionary === undefined ? '' : `, DICTIONARY_SIZE_LIMIT ${dictionary}`})`);
-  return finishFile(path);
+  return Promise.all(files);
 }
 
 /** Synced and summed up. */
