@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Warehouse } from '../ingest/warehouse.ts';
@@ -8,6 +8,7 @@ import { compileProgram } from './support/compile-program.ts';
 import { ExportScheduler } from '../queries/export/scheduler.ts';
 import { makeBatch } from './support/make-batch.ts';
 import type { Row } from './support/make-batch.ts';
+import { smallDisk } from './support/disks.ts';
 import { temporaryFolder } from './support/temporary-folder.ts';
 
 const COMPACTION = { small: 3, minutes: 60, hours: 72, idle_ms: 60_000 };
@@ -122,45 +123,29 @@ test('another process has the folder: one line says which, reading included; kil
   await warehouse.close();
 });
 
-/** Mounts need more than root in some containers. */
-function smallDisk(megabytes: number): { path: string; remove(): void } | string {
-  const path = temporaryFolder();
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', path], { stdio: 'pipe' });
-  } catch (error) {
-    return `cannot mount a tmpfs: ${String(error).split('\n')[0]}`;
-  }
-  return { path, remove: () => execFileSync('umount', [path]) };
-}
-
 test('a full disk: batches are refused whole, and taken when there is room again', async (context) => {
   const disk = smallDisk(64);
   if (typeof disk === 'string') return context.skip(disk);
-  try {
-    const folder = join(disk.path, 'data');
-    const warehouse = await open(folder);
-    const batch = (sequence: bigint): ReturnType<typeof makeBatch> => makeBatch({ sequence }, { socket_events: Array.from({ length: 2000 }, (_, i) => event(Number(sequence) * 10_000 + i)) });
-    await warehouse.apply(batch(1n));
-    const { bavail, bsize } = statfsSync(disk.path);
-    writeFileSync(join(disk.path, 'filler'), Buffer.alloc(bavail * bsize - 200_000));
-    const refused = [2n, 3n, 2n].map((sequence) => warehouse.apply(batch(sequence)));
-    for (const one of await Promise.allSettled(refused)) expect(one).toMatchObject({ status: 'rejected', reason: { code: 'disk-full' } });
-    await expect(warehouse.seal()).rejects.toMatchObject({ code: 'disk-full' });
-    expect(await timesOf(warehouse)).toHaveLength(2000);
-    rmSync(join(disk.path, 'filler'));
-    expect((await warehouse.apply(batch(2n))).status).toBe('applied');
-    await warehouse.seal();
-    expect(await timesOf(warehouse)).toHaveLength(4000);
-    const scheduler = new ExportScheduler(warehouse);
-    const { export_id } = await scheduler.add({ destination: temporaryFolder(), relations: ['socket_events'] });
-    writeFileSync(join(disk.path, 'filler'), Buffer.alloc(statfsSync(disk.path).bavail * bsize - 200_000));
-    await expect(scheduler.run(export_id)).rejects.toMatchObject({ code: 'disk-full' });
-    rmSync(join(disk.path, 'filler'));
-    expect((await scheduler.run(export_id)).rows).toBe(4000n);
-    await warehouse.close();
-    writeFileSync(join(disk.path, 'filler'), Buffer.alloc(statfsSync(disk.path).bavail * bsize - 200_000));
-    await expect(open(folder)).rejects.toMatchObject({ code: 'disk-full' });
-  } finally {
-    disk.remove();
-  }
+  const folder = join(disk.path, 'data');
+  const warehouse = await open(folder);
+  const batch = (sequence: bigint): ReturnType<typeof makeBatch> => makeBatch({ sequence }, { socket_events: Array.from({ length: 2000 }, (_, i) => event(Number(sequence) * 10_000 + i)) });
+  await warehouse.apply(batch(1n));
+  disk.fill(200_000);
+  const refused = [2n, 3n, 2n].map((sequence) => warehouse.apply(batch(sequence)));
+  for (const one of await Promise.allSettled(refused)) expect(one).toMatchObject({ status: 'rejected', reason: { code: 'disk-full' } });
+  await expect(warehouse.seal()).rejects.toMatchObject({ code: 'disk-full' });
+  expect(await timesOf(warehouse)).toHaveLength(2000);
+  disk.fill(undefined);
+  expect((await warehouse.apply(batch(2n))).status).toBe('applied');
+  await warehouse.seal();
+  expect(await timesOf(warehouse)).toHaveLength(4000);
+  const scheduler = new ExportScheduler(warehouse);
+  const { export_id } = await scheduler.add({ destination: temporaryFolder(), relations: ['socket_events'] });
+  disk.fill(200_000);
+  await expect(scheduler.run(export_id)).rejects.toMatchObject({ code: 'disk-full' });
+  disk.fill(undefined);
+  expect((await scheduler.run(export_id)).rows).toBe(4000n);
+  await warehouse.close();
+  disk.fill(200_000);
+  await expect(open(folder)).rejects.toMatchObject({ code: 'disk-full' });
 });
