@@ -213,11 +213,14 @@ export class Warehouse {
     return result;
   }
 
-  /** The files in which other processes find all rows: spans at most so old, raw events until they are sealed at the latest. Null: what is sealed. */
-  async visibleFiles(max_age_ms: number | null): Promise<VisibleFiles> {
+  /**
+   * The files in which other processes find all rows: spans at most so old, raw events until they are sealed at the latest. Null: what is sealed.
+   * wait_ms: for copies that DuckDB refuses to finish; missing_since_ms says what then is not there.
+   */
+  async visibleFiles(max_age_ms: number | null, wait_ms = Infinity): Promise<VisibleFiles> {
     const { catalog, exports, instance } = this.#parts;
     this.#copies ??= new UnsealedCopies({ folder: this.folder, catalog, exports, connection: await instance.connect(), log: this.#log });
-    return this.#copies.visible(max_age_ms);
+    return this.#copies.visible(max_age_ms, wait_ms);
   }
 
   /** Folders of those files. */
