@@ -7,7 +7,7 @@ import { chooseFinished } from './choose-finished.ts';
 import { loadSteps, runSteps, type Step } from './step-runner.ts';
 import { computedSteps } from './timing/claim.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
-import { DEFAULT_LIMITS, createWorkingSet, loadHistory, loadMore, readThreadMoves, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
+import { DEFAULT_LIMITS, KEEP_NS, addThreadMoves, createWorkingSet, loadHistory, loadMore, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
 
 export interface ChangeReport {
   readonly spans: number;
@@ -124,7 +124,6 @@ async function fill(warehouse: Warehouse, alias: string, connection: DuckDBConne
   await takeUp(warehouse, connection, { from_ns, to_ns }, limits, options);
   await connection.run('DELETE FROM decided_stored WHERE span_id IN (SELECT span_id FROM before_spans)');
   await setLimits(connection, limits, to_ns + AHEAD_NS);
-  await readThreadMoves(warehouse, connection, from_ns, to_ns + AHEAD_NS);
   await runSteps(connection, loadSteps(), { computed: computedSteps(connection), observe: options.observe });
   // Rows that landed late are stored with later ones: those stay there, and such ones that are here stay here.
   await connection.run(`CREATE OR REPLACE TEMP TABLE late_exchanges AS
@@ -153,9 +152,11 @@ async function takeUp(warehouse: Warehouse, connection: DuckDBConnection, { from
     await carryOver(connection, from_ns, from_ns);
     await forgetOld(connection, from_ns, limits);
     await loadMore(warehouse, connection, { ...range, loaded_ns: from_ns + AHEAD_NS }, limits);
+    await addThreadMoves(warehouse, connection, from_ns + AHEAD_NS, to_ns + AHEAD_NS);
   } else {
     await createWorkingSet(connection);
     await loadHistory(warehouse, connection, range, limits);
+    await addThreadMoves(warehouse, connection, from_ns - KEEP_NS, to_ns + AHEAD_NS);
   }
   await setRunEnds(connection, options.run_ends ?? silentRuns(warehouse));
 }
