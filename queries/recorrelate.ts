@@ -67,8 +67,9 @@ export async function recorrelate(warehouse: Warehouse, options: RecorrelateOpti
       const changes = await redoChunk(warehouse, chunk, options);
       for (const name of Object.keys(total) as (keyof typeof total)[]) total[name] += changes[name];
     } catch (error) {
-      if (error instanceof TracehouseError && error.code === 'segments-changed') continue;
-      throw error;
+      if (!(error instanceof TracehouseError && error.code === 'segments-changed')) throw error;
+      await new Promise(setImmediate); // whoever changes them has to get on
+      continue;
     }
     done_to = chunk.to_ns;
     done += chunk.ids.length;
