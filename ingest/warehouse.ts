@@ -324,13 +324,15 @@ export class Warehouse {
 
   /**
    * Swaps the given derived segments for one newly written by fill: all rows of all derived tables, bookkeeping too.
-   * An open one is sealed first. With no ids, `range` says what the new one covers. Not to be called within withDerived.
+   * An open one is sealed first, and a seal that is under way is waited for. With no ids, `range` says what the new one covers. Not to be called within withDerived.
    * Error segments-changed: an id is no longer there, ask derivedSegments again.
    */
   async replaceDerived(ids: readonly string[], fill: (alias: string, connection: DuckDBConnection) => Promise<void>, range?: { from_ns: bigint; to_ns: bigint }): Promise<void> {
     const { derived } = this.#writers();
-    if (ids.includes(derived.open.uid)) await this.#sealing.run(() => derived.seal(true));
     const { keeper, catalog } = this.#parts;
+    await this.#sealing.run(async () => {
+      if (catalog.of('derived').some(({ uid, state }) => state !== 'sealed' && ids.includes(uid))) await derived.seal(true);
+    });
     await keeper.replaceDerived(ids, derived, range, (alias, connection) => {
       const filling = fill(alias, connection);
       catalog.holdFilesFor(filling);

@@ -87,6 +87,7 @@ export async function forgetOld(connection: DuckDBConnection, cut_ns: bigint, li
     CREATE OR REPLACE TEMP TABLE known_call_ends AS SELECT * FROM known_call_ends WHERE end_ns >= ${old};
     CREATE OR REPLACE TEMP TABLE timing_versions AS SELECT v.* FROM timing_versions v SEMI JOIN decided_open d ON d.span_id = v.span_id;
     CREATE OR REPLACE TEMP TABLE doubted AS SELECT DISTINCT b.span_id FROM doubted b SEMI JOIN decided_open d ON d.span_id = b.span_id;
+    CREATE OR REPLACE TEMP TABLE thread_moves AS SELECT * FROM thread_moves WHERE ts_ns >= ${old};
     CREATE OR REPLACE TEMP TABLE closes AS SELECT * FROM closes WHERE close_ns >= ${old};
     CREATE OR REPLACE TEMP TABLE losses AS SELECT * FROM losses WHERE to_ns >= ${cut_ns - limits.open_limit_ns}`);
 }

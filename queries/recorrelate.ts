@@ -7,7 +7,7 @@ import { chooseFinished } from './choose-finished.ts';
 import { loadSteps, runSteps, type Step } from './step-runner.ts';
 import { computedSteps } from './timing/claim.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
-import { DEFAULT_LIMITS, createWorkingSet, loadHistory, loadMore, readThreadMoves, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
+import { DEFAULT_LIMITS, KEEP_NS, addThreadMoves, createWorkingSet, loadHistory, loadMore, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
 
 export interface ChangeReport {
   readonly spans: number;
@@ -67,8 +67,9 @@ export async function recorrelate(warehouse: Warehouse, options: RecorrelateOpti
       const changes = await redoChunk(warehouse, chunk, options);
       for (const name of Object.keys(total) as (keyof typeof total)[]) total[name] += changes[name];
     } catch (error) {
-      if (error instanceof TracehouseError && error.code === 'segments-changed') continue;
-      throw error;
+      if (!(error instanceof TracehouseError && error.code === 'segments-changed')) throw error;
+      await new Promise(setImmediate); // whoever changes them has to get on
+      continue;
     }
     done_to = chunk.to_ns;
     done += chunk.ids.length;
@@ -136,7 +137,6 @@ async function fill(warehouse: Warehouse, alias: string, connection: DuckDBConne
   await takeUp(warehouse, connection, { from_ns, to_ns }, limits, options);
   await connection.run('DELETE FROM decided_stored WHERE span_id IN (SELECT span_id FROM before_spans)');
   await setLimits(connection, limits, to_ns + AHEAD_NS);
-  await readThreadMoves(warehouse, connection, from_ns, to_ns + AHEAD_NS);
   await runSteps(connection, loadSteps(), { computed: computedSteps(connection), observe: options.observe });
   await noteStoredLate(warehouse, connection, chunk, limits);
   // Rows that landed late are stored with later ones: those stay there, and such ones that are here stay here.
@@ -167,9 +167,11 @@ async function takeUp(warehouse: Warehouse, connection: DuckDBConnection, { from
     await carryOver(connection, from_ns, from_ns);
     await forgetOld(connection, from_ns, limits);
     await loadMore(warehouse, connection, { ...range, loaded_ns: from_ns + AHEAD_NS }, limits);
+    await addThreadMoves(warehouse, connection, from_ns + AHEAD_NS, to_ns + AHEAD_NS);
   } else {
     await createWorkingSet(connection);
     await loadHistory(warehouse, connection, range, limits);
+    await addThreadMoves(warehouse, connection, from_ns - KEEP_NS, to_ns + AHEAD_NS);
   }
   await setRunEnds(connection, options.run_ends ?? silentRuns(warehouse));
 }

@@ -42,6 +42,32 @@ test('compaction: same rows in fewer files, each batch still known', async () =>
   await warehouse.close();
 });
 
+test.each(['socket_events', 'thread_events', 'messages'] as const)('%s read file by file is the table, also where packed files lie beside others', async (table) => {
+  const warehouse = await open(temporaryFolder());
+  const rows: Record<typeof table, (at: number) => Row> = {
+    socket_events: (at) => event(at),
+    thread_events: (at) => ({ ts_ns: at, mono_ns: at + 5, process_id: 3n, thread_id: 4n, op: 'wake', target_thread_id: 6n, target_process_id: 7n, comm: 'worker', in_irq: false }),
+    messages: (at) => ({ ts_ns: at, end_ts_ns: at + 2, socket_id: 7n, conn_id: 8n, process_id: 3n, role: 'server', kind: 'request', exchange_no: at, stream_offset: 1, end_offset: 9, method: 'GET', path: `/${at}`, complete: true, partial: false }),
+  };
+  const add = (at: number): Promise<unknown> => warehouse.apply(makeBatch({ sequence: BigInt(at), utc_ns: BigInt(at) }, { [table]: [rows[table](at), rows[table](at + 100)] }));
+  for (let at = 1; at <= 3; at++) {
+    await add(at);
+    await warehouse.seal();
+  }
+  await warehouse.compact();
+  expect(levels(warehouse)).toEqual([1]);
+  await add(4);
+  await warehouse.seal();
+  await add(5);
+  const read = async (relation: string): Promise<unknown> => (await warehouse.query(`SELECT * FROM ${relation} ORDER BY ts_ns`)).rows;
+  const columns = (await warehouse.query(`DESCRIBE stored.${table}`)).rows.map(([name]) => String(name));
+  const all = await read(`(SELECT ${columns.join(', ')} FROM stored.${table})`);
+  expect(all).toHaveLength(10);
+  expect(await read(`(SELECT ${columns.join(', ')} FROM ${warehouse.storedBetween('raw', table, 0n, 10n ** 18n)})`)).toEqual(all);
+  expect(await read(`(SELECT ${columns.join(', ')} FROM ${warehouse.storedSince(table, 0n)})`)).toEqual(all);
+  await warehouse.close();
+});
+
 test('a compaction that was cut off leaves neither doubles nor gaps', async () => {
   const folder = temporaryFolder();
   let warehouse = await open(folder);
