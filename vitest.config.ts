@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
 /** They trace, kill, load or time: beside others on two cores they would measure those. */
-const ALONE = ['test/bpf/**', 'test/accuracy/**', 'test/demo.test.ts', 'test/sql-worker.test.ts', 'test/api-fuzz.test.ts', 'test/api-sql*.test.ts', 'test/warehouse-kill.test.ts', 'test/warehouse-storage.test.ts', 'test/retention-limits.test.ts'];
+const ALONE = ['test/bpf/**', 'test/accuracy/**', 'test/demo.test.ts', 'test/sql-worker.test.ts', 'test/api-fuzz.test.ts', 'test/api-sql*.test.ts', 'test/warehouse-kill.test.ts', 'test/warehouse-storage.test.ts', 'test/failing-disks.test.ts', 'test/retention-limits.test.ts'];
 const ALL = 'test/**/*.test.ts';
 
 export default defineConfig({

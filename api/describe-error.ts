@@ -18,7 +18,7 @@ const STATUS_OF_CODE: Readonly<Record<string, number>> = {
   'unsupported-media-type': 415, 'unsupported-encoding': 415,
   'sql-failed': 422, 'sql-memory': 422, 'sql-died': 422, 'sql-type': 422, 'batch-invalid': 422, 'batch-version': 422, 'schema-version': 422, 'export-relations': 422, 'export-query': 422, 'export-cron': 422, 'export-destination': 422, 'export-failed': 422, 'query-name': 422, 'query-limit': 422,
   'sql-busy': 429, 'ingest-busy': 429,
-  'not-ready': 503, 'tokens-damaged': 503, 'files-gone': 503, 'sql-gone': 503, 'warehouse-closed': 503, 'warehouse-locked': 503, 'warehouse-read-only': 503, 'saved-queries-damaged': 503,
+  'not-ready': 503, 'tokens-damaged': 503, 'files-gone': 503, 'sql-gone': 503, 'warehouse-closed': 503, 'warehouse-locked': 503, 'warehouse-read-only': 503, 'warehouse-broken': 503, 'segment-busy': 503, 'sql-incomplete': 503, 'saved-queries-damaged': 503,
   'disk-full': 507,
 };
 

@@ -19,6 +19,8 @@ export interface SqlAnswer {
   readonly query_id: string;
   /** Bytes of the chosen format, to be read to their end or left by return. Each part may last only until the next is asked for. */
   readonly parts: AsyncGenerator<string | Uint8Array, void>;
+  /** What was stored since then may not be in it, ms since 1970. Null: it is as new as it should be. */
+  readonly missing_since_ms: number | null;
   /** Final after the last part. */
   progress(): SqlProgress;
 }
@@ -26,8 +28,11 @@ export interface SqlAnswer {
 /** Where statements of strangers run. */
 export interface SqlRunner {
   readonly limits: SqlLimits;
-  /** Settles when the first rows are there, so that what fails early has a status of its own. Errors: those of streamUserSql, sql-died. */
-  run(statement: UserSql, format: SqlFormatName): Promise<SqlAnswer>;
+  /**
+   * Settles when the first rows are there, so that what fails early has a status of its own. Errors: those of streamUserSql, sql-died.
+   * wait_ms: so long it waits for the newest rows when they cannot be had just now; the answer says whether it goes without.
+   */
+  run(statement: UserSql, format: SqlFormatName, wait_ms?: number): Promise<SqlAnswer>;
   /** The names of its parameters, if it may be run at all. Errors: those of checkUserSql. */
   check(sql: string): Promise<string[]>;
   close(): Promise<void>;
@@ -80,7 +85,7 @@ export async function openAnswer(source: SqlSource, statement: UserSql, format: 
         session.release();
       }
     }
-    return { query_id: session.query_id, parts: parts(), progress };
+    return { query_id: session.query_id, parts: parts(), missing_since_ms: null, progress };
   } catch (error) {
     session.release();
     throw error;

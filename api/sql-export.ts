@@ -12,17 +12,26 @@ import type { SqlAnswer, SqlRunner } from './sql-answer.ts';
 
 /** Nobody waits at the other end of a connection. */
 const LIMITS = { timeout_ms: 3_600_000, max_rows: 1_000_000_000 } as const;
+const AGAIN = new Set(['sql-busy', 'sql-incomplete']);
 const TRIES = 60;
 const PAUSE_MS = 1000;
 
 export function exportQueries(sql: SqlRunner): QueryRunner {
+  /** A file has no place to say what is missing in it. */
+  async function runWhole(statement: UserSql, format: SqlFormatName): Promise<SqlAnswer> {
+    const answer = await sql.run({ ...LIMITS, ...statement, limits: { ...sql.limits, ...LIMITS } }, format, Infinity);
+    if (answer.missing_since_ms === null) return answer;
+    await answer.parts.return();
+    throw new TracehouseError('sql-incomplete', 'the newest rows cannot be read now', { mend: 'the log says why; run it again later' });
+  }
+
   /** Those who wait for their answer come first. */
   async function run(statement: UserSql, format: SqlFormatName): Promise<SqlAnswer> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await sql.run({ ...LIMITS, ...statement, limits: { ...sql.limits, ...LIMITS } }, format);
+        return await runWhole(statement, format);
       } catch (error) {
-        if (!(error instanceof TracehouseError && error.code === 'sql-busy') || attempt === TRIES) throw error;
+        if (!(error instanceof TracehouseError && AGAIN.has(error.code)) || attempt === TRIES) throw error;
         await delay(PAUSE_MS);
       }
     }

@@ -39,6 +39,8 @@ export interface SqlJob {
   /** Bytes of the answer so far. */
   readonly bytes: number;
   readonly progress: SqlProgress;
+  /** As of SqlAnswer. */
+  readonly missing_since_ms: number | null;
   readonly error: unknown;
   /** Of its answer, once it is done. */
   readonly path: string;
@@ -79,7 +81,7 @@ export class SqlJobs {
     const stop = new AbortController();
     const limits: SqlLimits = { ...this.#runner.limits, timeout_ms: this.options.timeout_ms };
     const statement: UserSql = { query_id, timeout_ms: limits.timeout_ms, max_rows: limits.max_rows, ...asked, limits, signal: stop.signal };
-    const job: Job = { query_id, format, state: 'queued', submitted_ms: Date.now(), started_ms: null, ended_ms: null, bytes: 0, progress: { row_count: 0, truncated: false }, error: null, path: join(this.#folder, query_id), statement, stop };
+    const job: Job = { query_id, format, state: 'queued', submitted_ms: Date.now(), started_ms: null, ended_ms: null, bytes: 0, progress: { row_count: 0, truncated: false }, missing_since_ms: null, error: null, path: join(this.#folder, query_id), statement, stop };
     this.#jobs.set(query_id, job);
     this.#startNext();
     return job;
@@ -127,7 +129,8 @@ export class SqlJobs {
     job.state = 'running';
     job.started_ms = Date.now();
     try {
-      const { parts, progress } = await this.#runner.run(job.statement, job.format);
+      const { parts, missing_since_ms, progress } = await this.#runner.run(job.statement, job.format, Infinity);
+      job.missing_since_ms = missing_since_ms;
       mkdirSync(this.#folder, { recursive: true });
       await pipeline(Readable.from(lasting(parts), { objectMode: false }), this.#meter(job), createWriteStream(job.path, { mode: 0o600 }));
       job.progress = progress();

@@ -50,3 +50,5 @@ export function rfc3339(ns: bigint): string {
   const fraction = ns - seconds * 1_000_000_000n;
   return `${new Date(Number(seconds) * 1000).toISOString().slice(0, -5)}.${String(fraction).padStart(9, '0')}Z`;
 }
+
+export const rfc3339Ms = (ms: number): string => rfc3339(BigInt(Math.floor(ms)) * 1_000_000n);

@@ -1,5 +1,5 @@
-// Correlation of history against a plain sort of the same socket events, at growing sizes; and live correlation over a long run,
-// its first third against its last. The events are the generator's default mix.
+// Correlation of history against a plain sort of the same socket events, gathered from the warehouse's many files into one table, at
+// growing sizes; and live correlation over a long run, its first third against its last. The events are the generator's default mix.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -110,7 +110,7 @@ async function build(folder: string, events: number): Promise<Built> {
   return { made: next.value, thirds, cycles, truth, judged };
 }
 
-function run(what: 'correlate' | 'sort', folder: string): Promise<Ran> {
+function run(what: 'correlate' | 'gather' | 'sort', folder: string): Promise<Ran> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [join(packageRoot(), 'dist', 'bench', 'correlate-program.js'), what, folder, MEMORY_LIMIT], { stdio: ['ignore', 'pipe', 'inherit'] });
     let said = '';
@@ -167,6 +167,8 @@ export async function measureBatchCorrelation(sizes: readonly Size[]): Promise<F
       const built = await build(folder, size.events);
       const { made } = built;
       say(`${inWords(size.events)} stored and correlated live: ${JSON.stringify({ cycles: built.cycles, thirds: built.thirds, judged: built.judged })}`);
+      const gathered = await run('gather', folder);
+      if (gathered.made !== made.events) throw new Error(`${gathered.made} of ${made.events} events were gathered`);
       const found = await alternate(size.rounds, { correlate: () => run('correlate', folder), sort: () => run('sort', folder) });
       const seconds = found.correlate.map((one) => one.seconds);
       const cpu_us = found.correlate.map((one) => (1e6 * one.cpu_seconds) / made.events);
@@ -177,7 +179,7 @@ export async function measureBatchCorrelation(sizes: readonly Size[]): Promise<F
         us_an_event: rounded((1e6 * (seconds.toSorted((a, b) => a - b)[seconds.length >> 1] as number)) / made.events), simulated_s: Math.round(made.simulated_seconds),
       };
       figures.push(
-        figure({ figure: 'correlate_batch', variant: inWords(size.events), unit: 's', values: seconds, reference: { what: 'CREATE TABLE AS ... ORDER BY socket_id, ts_ns', values: found.sort.map((one) => one.seconds) }, goal: { of: 'ratio', at_most: 5 }, lost_share, notes: { ...notes, ...inNotes(judged) } }),
+        figure({ figure: 'correlate_batch', variant: inWords(size.events), unit: 's', values: seconds, reference: { what: 'CREATE TABLE AS ... ORDER BY socket_id, ts_ns of one table', values: found.sort.map((one) => one.seconds) }, goal: { of: 'ratio', at_most: 5 }, lost_share, notes: { ...notes, ...inNotes(judged) } }),
         figure({ figure: 'correlate_batch_cpu', variant: inWords(size.events), unit: 'us of CPU an event', values: cpu_us, reference: { what: 'the same sort', values: found.sort.map((one) => (1e6 * one.cpu_seconds) / made.events) }, lost_share }),
         figure({ figure: 'correlate_resident', variant: inWords(size.events), unit: 'MiB', values: found.correlate.map((one) => one.peak_bytes / MIB), goal: { of: 'value', at_most: MOST_RESIDENT_MIB }, notes: { memory_limit: MEMORY_LIMIT } }),
         ...incremental(built, size),

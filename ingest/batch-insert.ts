@@ -55,10 +55,10 @@ export async function insertBatch(batch: Batch, { connection, source, alias, app
   }
 }
 
-/** Whether the batch is there after all. */
-export async function hasLanded(connection: DuckDBConnection, alias: string, batch: Batch, apply_no: bigint): Promise<boolean> {
+/** Whether the batch is there after all. Unknown: the file cannot be read now. */
+export async function hasLanded(connection: DuckDBConnection, alias: string, batch: Batch, apply_no: bigint): Promise<boolean | 'unknown'> {
   const found = await connection
     .run(`SELECT 1 FROM ${sqlName(alias)}.main.batches WHERE apply_no = ${apply_no} AND run_id = ${batch.run_id} AND sequence = ${batch.sequence}`)
     .catch(() => null);
-  return found !== null && (await found.getRows()).length > 0;
+  return found === null ? 'unknown' : (await found.getRows()).length > 0;
 }

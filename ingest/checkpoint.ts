@@ -9,7 +9,7 @@ const MOST_TRIES = 100;
 const RETRY_MS = 50;
 
 /** Tries for five seconds. `failed` is awaited after each failure, whatever its reason. */
-export async function checkpointWhenFree(connection: DuckDBConnection, alias: string, failed?: (error: unknown) => Promise<void>): Promise<void> {
+export async function checkpointWhenFree(connection: DuckDBConnection, alias: string, failed?: (error: unknown) => Promise<unknown>): Promise<void> {
   for (let tries = 1; ; tries += 1) {
     try {
       await connection.run(`CHECKPOINT ${sqlName(alias)}`);

@@ -2,8 +2,14 @@ import { TracehouseError } from '../schema/errors.ts';
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
+/** DuckDB gives up on everything it has open, after a sync that failed and the like: nothing but another instance helps. */
+export const isFatal = (error: unknown): boolean => messageOf(error).startsWith('FATAL Error: ');
+
 /** DuckDB gives up on an attached file that it could not checkpoint: nothing but attaching it again helps, from its write-ahead log. */
-export const isInvalidated = (error: unknown): boolean => /has been invalidated/i.test(messageOf(error));
+export const isInvalidated = (error: unknown): boolean => /has been invalidated/i.test(messageOf(error)) && !isFatal(error);
+
+/** ATTACH of a file that was detached while somebody used it. */
+export const isStillHeld = (error: unknown): boolean => /unique file handle conflict/i.test(messageOf(error));
 
 export const isDiskFull = (error: unknown): boolean => /no space left|ENOSPC|disk full|disk quota/i.test(messageOf(error));
 
@@ -11,6 +17,13 @@ export const isDiskFull = (error: unknown): boolean => /no space left|ENOSPC|dis
 export function storageError(error: unknown, folder: string): TracehouseError {
   if (error instanceof TracehouseError) return error;
   const message = messageOf(error);
+  if (isFatal(error)) {
+    const first = /Original error: "(.*)"/.exec(message)?.[1] ?? message.split('\n')[0]?.replace('FATAL Error: ', '');
+    return new TracehouseError('warehouse-broken', `DuckDB gave up on ${folder} (${first})`, {
+      mend: 'see to the disk it lies on (dmesg says more) and start again: what was acknowledged is stored',
+      cause: error,
+    });
+  }
   if (isDiskFull(error)) {
     return new TracehouseError('disk-full', `no space left for ${folder}`, { mend: 'free some space or lower the retention; batches are taken again as soon as there is room', cause: error });
   }

@@ -48,9 +48,16 @@ export async function openInstance(options: InstanceOptions): Promise<DuckDBInst
 
 /** Lets go of every file, even while a connection somewhere has not been closed. */
 export async function closeInstance(instance: DuckDBInstance): Promise<void> {
-  const connection = await instance.connect();
-  const result = await connection.run("SELECT database_name FROM duckdb_databases() WHERE NOT internal AND database_name <> 'memory'");
-  for (const [name] of await result.getRowsJS()) await connection.run(`DETACH ${sqlName(name as string)}`).catch(() => undefined);
-  connection.closeSync();
+  await detachAll(instance).catch(() => undefined); // it may have given up on everything
   instance.closeSync();
+}
+
+async function detachAll(instance: DuckDBInstance): Promise<void> {
+  const connection = await instance.connect();
+  try {
+    const result = await connection.run("SELECT database_name FROM duckdb_databases() WHERE NOT internal AND database_name <> 'memory'");
+    for (const [name] of await result.getRowsJS()) await connection.run(`DETACH ${sqlName(name as string)}`).catch(() => undefined);
+  } finally {
+    connection.closeSync();
+  }
 }

@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { KeptViews, TableFiles } from './cold-files.ts';
 import { sqlName, sqlText } from './duckdb-instance.ts';
+import { GivenUpFiles } from './given-up-files.ts';
 import { Mutex } from './mutex.ts';
 import type { Lineage } from './segment-replaced.ts';
 import type { SegmentKind } from './segment-names.ts';
@@ -57,6 +58,7 @@ export class SegmentCatalog {
   readonly #retire_after_ms: number;
   readonly #mutex = new Mutex();
   readonly #retiring = new Set<Promise<void>>();
+  readonly #given_up = new GivenUpFiles({ attach: ({ path, alias }) => this.attachWritable(path, alias), detach: ({ alias }) => this.detach(alias) });
   readonly #cold: KeptViews;
   readonly #lasting: ReadonlyMap<string, string>;
   /** Made by this process, so that they have every table and column of today, in today's order; uids. */
@@ -125,10 +127,14 @@ export class SegmentCatalog {
     await this.#connection.run(`ATTACH ${sqlText(path)} AS ${sqlName(alias)} (ROW_GROUP_SIZE ${row_group}, BLOCK_SIZE ${block_bytes}, STORAGE_VERSION 'latest')`);
   }
 
-  /** After DuckDB gave up on a file (isInvalidated): readers of it fail until this is done. */
-  async attachAgain(segment: Segment): Promise<void> {
-    await this.detach(segment.alias).catch(() => undefined); // an earlier attempt may have come this far
-    await this.attachWritable(segment.path, segment.alias);
+  /** After DuckDB gave up on a file (isInvalidated): readers of it fail until this is done. Error segment-busy: one of them still has it. */
+  attachAgain(segment: Segment): Promise<void> {
+    return this.#given_up.openAgain(segment);
+  }
+
+  /** What attachAgain has failed for. */
+  attachGivenUp(): Promise<void> {
+    return this.#given_up.openAll();
   }
 
   /** A new database with all tables of its kind. */

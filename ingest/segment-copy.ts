@@ -75,26 +75,27 @@ export async function columnDefinitions(connection: DuckDBConnection, select: st
   return definitions.join(', ');
 }
 
-/** The packed table, empty, and in place of the table the view that gives its rows back. */
-async function makePacked(connection: DuckDBConnection, alias: string, name: string, { pack, unpack }: Packing, inputs: readonly Segment[]): Promise<void> {
+/** The packed table, empty, and in place of the table the view that gives its rows back, its columns in the order of the table's: readers put files together by position. */
+async function makePacked(connection: DuckDBConnection, alias: string, { name, columns }: TableShape, { pack, unpack }: Packing, inputs: readonly Segment[]): Promise<void> {
   await connection.run(`USE ${sqlName(alias)}.main`); // a view finds its tables where it lies itself, whatever the file is attached as
   try {
     const packed = sqlName(packedName(name));
-    await connection.run(`CREATE TABLE ${packed} (${await columnDefinitions(connection, `SELECT ${pack} FROM ${sqlName(name)}`, `SELECT * FROM ${asStored(name, inputs)}`)}); DROP TABLE ${sqlName(name)}; CREATE VIEW ${sqlName(name)} AS SELECT ${unpack} FROM ${packed}`);
+    await connection.run(`CREATE TABLE ${packed} (${await columnDefinitions(connection, `SELECT ${pack} FROM ${sqlName(name)}`, `SELECT * FROM ${asStored(name, inputs)}`)}); DROP TABLE ${sqlName(name)}; CREATE VIEW ${sqlName(name)} AS SELECT ${columns.map(sqlName).join(', ')} FROM (SELECT ${unpack} FROM ${packed})`);
   } finally {
     await connection.run('USE memory.main');
   }
 }
 
 export async function copySegments(connection: DuckDBConnection, tables: readonly TableShape[], inputs: readonly Segment[], alias: string, options: CopyOptions): Promise<void> {
-  for (const { name, columns } of tables) {
+  for (const table of tables) {
+    const { name, columns } = table;
     const parts = partsOf(inputs, name, options.rows_together);
     if (parts.length === 0) continue;
     const packing = PACKINGS[name]?.uses.every((column) => columns.includes(column)) === true ? PACKINGS[name] : undefined;
     const order = packing?.order ?? ORDER_COLUMNS.find((column) => columns.includes(column));
     const packed = await withLayout(connection, inputs, packedName(name));
     const packs = packing !== undefined && (await allFit(connection, packing, name, parts.flat().filter((input) => !packed.has(input))));
-    if (packs) await makePacked(connection, alias, name, packing, parts.flat());
+    if (packs) await makePacked(connection, alias, table, packing, parts.flat());
     const target = `${sqlName(alias)}.main.${sqlName(packs ? packedName(name) : name)}`;
     for (const part of parts) {
       if (options.interrupted?.() === true) throw new CompactionInterrupted('something more urgent came');

@@ -69,6 +69,7 @@ export class SegmentWriter {
   /** Calls must not overlap. Does nothing when there is nothing to seal; `always`: even if that is only bookkeeping. */
   async seal(always: boolean): Promise<void> {
     const { kind, folder, catalog, tables, sealer, now } = this.#options;
+    await catalog.attachGivenUp();
     // What an earlier attempt (a full disk) left behind goes first.
     for (const segment of catalog.of(kind).filter((other) => other.state === 'sealing')) {
       await requireRoom(folder, checkpointBytes(segment));

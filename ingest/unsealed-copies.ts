@@ -5,11 +5,12 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { checkpointWhenFree } from './checkpoint.ts';
+import { isBusy } from './duckdb-errors.ts';
 import { sqlName } from './duckdb-instance.ts';
 import { LEDGER_RELATIONS } from './export-ledger.ts';
 import type { ExportLedger } from './export-ledger.ts';
 import { LASTING_TABLES } from './lasting-processes.ts';
-import { Mutex } from './mutex.ts';
+import { Renewal } from './renewal.ts';
 import { OPEN_LAYOUT, removeDatabase } from './segment-catalog.ts';
 import type { Segment, SegmentCatalog } from './segment-catalog.ts';
 import { SEGMENT_KINDS, newUid } from './segment-names.ts';
@@ -40,49 +41,74 @@ export interface CopyContext {
 
 export class UnsealedCopies {
   readonly #context: CopyContext;
-  readonly #mutex = new Mutex();
+  readonly #renewal = new Renewal((max_age_ms) => this.#renew(max_age_ms));
   readonly #old = new Set<NodeJS.Timeout>();
   #copies: readonly Copy[] = [];
-  #failing = false;
-  #ledger: { readonly version: number; readonly visible: VisibleLedger } | undefined;
+  #ledger: { readonly version: number; readonly made_ms: number; readonly visible: VisibleLedger } | undefined;
+  #failure: Error | null = null;
 
   constructor(context: CopyContext) {
     this.#context = context;
   }
 
-  /** All files of now, with copies that are at most so old; bigger raw ones only once they are sealed. Null: without copies of what is not sealed. */
-  visible(max_age_ms: number | null): Promise<VisibleFiles> {
-    return this.#mutex.run(async () => {
-      const { catalog } = this.#context;
-      await mkdir(join(this.#context.folder, 'tmp'), { recursive: true });
-      // On a full disk what is there can still be asked for.
-      if (max_age_ms !== null) await this.#renew(max_age_ms).then(() => this.#complain(null), (error: Error) => this.#complain(error));
-      const ledger = await this.#ledgerCopy();
-      // What was sealed meanwhile is there as itself.
-      const sealed = SEGMENT_KINDS.flatMap((kind) => catalog.sealed(kind));
-      const uids = new Set(sealed.map(({ uid }) => uid));
-      this.#drop((copy) => uids.has(copy.of.uid));
-      const copies = max_age_ms === null ? [] : this.#copies.flatMap(({ visible }) => visible ?? []);
-      return { segments: [...sealed.map(visibleSegment), ...copies], cold: catalog.cold_files, ledger };
-    });
+  /**
+   * All files of now, with copies that are at most so old; bigger raw ones only once they are sealed. Null: without copies of what is not sealed.
+   * While DuckDB refuses to finish copies it waits for so long, and then says what is missing, as it does when they cannot be made.
+   */
+  async visible(max_age_ms: number | null, wait_ms: number): Promise<VisibleFiles> {
+    const { catalog } = this.#context;
+    const renewed = await this.#renewal.ask(max_age_ms ?? Infinity, wait_ms);
+    if (this.#ledger === undefined) await this.#renewal.ask(Infinity, Infinity); // nothing can be read without it
+    if (this.#ledger === undefined) throw this.#failure as Error;
+    const unsealed = this.#unsealed();
+    // What was sealed meanwhile is there as itself.
+    this.#drop((copy) => !unsealed.includes(copy.of));
+    const copies = max_age_ms === null ? [] : this.#copies.flatMap(({ visible }) => visible ?? []);
+    const sealed = SEGMENT_KINDS.flatMap((kind) => catalog.sealed(kind));
+    const missing_since_ms = max_age_ms === null || (renewed && this.#failure === null) ? null : this.#missingSince(max_age_ms, unsealed);
+    return { segments: [...sealed.map(visibleSegment), ...copies], cold: catalog.cold_files, ledger: this.#ledger.visible, missing_since_ms };
   }
 
-  #complain(error: Error | null): void {
-    if (error !== null && !this.#failing) this.#context.log(`SQL does not see what is not sealed yet: ${error.message}`);
-    this.#failing = error !== null;
+  #unsealed(): Segment[] {
+    return this.#context.catalog.segments.filter(({ state }) => state === 'open' || state === 'sealing');
+  }
+
+  #missingSince(max_age_ms: number, unsealed: readonly Segment[]): number | null {
+    const [now, to_wall_ms] = [performance.now(), Date.now() - performance.now()];
+    const isOld = ({ made_ms }: { made_ms: number }): boolean => now - made_ms > max_age_ms;
+    const since = unsealed.flatMap((segment) => {
+      const copy = this.#copies.find(({ of }) => of === segment);
+      if (copy === undefined) return [segment.born_ms];
+      return isOld(copy) && copy.log_bytes !== logBytes(segment) ? [copy.made_ms + to_wall_ms] : [];
+    });
+    const ledger = this.#ledger;
+    if (ledger !== undefined && ledger.version !== this.#context.exports.version && isOld(ledger)) since.push(ledger.made_ms + to_wall_ms);
+    return since.length === 0 ? null : Math.min(...since);
   }
 
   async #renew(max_age_ms: number): Promise<void> {
+    await mkdir(join(this.#context.folder, 'tmp'), { recursive: true });
+    let failure: Error | null = null;
+    for (const part of [() => this.#renewLedger(), () => this.#renewCopies(max_age_ms)]) await part().catch((error: Error) => (failure = error));
+    this.#complain(failure);
+  }
+
+  #complain(failure: Error | null): void {
+    if (failure !== null && this.#failure === null) this.#context.log(`SQL does not see what is not sealed yet: ${failure.message}`);
+    this.#failure = failure;
+  }
+
+  async #renewCopies(max_age_ms: number): Promise<void> {
+    if (max_age_ms === Infinity) return;
     const now = performance.now();
-    const copies: Copy[] = [];
-    for (const segment of SEGMENT_KINDS.flatMap((kind) => this.#context.catalog.of(kind)).filter(({ state }) => state === 'open' || state === 'sealing')) {
+    for (const segment of this.#unsealed().toSorted((a, b) => SEGMENT_KINDS.indexOf(a.kind) - SEGMENT_KINDS.indexOf(b.kind))) {
       const known = this.#copies.find((copy) => copy.of === segment);
       const log_bytes = logBytes(segment);
-      if (known === undefined || (now - known.made_ms > max_age_ms && known.log_bytes !== log_bytes)) copies.push(await this.#copy(segment, log_bytes));
-      else copies.push(known);
+      if (known !== undefined && (now - known.made_ms <= max_age_ms || known.log_bytes === log_bytes)) continue;
+      const copy = await this.#copy(segment, log_bytes);
+      this.#drop(({ of }) => of === segment);
+      this.#copies = [...this.#copies, copy];
     }
-    this.#drop((copy) => !copies.includes(copy));
-    this.#copies = copies;
   }
 
   #drop(which: (copy: Copy) => boolean): void {
@@ -103,18 +129,18 @@ export class UnsealedCopies {
   }
 
   /** Read again only after it has changed. */
-  async #ledgerCopy(): Promise<VisibleLedger> {
+  async #renewLedger(): Promise<void> {
     const { exports, catalog } = this.#context;
     const { version } = exports;
-    if (this.#ledger?.version === version) return this.#ledger.visible;
+    if (this.#ledger?.version === version) return;
     const before = this.#ledger;
     const statements = (alias: string): string[] => [
       ...LEDGER_RELATIONS.map((name) => `CREATE TABLE ${alias}.main.${name} AS FROM memory.stored.${name}`),
       ...LASTING_TABLES.map((name) => `CREATE TABLE ${alias}.main.lasting_${name} AS FROM ledger.lasting_${name}`),
     ];
-    this.#ledger = { version, visible: await this.#write(catalog, statements) };
+    const made_ms = performance.now();
+    this.#ledger = { version, made_ms, visible: await this.#write(catalog, statements) };
     if (before !== undefined) this.#removeLater(before.visible.path);
-    return this.#ledger.visible;
   }
 
   /** A database made by these statements, closed and whole. */
@@ -126,13 +152,14 @@ export class UnsealedCopies {
     await catalog.attachNew(path, `copy_${id}`, OPEN_LAYOUT);
     try {
       await connection.run(`BEGIN; ${statements(alias).join('; ')}; COMMIT`);
-      await checkpointWhenFree(connection, `copy_${id}`);
+      await checkpointWhenFree(connection, `copy_${id}`, async (error) => isBusy(error) && this.#renewal.heldUp());
     } catch (error) {
       await connection.run('ROLLBACK').catch(() => undefined);
-      throw error;
-    } finally {
       await catalog.detach(`copy_${id}`).catch(() => undefined);
+      await removeDatabase(path);
+      throw error;
     }
+    await catalog.detach(`copy_${id}`).catch(() => undefined);
     return { id, path };
   }
 

@@ -23,4 +23,6 @@ export interface VisibleFiles {
   /** Exported files in place of dropped segments; the same list while nothing of it has changed. */
   readonly cold: readonly TableFiles[];
   readonly ledger: VisibleLedger;
+  /** What was stored since then may not be in these files, ms since 1970; null: they are as new as was asked for. */
+  readonly missing_since_ms: number | null;
 }

@@ -10,7 +10,7 @@ import { checkBatch } from './batch-check.ts';
 import { hasLanded, insertBatch } from './batch-insert.ts';
 import type { ColdArchive } from './cold-archive.ts';
 import { requireRoom } from './disk-room.ts';
-import { isInvalidated, storageError } from './duckdb-errors.ts';
+import { isFatal, isInvalidated, storageError } from './duckdb-errors.ts';
 import { ConnectionPool, runQuery } from './duckdb-query.ts';
 import type { QueryParams, QueryResult } from './duckdb-query.ts';
 import { keepProcesses } from './lasting-processes.ts';
@@ -92,6 +92,11 @@ export class Warehouse {
   #keeping_up = true;
   #cold_seen_ms = performance.now();
   #copies: UnsealedCopies | undefined;
+  /** A batch may be stored without our knowing it. */
+  #unsure = false;
+  #break: (error: TracehouseError) => void = () => undefined;
+  /** Nothing can be read or written any more: the folder has to be opened anew. Error: warehouse-broken. */
+  readonly broken = new Promise<TracehouseError>((resolve) => (this.#break = resolve));
 
   private constructor(options: WarehouseOptions, parts: WarehouseParts) {
     this.folder = parts.folder;
@@ -107,8 +112,7 @@ export class Warehouse {
     const parts = await openParts(options);
     const warehouse = new Warehouse(options, parts);
     try {
-      warehouse.#last_apply_no = await parts.ledger.load(warehouse.#applied, 'memory.stored.batches');
-      await warehouse.#runs.load(parts.connections.ledger, 'memory.stored.batches');
+      await warehouse.#learnApplied();
     } catch (error) {
       await closeParts(parts);
       throw storageError(error, parts.folder);
@@ -119,6 +123,34 @@ export class Warehouse {
       warehouse.#timer.unref();
     }
     return warehouse;
+  }
+
+  async #learnApplied(): Promise<void> {
+    const { ledger, connections } = this.#parts;
+    const last_apply_no = await ledger.load(this.#applied, 'memory.stored.batches');
+    if (last_apply_no > this.#last_apply_no) this.#last_apply_no = last_apply_no;
+    await this.#runs.load(connections.ledger, 'memory.stored.batches');
+  }
+
+  #decider(batch: Batch): Promise<unknown> | undefined {
+    return this.#order.decider(batch) ?? (this.#unsure ? this.#storing(this.#beSure()) : undefined);
+  }
+
+  /** After a commit that failed left a file that could not be looked into: it may hold the batch that comes again now. */
+  async #beSure(): Promise<void> {
+    await this.#parts.catalog.attachGivenUp();
+    await this.#learnApplied();
+    this.#unsure = false;
+  }
+
+  #storageError(error: unknown): TracehouseError {
+    const told = storageError(error, this.folder);
+    if (told.code === 'warehouse-broken') this.#break(told);
+    return told;
+  }
+
+  #watch(work: Promise<unknown>): void {
+    work.catch((error: unknown) => isFatal(error) && this.#storageError(error));
   }
 
   #writers(): Readonly<Record<SegmentKind, SegmentWriter>> {
@@ -135,7 +167,7 @@ export class Warehouse {
   async apply(batch: Batch): Promise<ApplyResult> {
     return this.#writers().raw.writeBeside(async (segment, lane) => {
       this.#writers();
-      for (let decider = this.#order.decider(batch); decider !== undefined; decider = this.#order.decider(batch)) await decider;
+      for (let decider = this.#decider(batch); decider !== undefined; decider = this.#decider(batch)) await decider;
       if (this.#applied.has(batch, batch.sequence)) {
         this.#counts.duplicates += 1;
         return { status: 'duplicate', apply_no: this.#last_apply_no };
@@ -152,10 +184,12 @@ export class Warehouse {
         return result;
       } catch (error) {
         await turn.failed(error);
-        if (isInvalidated(error)) await this.#parts.catalog.attachAgain(segment).catch((again: unknown) => this.#log(`could not open ${segment.path} again: ${String(again)}`));
+        if (isInvalidated(error)) await this.#parts.catalog.attachAgain(segment).catch((again: Error) => this.#log(`${segment.path} is opened again later: ${again.message}`));
         // A commit that reported an error may still be in the log.
-        if (await hasLanded(connection, segment.alias, batch, apply_no)) return this.#noteApplied(batch, apply_no);
-        throw storageError(error, this.folder);
+        const landed = await hasLanded(connection, segment.alias, batch, apply_no);
+        if (landed === true) return this.#noteApplied(batch, apply_no);
+        if (landed === 'unknown') this.#unsure = true;
+        throw this.#storageError(error);
       } finally {
         turn.end();
       }
@@ -174,15 +208,19 @@ export class Warehouse {
   /** Trusted SQL on a pooled connection. bigint and integer parameters are bound as BIGINT. Files that it may name stay until it is over, however long it waits for its turn. */
   query(sql: string, params?: QueryParams): Promise<QueryResult> {
     const result = this.#pool.use((connection) => runQuery(connection, sql, params));
+    this.#watch(result);
     this.holdFilesFor(result);
     return result;
   }
 
-  /** The files in which other processes find all rows: spans at most so old, raw events until they are sealed at the latest. Null: what is sealed. */
-  async visibleFiles(max_age_ms: number | null): Promise<VisibleFiles> {
+  /**
+   * The files in which other processes find all rows: spans at most so old, raw events until they are sealed at the latest. Null: what is sealed.
+   * wait_ms: for copies that DuckDB refuses to finish; missing_since_ms says what then is not there.
+   */
+  async visibleFiles(max_age_ms: number | null, wait_ms = Infinity): Promise<VisibleFiles> {
     const { catalog, exports, instance } = this.#parts;
     this.#copies ??= new UnsealedCopies({ folder: this.folder, catalog, exports, connection: await instance.connect(), log: this.#log });
-    return this.#copies.visible(max_age_ms);
+    return this.#copies.visible(max_age_ms, wait_ms);
   }
 
   /** Folders of those files. */
@@ -265,6 +303,7 @@ export class Warehouse {
         await derived.run('ROLLBACK').catch(() => undefined); // fails when there is nothing to roll back
       }
     });
+    this.#watch(result);
     this.#parts.catalog.holdFilesFor(result);
     return result;
   }
@@ -285,13 +324,15 @@ export class Warehouse {
 
   /**
    * Swaps the given derived segments for one newly written by fill: all rows of all derived tables, bookkeeping too.
-   * An open one is sealed first. With no ids, `range` says what the new one covers. Not to be called within withDerived.
+   * An open one is sealed first, and a seal that is under way is waited for. With no ids, `range` says what the new one covers. Not to be called within withDerived.
    * Error segments-changed: an id is no longer there, ask derivedSegments again.
    */
   async replaceDerived(ids: readonly string[], fill: (alias: string, connection: DuckDBConnection) => Promise<void>, range?: { from_ns: bigint; to_ns: bigint }): Promise<void> {
     const { derived } = this.#writers();
-    if (ids.includes(derived.open.uid)) await this.#sealing.run(() => derived.seal(true));
     const { keeper, catalog } = this.#parts;
+    await this.#sealing.run(async () => {
+      if (catalog.of('derived').some(({ uid, state }) => state !== 'sealed' && ids.includes(uid))) await derived.seal(true);
+    });
     await keeper.replaceDerived(ids, derived, range, (alias, connection) => {
       const filling = fill(alias, connection);
       catalog.holdFilesFor(filling);
@@ -326,7 +367,7 @@ export class Warehouse {
 
   #storing<T>(work: Promise<T>): Promise<T> {
     return work.catch((error: unknown) => {
-      throw storageError(error, this.folder);
+      throw this.#storageError(error);
     });
   }
 
@@ -341,7 +382,8 @@ export class Warehouse {
       await this.#lookAfterCold();
       this.#keeping_up = true;
     } catch (error) {
-      if (!this.#closed && this.#keeping_up) this.#log(`segments are sealed and put together later: ${storageError(error, this.folder).message}`);
+      const { message } = this.#storageError(error);
+      if (!this.#closed && this.#keeping_up) this.#log(`segments are sealed and put together later: ${message}`);
       this.#keeping_up = false;
     }
   }

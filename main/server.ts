@@ -10,6 +10,7 @@ import { SqlPool } from '../api/sql-worker/pool.ts';
 import type { SqlPoolOptions } from '../api/sql-worker/pool.ts';
 import { listenBoth, type Listening } from '../api/listen.ts';
 import type { Batch } from '../ingest/batch.ts';
+import { storageError } from '../ingest/duckdb-errors.ts';
 import { WRITING_LANES } from '../ingest/segment-writer.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { Correlator } from '../queries/correlator.ts';
@@ -114,7 +115,7 @@ export class Server {
         on_applied: (batch) => options.on_stored?.(batch),
         on_pressure: (full) => options.on_pressure?.(full),
         on_error: async (error) => {
-          if (storing.closing) throw error;
+          if (storing.closing || (error as Partial<TracehouseError>).code === 'warehouse-broken') throw error;
           // A full disk or a passing fault: the batch waits, the pipe fills, the kernel counts what it drops.
           if (!storing.failing) options.log(`${(error as Error).message}${error instanceof TracehouseError && error.mend !== undefined ? ` (${error.mend})` : ''}; trying again`);
           storing.failing = true;
@@ -140,6 +141,11 @@ export class Server {
     }
   }
 
+  /** Resolves when nothing can be stored or read any more; to be closed then, and the process started anew. */
+  get broken(): Promise<Error> {
+    return this.warehouse.broken;
+  }
+
   /** Batches wait to be stored. */
   get busy(): boolean {
     return this.#queue.length > 1;
@@ -163,7 +169,7 @@ export class Server {
     await this.#otlp?.finish(MOST_LAST_SENDING_MS);
     await this.warehouse.close();
     if (drained.status === 'rejected') throw lost(drained.reason, this.#queue.length);
-    if (finished.status === 'rejected') throw finished.reason;
+    if (finished.status === 'rejected') throw storageError(finished.reason, this.warehouse.folder);
   }
 
   async #correlate(): Promise<void> {

@@ -34,7 +34,7 @@ async function replayDemo(options: StartOptions, why: string): Promise<Running> 
   ensureDataFolder(options.data);
   const server = await Server.open({ folder: options.data, listen: options.listen, memory_limit: SETTINGS.memory_limit.fallback, log });
   for await (const batch of readRecording(demoRecording())) server.submit(batch);
-  return { server, ended: new Promise(() => undefined), stop: () => server.close() };
+  return { server, ended: server.broken, stop: () => server.close() };
 }
 
 async function startLive(options: StartOptions): Promise<Running> {
@@ -91,4 +91,6 @@ export async function start(options: StartOptions): Promise<void> {
   const until = Promise.race([signal, running.ended, ...(options.seconds === undefined ? [] : [sleep(options.seconds * 1000)])]);
   await show(running.server.url, until);
   await running.stop();
+  const early = await until;
+  if (early instanceof Error) throw early;
 }

@@ -65,13 +65,14 @@ export async function serve(options: ServeOptions): Promise<void> {
   const server = await Server.open({ folder: options.data, listen: options.listen, memory_limit: options.memoryLimit, access, keep: keepOf(options), cold_cache_bytes: options.coldCache, sql: sqlOf(options), sql_jobs: sqlJobsOf(options), otlp, log });
   const stopped = stopSignal();
   console.log(`ready ${server.url}`);
-  await stopped;
+  const broken = await Promise.race([stopped.then(() => undefined), server.broken]);
   await server.close();
+  if (broken !== undefined) throw broken;
 }
 
 export interface Running {
   readonly server: Server;
-  /** Resolves with an error when collecting has ended on its own. */
+  /** Resolves with an error when collecting or storing has ended on its own. */
   readonly ended: Promise<Error | undefined>;
   stop(): Promise<void>;
 }
@@ -118,7 +119,7 @@ export async function startUp(options: UpOptions): Promise<Running> {
   const running = { collector, server };
   return {
     server,
-    ended: collector.ended,
+    ended: Promise.race([collector.ended, server.broken]),
     stop: async () => {
       await demo?.stop();
       await running.collector.stop();

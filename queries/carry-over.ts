@@ -65,6 +65,19 @@ export async function carryOver(connection: DuckDBConnection, cut_ns: bigint, ho
   await readMessages(connection);
 }
 
+/**
+ * Of history, before carryOver: what landed late, lies among later rows (stored_late), and was over so long ago that nothing which is still
+ * to come can hang on it. It stays there as it is: a node may have been away for days.
+ */
+export async function leaveLate(connection: DuckDBConnection, cut_ns: bigint): Promise<void> {
+  await connection.run(`CREATE OR REPLACE TEMP TABLE left_late AS
+    SELECT e.span_id FROM exchanges e SEMI JOIN late_exchanges l ON l.span_id = e.span_id SEMI JOIN stored_late s ON s.span_id = e.span_id WHERE e.end_ns < ${cut_ns - KEEP_NS}`);
+  if (!(await someIn(connection, 'left_late'))) return;
+  await connection.run(`
+    DELETE FROM exchanges e WHERE EXISTS (FROM left_late l WHERE l.span_id = e.span_id);
+    DELETE FROM decided_open d WHERE EXISTS (FROM left_late l WHERE l.span_id = d.span_id)`);
+}
+
 /** Now and then: what nothing that is still to come can hang on. */
 export async function forgetOld(connection: DuckDBConnection, cut_ns: bigint, limits: Limits): Promise<void> {
   const old = cut_ns - KEEP_NS;
@@ -74,6 +87,7 @@ export async function forgetOld(connection: DuckDBConnection, cut_ns: bigint, li
     CREATE OR REPLACE TEMP TABLE known_call_ends AS SELECT * FROM known_call_ends WHERE end_ns >= ${old};
     CREATE OR REPLACE TEMP TABLE timing_versions AS SELECT v.* FROM timing_versions v SEMI JOIN decided_open d ON d.span_id = v.span_id;
     CREATE OR REPLACE TEMP TABLE doubted AS SELECT DISTINCT b.span_id FROM doubted b SEMI JOIN decided_open d ON d.span_id = b.span_id;
+    CREATE OR REPLACE TEMP TABLE thread_moves AS SELECT * FROM thread_moves WHERE ts_ns >= ${old};
     CREATE OR REPLACE TEMP TABLE closes AS SELECT * FROM closes WHERE close_ns >= ${old};
     CREATE OR REPLACE TEMP TABLE losses AS SELECT * FROM losses WHERE to_ns >= ${cut_ns - limits.open_limit_ns}`);
 }

@@ -8,7 +8,7 @@ import { recorrelate } from './recorrelate.ts';
 import { computedSteps, type HopelessServices } from './timing/claim.ts';
 import { StepMemory, loadSteps, runSteps, type Step } from './step-runner.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
-import { CLOSING, DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, createWorkingSet, loadHistory, loadProcesses, SETTLE_NS, readMessages, readThreadMoves, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
+import { CLOSING, DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, addThreadMoves, createWorkingSet, loadHistory, loadProcesses, SETTLE_NS, readMessages, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
 
 export interface CorrelatorOptions {
   readonly log?: (line: string) => void;
@@ -73,6 +73,8 @@ export class Correlator {
    */
   #ahead = NOTHING_AHEAD;
   #cut = 0n;
+  /** Up to when thread_moves are known. */
+  #moved_to = 0n;
   #cycles = 0;
   #finishing = false;
   /** Runs that were taken as ended, and when. */
@@ -183,7 +185,8 @@ export class Correlator {
     }
     // At the end nothing more will come that could be waited for.
     await setLimits(connection, this.#finishing ? { ...this.#limits, decide_limit_ns: 0n } : this.#limits, cut);
-    await readThreadMoves(this.#warehouse, connection, previous_cut, cut);
+    await addThreadMoves(this.#warehouse, connection, max(this.#moved_to, previous_cut - KEEP_NS), cut);
+    this.#moved_to = cut;
     await runSteps(connection, this.#steps, { observe: this.#observe, between: this.#between_steps, memory: this.#memory, computed: computedSteps(connection, this.#between_steps, this.#hopeless, this.#finishing ? undefined : TIMING_BUDGET_MS) });
     const late = await findLate(connection, from, previous_cut);
     this.#late.add(late.ranges);
@@ -212,6 +215,7 @@ export class Correlator {
     this.#read_to = max(this.#read_to, apply_no);
     this.#cut = max(this.#cut, cut_ns);
     await createWorkingSet(connection);
+    this.#moved_to = 0n;
     this.#memory = new StepMemory();
     for (const evidence of this.#evidence_off) await connection.run('INSERT INTO evidence_off VALUES ($1)', [evidence]);
     this.#ahead = { ...NOTHING_AHEAD, from: this.#read_to };

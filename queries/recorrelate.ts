@@ -2,12 +2,12 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { DerivedSegment, Warehouse } from '../ingest/warehouse.ts';
 import { TracehouseError } from '../schema/errors.ts';
-import { carryOver, forgetOld } from './carry-over.ts';
+import { carryOver, forgetOld, leaveLate } from './carry-over.ts';
 import { chooseFinished } from './choose-finished.ts';
 import { loadSteps, runSteps, type Step } from './step-runner.ts';
 import { computedSteps } from './timing/claim.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
-import { DEFAULT_LIMITS, createWorkingSet, loadHistory, loadMore, readThreadMoves, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
+import { DEFAULT_LIMITS, KEEP_NS, addThreadMoves, createWorkingSet, loadHistory, loadMore, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
 
 export interface ChangeReport {
   readonly spans: number;
@@ -67,8 +67,9 @@ export async function recorrelate(warehouse: Warehouse, options: RecorrelateOpti
       const changes = await redoChunk(warehouse, chunk, options);
       for (const name of Object.keys(total) as (keyof typeof total)[]) total[name] += changes[name];
     } catch (error) {
-      if (error instanceof TracehouseError && error.code === 'segments-changed') continue;
-      throw error;
+      if (!(error instanceof TracehouseError && error.code === 'segments-changed')) throw error;
+      await new Promise(setImmediate); // whoever changes them has to get on
+      continue;
     }
     done_to = chunk.to_ns;
     done += chunk.ids.length;
@@ -118,18 +119,30 @@ async function keepBefore(warehouse: Warehouse, connection: DuckDBConnection, { 
   for (const table of ['trace_aliases', 'progress'] as const) await connection.run(`CREATE OR REPLACE TEMP TABLE before_${table} AS SELECT * FROM ${rowsOf(table)}`);
 }
 
-async function fill(warehouse: Warehouse, alias: string, connection: DuckDBConnection, { from_ns, to_ns }: Chunk, options: RecorrelateOptions): Promise<void> {
+/**
+ * stored_late: what other segments hold although it was over before they begin, and may turn out to have ended in the chunk. Its end may have been
+ * taken for another then, within the limit after which a request is given up.
+ */
+async function noteStoredLate(warehouse: Warehouse, connection: DuckDBConnection, { ids, from_ns, to_ns }: Chunk, { open_limit_ns }: Limits): Promise<void> {
+  const [low, high] = [from_ns - open_limit_ns, to_ns + open_limit_ns];
+  const others = warehouse.segments.filter((segment) => segment.kind === 'derived' && segment.state !== 'spare' && segment.from_ns > low && !ids.includes(segment.uid));
+  const rows = others.map((segment) => `(SELECT span_id FROM "${segment.alias}".main.spans WHERE end_ns > ${low} AND end_ns <= ${segment.from_ns < high ? segment.from_ns : high})`);
+  await connection.run(`CREATE OR REPLACE TEMP TABLE stored_late AS ${['(SELECT span_id FROM memory.stored.spans LIMIT 0)', ...rows].join(' UNION ALL ')}`);
+}
+
+async function fill(warehouse: Warehouse, alias: string, connection: DuckDBConnection, chunk: Chunk, options: RecorrelateOptions): Promise<void> {
+  const { from_ns, to_ns } = chunk;
   // Whatever was waited for has happened by now.
   const limits = { ...(options.limits ?? DEFAULT_LIMITS), decide_limit_ns: 0n };
   await takeUp(warehouse, connection, { from_ns, to_ns }, limits, options);
   await connection.run('DELETE FROM decided_stored WHERE span_id IN (SELECT span_id FROM before_spans)');
   await setLimits(connection, limits, to_ns + AHEAD_NS);
-  await readThreadMoves(warehouse, connection, from_ns, to_ns + AHEAD_NS);
   await runSteps(connection, loadSteps(), { computed: computedSteps(connection), observe: options.observe });
+  await noteStoredLate(warehouse, connection, chunk, limits);
   // Rows that landed late are stored with later ones: those stay there, and such ones that are here stay here.
   await connection.run(`CREATE OR REPLACE TEMP TABLE late_exchanges AS
     SELECT e.span_id FROM exchanges e ANTI JOIN before_spans b ON b.span_id = e.span_id
-    WHERE e.end_ns <= ${from_ns} OR e.span_id IN (SELECT span_id FROM memory.stored.spans s WHERE s.end_ns > ${from_ns} AND s.end_ns <= ${to_ns})`);
+    WHERE e.end_ns <= ${from_ns} OR e.span_id IN (SELECT s.span_id FROM stored_late s)`);
   await chooseFinished(connection, to_ns);
   await describeFinished(connection);
   await connection.run('BEGIN TRANSACTION');
@@ -150,12 +163,15 @@ async function takeUp(warehouse: Warehouse, connection: DuckDBConnection, { from
   const range = { from_ns, to_ns: to_ns + AHEAD_NS, apply_no: warehouse.last_apply_no };
   if (before?.options === options && before.to_ns === from_ns) {
     await connection.run('DELETE FROM timing_models');
+    await leaveLate(connection, from_ns);
     await carryOver(connection, from_ns, from_ns);
     await forgetOld(connection, from_ns, limits);
     await loadMore(warehouse, connection, { ...range, loaded_ns: from_ns + AHEAD_NS }, limits);
+    await addThreadMoves(warehouse, connection, from_ns + AHEAD_NS, to_ns + AHEAD_NS);
   } else {
     await createWorkingSet(connection);
     await loadHistory(warehouse, connection, range, limits);
+    await addThreadMoves(warehouse, connection, from_ns - KEEP_NS, to_ns + AHEAD_NS);
   }
   await setRunEnds(connection, options.run_ends ?? silentRuns(warehouse));
 }

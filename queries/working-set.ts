@@ -56,6 +56,7 @@ export async function createWorkingSet(connection: DuckDBConnection): Promise<vo
     CREATE OR REPLACE TEMP TABLE closes (run_id BIGINT, socket_id BIGINT, close_ns BIGINT);
     CREATE OR REPLACE TEMP TABLE run_ends (run_id BIGINT, node VARCHAR, run_end_ns BIGINT);
     CREATE OR REPLACE TEMP TABLE processes (process_id BIGINT, service_name VARCHAR, ts_ns BIGINT);
+    CREATE OR REPLACE TEMP TABLE thread_moves (op VARCHAR, process_id BIGINT, thread_id BIGINT, target_thread_id BIGINT, ts_ns BIGINT);
     CREATE OR REPLACE TEMP TABLE losses (node VARCHAR, from_ns BIGINT, to_ns BIGINT, cause VARCHAR);
     CREATE OR REPLACE TEMP TABLE known_holds (span_id BIGINT, thread_id BIGINT, from_ns BIGINT, to_ns BIGINT);
     CREATE OR REPLACE TEMP TABLE known_links (span_id BIGINT, candidate_span_id BIGINT, evidence VARCHAR, score DOUBLE, chosen BOOLEAN, doubt BOOLEAN);
@@ -91,12 +92,11 @@ export async function readMessages(connection: DuckDBConnection, more?: Landed):
     CREATE OR REPLACE TEMP VIEW messages AS FROM landed${more === undefined ? '' : ` WHERE kind = 'response' OR ts_ns <= ${more.horizon_ns}`}`);
 }
 
-/** `thread_moves`: forks, exits, and wakes that a thread caused, from a while before from_ns on; read where they are stored. */
-export async function readThreadMoves(warehouse: Warehouse, connection: DuckDBConnection, from_ns: bigint, to_ns: bigint): Promise<void> {
-  const recent = from_ns - KEEP_NS;
-  await connection.run(`CREATE OR REPLACE TEMP VIEW thread_moves AS
-    SELECT op, process_id, thread_id, target_thread_id, ts_ns FROM ${warehouse.storedBetween('raw', 'thread_events', recent, to_ns)} t
-    WHERE t.ts_ns >= ${recent} AND t.ts_ns <= ${to_ns} AND (t.op IN ('fork', 'exit') OR (t.op = 'wake' AND NOT t.in_irq))`);
+/** Adds to thread_moves the forks, exits, and wakes that a thread caused, of (after_ns, to_ns]. */
+export async function addThreadMoves(warehouse: Warehouse, connection: DuckDBConnection, after_ns: bigint, to_ns: bigint): Promise<void> {
+  await connection.run(`INSERT INTO thread_moves
+    SELECT op, process_id, thread_id, target_thread_id, ts_ns FROM ${warehouse.storedBetween('raw', 'thread_events', after_ns, to_ns)} t
+    WHERE t.ts_ns > ${after_ns} AND t.ts_ns <= ${to_ns} AND (t.op IN ('fork', 'exit') OR (t.op = 'wake' AND NOT t.in_irq))`);
 }
 
 /** Before the steps are run: what is known is what happened up to cut_ns. */

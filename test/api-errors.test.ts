@@ -64,7 +64,7 @@ async function resultOf(statement: string, state: string, more: object = {}): Pr
 
 const SAME_PLACES = { elsewhere: 'it takes the places of POST /api/v1/sql' };
 const DAMAGED = { elsewhere: 'saved-queries.test.ts damages the file' };
-const DISK_FULL = { elsewhere: 'disk-room and storageError make it of ENOSPC: warehouse-kill.test.ts fills the disk' };
+const DISK_FULL = { elsewhere: 'disk-room and storageError make it of ENOSPC: warehouse-storage.test.ts and failing-disks.test.ts fill the disk' };
 const PRODUCED: Readonly<Record<string, Produced>> = {
   'get /readyz 503': { poor: get('/readyz') },
   'get /api/v1/traces 400': get('/api/v1/traces?limit=1e999'),
@@ -129,6 +129,7 @@ const PRODUCED: Readonly<Record<string, Produced>> = {
   'post /api/v1/ingest 415': post('/api/v1/ingest', 'x', { 'content-type': 'text/csv' }),
   'post /api/v1/ingest 422': () => ({ ...post('/api/v1/ingest', '', { 'content-type': ARROW }), payload: Buffer.from(encodeBatches([makeBatch({ schema_version: 99, sequence: 99n })])) }),
   'post /api/v1/ingest 429': { elsewhere: 'api-ingest.test.ts holds two streams open' },
+  'post /api/v1/ingest 503': { elsewhere: 'failing-disks.test.ts has a disk that dies' },
   'post /api/v1/ingest 507': DISK_FULL,
   'post /api/v1/correlate 400': post('/api/v1/correlate', { from_ns: '2', to_ns: '1' }),
   'post /api/v1/correlate 409': { several: () => [post('/api/v1/correlate', range), post('/api/v1/correlate', range)] },

@@ -69,7 +69,7 @@ async function expectSame(table: string, copy: Segment, inputs: readonly Segment
   const [own, theirs] = [rowsOf([copy]), rowsOf(inputs)];
   expect(await all(`(FROM ${own} EXCEPT ALL FROM ${theirs}) UNION ALL (FROM ${theirs} EXCEPT ALL FROM ${own})`)).toEqual([]);
   expect(copy.rows?.get(table)).toBe(inputs.reduce((sum, { rows }) => sum + (rows?.get(table) ?? 0), 0));
-  const types = (alias: string): string => `SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = '${alias}' AND table_name = '${table}' ORDER BY 1`;
+  const types = (alias: string): string => `SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = '${alias}' AND table_name = '${table}' ORDER BY column_index`;
   expect(await all(types(copy.alias))).toEqual(await all(types((inputs[0] as Segment).alias)));
 }
 

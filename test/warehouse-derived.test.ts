@@ -111,6 +111,18 @@ test('a swap that fails changes nothing', async () => {
   await warehouse.close();
 });
 
+test('a swap waits for a seal that is under way', async () => {
+  const warehouse = await open(temporaryFolder(), schema(FIRST));
+  await emit(warehouse, 100n, [50]);
+  const uids = warehouse.derivedSegments(0n, 100n).map(({ id }) => id);
+  const sealing = warehouse.seal();
+  while (!warehouse.segments.some(({ kind, state }) => kind === 'derived' && state === 'sealing')) await new Promise(setImmediate);
+  await warehouse.replaceDerived(uids, async (alias, connection) => void (await connection.run(`INSERT INTO ${alias}.spans VALUES (1, 1, 60)`)));
+  await sealing;
+  expect(await spans(warehouse)).toEqual([60]);
+  await warehouse.close();
+});
+
 test('an open range without spans can be given away, and new ranges can be filled in', async () => {
   const warehouse = await open(temporaryFolder(), schema(FIRST));
   await emit(warehouse, 100n, []);

@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Warehouse } from '../ingest/warehouse.ts';
@@ -8,6 +8,7 @@ import { compileProgram } from './support/compile-program.ts';
 import { ExportScheduler } from '../queries/export/scheduler.ts';
 import { makeBatch } from './support/make-batch.ts';
 import type { Row } from './support/make-batch.ts';
+import { smallDisk } from './support/disks.ts';
 import { temporaryFolder } from './support/temporary-folder.ts';
 
 const COMPACTION = { small: 3, minutes: 60, hours: 72, idle_ms: 60_000 };
@@ -38,6 +39,32 @@ test('compaction: same rows in fewer files, each batch still known', async () =>
   warehouse = await open(folder);
   expect((await warehouse.apply(makeBatch({ sequence: 3n }))).status).toBe('duplicate');
   expect(await timesOf(warehouse)).toHaveLength(8);
+  await warehouse.close();
+});
+
+test.each(['socket_events', 'thread_events', 'messages'] as const)('%s read file by file is the table, also where packed files lie beside others', async (table) => {
+  const warehouse = await open(temporaryFolder());
+  const rows: Record<typeof table, (at: number) => Row> = {
+    socket_events: (at) => event(at),
+    thread_events: (at) => ({ ts_ns: at, mono_ns: at + 5, process_id: 3n, thread_id: 4n, op: 'wake', target_thread_id: 6n, target_process_id: 7n, comm: 'worker', in_irq: false }),
+    messages: (at) => ({ ts_ns: at, end_ts_ns: at + 2, socket_id: 7n, conn_id: 8n, process_id: 3n, role: 'server', kind: 'request', exchange_no: at, stream_offset: 1, end_offset: 9, method: 'GET', path: `/${at}`, complete: true, partial: false }),
+  };
+  const add = (at: number): Promise<unknown> => warehouse.apply(makeBatch({ sequence: BigInt(at), utc_ns: BigInt(at) }, { [table]: [rows[table](at), rows[table](at + 100)] }));
+  for (let at = 1; at <= 3; at++) {
+    await add(at);
+    await warehouse.seal();
+  }
+  await warehouse.compact();
+  expect(levels(warehouse)).toEqual([1]);
+  await add(4);
+  await warehouse.seal();
+  await add(5);
+  const read = async (relation: string): Promise<unknown> => (await warehouse.query(`SELECT * FROM ${relation} ORDER BY ts_ns`)).rows;
+  const columns = (await warehouse.query(`DESCRIBE stored.${table}`)).rows.map(([name]) => String(name));
+  const all = await read(`(SELECT ${columns.join(', ')} FROM stored.${table})`);
+  expect(all).toHaveLength(10);
+  expect(await read(`(SELECT ${columns.join(', ')} FROM ${warehouse.storedBetween('raw', table, 0n, 10n ** 18n)})`)).toEqual(all);
+  expect(await read(`(SELECT ${columns.join(', ')} FROM ${warehouse.storedSince(table, 0n)})`)).toEqual(all);
   await warehouse.close();
 });
 
@@ -122,45 +149,29 @@ test('another process has the folder: one line says which, reading included; kil
   await warehouse.close();
 });
 
-/** Mounts need more than root in some containers. */
-function smallDisk(megabytes: number): { path: string; remove(): void } | string {
-  const path = temporaryFolder();
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', path], { stdio: 'pipe' });
-  } catch (error) {
-    return `cannot mount a tmpfs: ${String(error).split('\n')[0]}`;
-  }
-  return { path, remove: () => execFileSync('umount', [path]) };
-}
-
 test('a full disk: batches are refused whole, and taken when there is room again', async (context) => {
   const disk = smallDisk(64);
   if (typeof disk === 'string') return context.skip(disk);
-  try {
-    const folder = join(disk.path, 'data');
-    const warehouse = await open(folder);
-    const batch = (sequence: bigint): ReturnType<typeof makeBatch> => makeBatch({ sequence }, { socket_events: Array.from({ length: 2000 }, (_, i) => event(Number(sequence) * 10_000 + i)) });
-    await warehouse.apply(batch(1n));
-    const { bavail, bsize } = statfsSync(disk.path);
-    writeFileSync(join(disk.path, 'filler'), Buffer.alloc(bavail * bsize - 200_000));
-    const refused = [2n, 3n, 2n].map((sequence) => warehouse.apply(batch(sequence)));
-    for (const one of await Promise.allSettled(refused)) expect(one).toMatchObject({ status: 'rejected', reason: { code: 'disk-full' } });
-    await expect(warehouse.seal()).rejects.toMatchObject({ code: 'disk-full' });
-    expect(await timesOf(warehouse)).toHaveLength(2000);
-    rmSync(join(disk.path, 'filler'));
-    expect((await warehouse.apply(batch(2n))).status).toBe('applied');
-    await warehouse.seal();
-    expect(await timesOf(warehouse)).toHaveLength(4000);
-    const scheduler = new ExportScheduler(warehouse);
-    const { export_id } = await scheduler.add({ destination: temporaryFolder(), relations: ['socket_events'] });
-    writeFileSync(join(disk.path, 'filler'), Buffer.alloc(statfsSync(disk.path).bavail * bsize - 200_000));
-    await expect(scheduler.run(export_id)).rejects.toMatchObject({ code: 'disk-full' });
-    rmSync(join(disk.path, 'filler'));
-    expect((await scheduler.run(export_id)).rows).toBe(4000n);
-    await warehouse.close();
-    writeFileSync(join(disk.path, 'filler'), Buffer.alloc(statfsSync(disk.path).bavail * bsize - 200_000));
-    await expect(open(folder)).rejects.toMatchObject({ code: 'disk-full' });
-  } finally {
-    disk.remove();
-  }
+  const folder = join(disk.path, 'data');
+  const warehouse = await open(folder);
+  const batch = (sequence: bigint): ReturnType<typeof makeBatch> => makeBatch({ sequence }, { socket_events: Array.from({ length: 2000 }, (_, i) => event(Number(sequence) * 10_000 + i)) });
+  await warehouse.apply(batch(1n));
+  disk.fill(200_000);
+  const refused = [2n, 3n, 2n].map((sequence) => warehouse.apply(batch(sequence)));
+  for (const one of await Promise.allSettled(refused)) expect(one).toMatchObject({ status: 'rejected', reason: { code: 'disk-full' } });
+  await expect(warehouse.seal()).rejects.toMatchObject({ code: 'disk-full' });
+  expect(await timesOf(warehouse)).toHaveLength(2000);
+  disk.fill(undefined);
+  expect((await warehouse.apply(batch(2n))).status).toBe('applied');
+  await warehouse.seal();
+  expect(await timesOf(warehouse)).toHaveLength(4000);
+  const scheduler = new ExportScheduler(warehouse);
+  const { export_id } = await scheduler.add({ destination: temporaryFolder(), relations: ['socket_events'] });
+  disk.fill(200_000);
+  await expect(scheduler.run(export_id)).rejects.toMatchObject({ code: 'disk-full' });
+  disk.fill(undefined);
+  expect((await scheduler.run(export_id)).rows).toBe(4000n);
+  await warehouse.close();
+  disk.fill(200_000);
+  await expect(open(folder)).rejects.toMatchObject({ code: 'disk-full' });
 });

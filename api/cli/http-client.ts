@@ -182,5 +182,7 @@ export async function streamSql(address: Address, run: SqlRun): Promise<void> {
   }
   const missing = response.headers['tracehouse-missing-files'];
   if (missing !== undefined) on_note?.(`exported files of these relations that are elsewhere and were not read: ${String(missing)}; \`tracehouse fetch\` brings them`);
+  const missing_since = response.headers['tracehouse-missing-since'];
+  if (missing_since !== undefined) on_note?.(`what was stored since ${String(missing_since)} may be missing: the newest rows could not be had just now; ask again in a moment`);
   if (response.trailers['tracehouse-truncated'] === 'true') on_note?.(`there are more than these ${response.trailers['tracehouse-row-count']} rows: --max-rows takes more`);
 }

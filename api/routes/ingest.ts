@@ -38,7 +38,7 @@ export function ingestRoute(app: App, { warehouse, ingest_limit_bytes }: RouteCo
         'Each batch is applied once, known by (node, boot_id, run_id, sequence), and durable when this answers: after an error or no answer, send the same again.',
       consumes: [ARROW_STREAM],
       body: { content: { [ARROW_STREAM]: { schema: Type.Unknown({ description: 'Arrow IPC stream' }) } } },
-      response: { 200: Answer, ...problems(400, 413, 415, 422, 429, 507) },
+      response: { 200: Answer, ...problems(400, 413, 415, 422, 429, 503, 507) },
     },
     preParsing: async (request, _reply, payload) => {
       const encoding = request.headers['content-encoding'];

@@ -11,8 +11,8 @@ import { describeError } from '../describe-error.ts';
 import { problems } from '../problem.ts';
 import { SqlJobs } from '../sql-jobs.ts';
 import type { SqlJob } from '../sql-jobs.ts';
-import { rfc3339 } from '../time-text.ts';
-import { ANSWER_CONTENT, Format, Params, requireExact } from './sql.ts';
+import { rfc3339Ms } from '../time-text.ts';
+import { ANSWER_CONTENT, Format, MISSING_SINCE, Params, requireExact } from './sql.ts';
 
 const STATES = ['queued', 'running', 'done', 'failed', 'cancelled'] as const;
 
@@ -25,6 +25,7 @@ const Status = Type.Object({
   bytes: Count('of the answer so far'),
   row_count: Type.Union([Count('rows in the answer'), Type.Null()], { description: 'null until it is done' }),
   truncated: Type.Union([Type.Boolean(), Type.Null()], { description: 'there were more than max_rows; null until it is done' }),
+  missing_since: Type.Union([Type.String({ format: 'date-time' }), Type.Null()], { description: 'of its answer, as the header tracehouse-missing-since of POST /api/v1/sql' }),
   error: Type.Union([Type.Object({ code: Type.String(), detail: Type.String(), mend: Type.Optional(Type.String()) }), Type.Null()], { description: 'why it failed' }),
   result_url: Type.Union([Type.String(), Type.Null()], { description: 'of the answer; null until it is done' }),
 }, { description: 'how far the statement is' });
@@ -36,11 +37,12 @@ function statusJson(job: SqlJob) {
   const { code, detail, mend } = describeError(job.error);
   return {
     query_id: job.query_id, state: job.state, format: job.format,
-    submitted_at: rfc3339(BigInt(job.submitted_ms) * 1_000_000n),
+    submitted_at: rfc3339Ms(job.submitted_ms),
     elapsed_ms: job.started_ms === null ? 0 : (job.ended_ms ?? Date.now()) - job.started_ms,
     bytes: job.bytes,
     row_count: done ? job.progress.row_count : null,
     truncated: done ? job.progress.truncated : null,
+    missing_since: job.missing_since_ms === null ? null : rfc3339Ms(job.missing_since_ms),
     error: job.error === null || job.state === 'cancelled' ? null : { code, detail, ...(mend === undefined ? {} : { mend }) },
     result_url: done ? `/api/v1/sql/${job.query_id}/result` : null,
   };
@@ -97,13 +99,14 @@ export function sqlJobRoutes(app: App, { sql, warehouse, sql_jobs }: RouteContex
       summary: 'The answer of an asynchronous statement',
       description: 'As often as you like while it is kept. 409 query-running while there is none yet; a statement that failed answers with the error that it failed with.',
       params: QueryId,
-      response: { 200: { description: 'the rows, in the format that was asked for', content: ANSWER_CONTENT }, ...problems(403, 404, 408, 409, 422, 507) },
+      response: { 200: { description: 'the rows, in the format that was asked for', headers: { [MISSING_SINCE.name]: MISSING_SINCE.schema }, content: ANSWER_CONTENT }, ...problems(403, 404, 408, 409, 422, 507) },
     },
     handler: async ({ params }, reply) => {
       const job = jobs.get(params.query_id);
       if (job.state === 'failed') throw job.error;
       if (job.state !== 'done') throw new TracehouseError('query-running', `the statement is ${job.state}`, { mend: `ask for it again when GET /api/v1/sql/${job.query_id} says done` });
       reply.header('content-type', SQL_FORMATS[job.format].content_type).header('content-length', job.bytes).header('tracehouse-query-id', job.query_id).header('cache-control', 'no-store');
+      if (job.missing_since_ms !== null) reply.header(MISSING_SINCE.name, rfc3339Ms(job.missing_since_ms));
       return reply.send(createReadStream(job.path));
     },
   });

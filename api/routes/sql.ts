@@ -12,6 +12,7 @@ import { Count } from '../json-types.ts';
 import { PartStream } from '../part-stream.ts';
 import { describeError } from '../describe-error.ts';
 import { problems } from '../problem.ts';
+import { rfc3339Ms } from '../time-text.ts';
 
 const EXAMPLE = "SELECT service_name, count(*) AS spans FROM spans GROUP BY 1 ORDER BY 2 DESC";
 
@@ -48,10 +49,15 @@ export const ANSWER_CONTENT = {
   [SQL_FORMATS.parquet.media_type]: { schema: Type.String({ format: 'binary', description: 'Parquet file' }) },
 };
 
+export const MISSING_SINCE = {
+  name: 'tracehouse-missing-since',
+  schema: { type: 'string', format: 'date-time', description: 'what was stored from this instant on may not be in the answer: the newest rows could not be had within a quarter of a second. Left out when the answer is as fresh as docs/sql.md says' },
+} as const;
+
 export const RESPONSES = {
   200: {
     description: 'the rows. A failure after the first byte breaks the connection off: an answer that ends in order is whole. Trailers tell row count and truncation in every format.',
-    headers: { 'tracehouse-query-id': { type: 'string', description: 'of this execution' }, 'tracehouse-missing-files': { type: 'string', description: 'exported files of its relations, of any time, that are elsewhere and that it did not read; left out when there are none' } },
+    headers: { 'tracehouse-query-id': { type: 'string', description: 'of this execution' }, 'tracehouse-missing-files': { type: 'string', description: 'exported files of its relations, of any time, that are elsewhere and that it did not read; left out when there are none' }, [MISSING_SINCE.name]: MISSING_SINCE.schema },
     content: ANSWER_CONTENT,
   },
   ...problems(400, 403, 406, 408, 422, 429),
@@ -84,7 +90,7 @@ export function sqlAnswers(app: App, { sql, warehouse, log }: RouteContext) {
     reply.request.audit_note = { sql: statement.sql };
     const { archive } = warehouse;
     reply.request.away.add(archive.files({ tables: archive.tablesNamedIn(statement.sql) }).filter(({ is_here }) => !is_here).map(({ file }) => file));
-    const { query_id, parts, progress } = await sql.run({ ...statement, signal }, format);
+    const { query_id, parts, missing_since_ms, progress } = await sql.run({ ...statement, signal }, format);
     reply.request.audit_note = { sql: statement.sql, rows: () => progress().row_count };
     async function* body(): AsyncGenerator<string | Uint8Array> {
       try {
@@ -95,6 +101,7 @@ export function sqlAnswers(app: App, { sql, warehouse, log }: RouteContext) {
       }
     }
     reply.header('content-type', SQL_FORMATS[format].content_type).header('tracehouse-query-id', query_id).header('cache-control', 'no-store');
+    if (missing_since_ms !== null) reply.header(MISSING_SINCE.name, rfc3339Ms(missing_since_ms));
     reply.trailer('tracehouse-row-count', async () => String(progress().row_count));
     reply.trailer('tracehouse-truncated', async () => String(progress().truncated));
     return reply.send(new PartStream(body()));

@@ -26,6 +26,8 @@ export interface SqlPoolOptions {
 
 /** Spans that a statement sees are at most so much older than those of a lookup. */
 const COPY_AGE_MS = 1000;
+/** Somebody waits for the answer: it rather goes without the newest rows, and says so. */
+const WAIT_MS = 250;
 /** So long after a statement the next one is expected, and need not wait for copies of what is new. */
 const EXPECT_MS = 10_000;
 const RENEW_MS = 700;
@@ -95,13 +97,14 @@ export class SqlPool implements SqlRunner {
   }
 
   /** The first frame, which says that rows are there, and those after it. */
-  async #ask(running: Running, job: Omit<ClientJob, 'files'>): Promise<{ head: Frame; frames: AsyncGenerator<Frame, void> }> {
+  async #ask(running: Running, job: Omit<ClientJob, 'files'>, wait_ms: number): Promise<{ head: Frame; frames: AsyncGenerator<Frame, void>; missing_since_ms: number | null }> {
     for (let attempt = 1; ; attempt++) {
-      const frames = running.worker.run({ files: await this.#warehouse.visibleFiles(COPY_AGE_MS), ...job });
+      const files = await this.#warehouse.visibleFiles(COPY_AGE_MS, wait_ms);
+      const frames = running.worker.run({ files, ...job });
       try {
         const head = await frames.next();
         if (head.done === true) throw new Error('the process for SQL said nothing');
-        return { head: head.value, frames };
+        return { head: head.value, frames, missing_since_ms: files.missing_since_ms };
       } catch (error) {
         const code = error instanceof TracehouseError ? error.code : '';
         if (!AGAIN.has(code) || attempt === TRIES) throw error;
@@ -112,13 +115,13 @@ export class SqlPool implements SqlRunner {
     }
   }
 
-  async run({ signal, ...statement }: UserSql, format: SqlFormatName): Promise<SqlAnswer> {
+  async run({ signal, ...statement }: UserSql, format: SqlFormatName, wait_ms = WAIT_MS): Promise<SqlAnswer> {
     const { timeout_ms = Math.min(SQL_DEFAULTS.timeout_ms, this.limits.timeout_ms) } = statement;
     this.#asked_ms = performance.now();
     const running = await this.#begin(timeout_ms, signal);
     const { over } = running;
     try {
-      const { head, frames } = await this.#ask(running, { statement, format });
+      const { head, frames, missing_since_ms } = await this.#ask(running, { statement, format }, wait_ms);
       const { query_id } = JSON.parse(head.body.toString()) as { query_id: string };
       let progress: SqlProgress = { row_count: 0, truncated: false };
       async function* parts(): AsyncGenerator<Uint8Array, void> {
@@ -133,7 +136,7 @@ export class SqlPool implements SqlRunner {
           over(whole);
         }
       }
-      return { query_id, parts: parts(), progress: () => progress };
+      return { query_id, parts: parts(), missing_since_ms, progress: () => progress };
     } catch (error) {
       over(isAsGoodAsBefore(running.worker, error));
       throw error;
@@ -144,7 +147,7 @@ export class SqlPool implements SqlRunner {
     const running = await this.#begin(Math.min(SQL_DEFAULTS.timeout_ms, this.limits.timeout_ms), undefined);
     let error: unknown;
     try {
-      const { head } = await this.#ask(running, { check: sql });
+      const { head } = await this.#ask(running, { check: sql }, 0);
       return JSON.parse(head.body.toString()) as string[];
     } catch (caught) {
       error = caught;

@@ -137,15 +137,27 @@ SELECT k.span_id AS span_id, k.process_id AS process_id, k.socket_id AS socket_i
 FROM known_call_ends k
 JOIN weighed_processes p ON p.process_id = k.process_id
 
+-- @name waited_holds
+-- Of the holds that are known, those that one of these calls could be for: they lasted until one had been answered.
+SELECT h.span_id AS span_id, h.thread_id AS thread_id, h.from_ns AS from_ns, h.to_ns AS to_ns
+FROM holds h
+WHERE h.to_ns >= (SELECT min(c.end_ns) FROM unsure_calls c)
+
+-- @name waited_calls
+-- And the calls that ended within them, at the earliest.
+SELECT d.thread_id AS thread_id, d.begun_ns AS begun_ns, d.end_ns AS end_ns
+FROM call_ends d
+WHERE d.begun_ns > (SELECT min(h.from_ns) FROM waited_holds h)
+
 -- @name waking_workers
 -- Who woke a waiting reader after having made a call, and read its answer, since the request: one of them hands the result back, with
 -- its last wake.
 SELECT h.span_id AS span_id, m.thread_id AS worker_thread_id, h.from_ns AS from_ns, h.to_ns AS to_ns, min(m.ts_ns) AS first_ns, max(m.ts_ns) AS at_ns
-FROM (SELECT d.thread_id AS thread_id, min(d.end_ns) AS first_ns FROM call_ends d GROUP BY d.thread_id) t
+FROM (SELECT d.thread_id AS thread_id, min(d.end_ns) AS first_ns FROM waited_calls d GROUP BY d.thread_id) t
 JOIN thread_moves m ON m.thread_id = t.thread_id AND m.op = 'wake' AND m.ts_ns >= t.first_ns
-JOIN holds h ON h.thread_id = m.target_thread_id AND h.from_ns <= m.ts_ns AND h.to_ns > m.ts_ns
+JOIN waited_holds h ON h.thread_id = m.target_thread_id AND h.from_ns <= m.ts_ns AND h.to_ns > m.ts_ns
 WHERE m.thread_id <> m.target_thread_id
-  AND EXISTS (SELECT 1 FROM call_ends d WHERE d.thread_id = m.thread_id AND d.begun_ns > h.from_ns AND d.end_ns <= m.ts_ns)
+  AND EXISTS (SELECT 1 FROM waited_calls d WHERE d.thread_id = m.thread_id AND d.begun_ns > h.from_ns AND d.end_ns <= m.ts_ns)
 GROUP BY h.span_id, m.thread_id, h.from_ns, h.to_ns
 
 -- @name hand_backs
