@@ -7,6 +7,8 @@ export interface InstanceOptions {
   readonly memory_limit: string;
   readonly threads: number;
   readonly temp_limit: string;
+  /** Of this instance alone: two that spill to one folder take each other's files. DATA/tmp unless given. */
+  readonly temp_folder?: string;
   /** Folders besides the data folder that trusted statements may read and write (exports). */
   readonly more_folders: readonly string[];
 }
@@ -19,7 +21,7 @@ export async function openInstance(options: InstanceOptions): Promise<DuckDBInst
   const instance = await DuckDBInstance.create(':memory:', {
     memory_limit: options.memory_limit,
     threads: String(options.threads),
-    temp_directory: `${folder}/tmp`,
+    temp_directory: options.temp_folder ?? `${folder}/tmp`,
     max_temp_directory_size: options.temp_limit,
     // Extensions come with the binary or not at all.
     autoinstall_known_extensions: 'false',

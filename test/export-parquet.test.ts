@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFileSync, rmSync } from 'node:fs';
+import { readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, afterAll, expect, onTestFinished, test } from 'vitest';
 import { exportQueries } from '../api/sql-export.ts';
@@ -71,6 +71,7 @@ test('the ledger says what each file holds, and a second run writes nothing', as
     expect(await rowsOf(`SELECT count(*) FROM read_parquet('${path as string}')`)).toEqual([[rows]]);
   }
   expect((await scheduler.run(export_id)).rows).toBe(0n);
+  expect(readdirSync(join(warehouse.folder, 'tmp')).filter((name) => name.startsWith('export-'))).toEqual([]);
   expect((await scheduler.add({ destination: out })).export_id).toBe(export_id);
 });
 

@@ -1,12 +1,14 @@
 // DuckDB for the COPYs of an export, apart from the one that stores and answers: no thread that asks for a COPY spins on a processor
 // while another has the last piece of it (a quarter of an export's processor time), and settings for that are nobody else's.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
 import { closeInstance, openInstance, sqlName, sqlText } from '../../ingest/duckdb-instance.ts';
 import type { Segment } from '../../ingest/segment-catalog.ts';
 import { runUnasked } from '../unasked-run.ts';
 import type { Copy } from './write-parquet.ts';
 
-/** A file is a row group or a few; what has to be sorted beyond it goes to DATA/tmp. */
+/** A file is a row group or a few; what has to be sorted beyond it goes to a folder of its own in DATA/tmp. */
 const MEMORY = '256MB';
 const TEMP = '2GB';
 /** A file is mostly a single row group, which only one thread writes. */
@@ -15,18 +17,21 @@ const [THREADS, AT_ONCE] = [2, 2];
 export class CopyInstance {
   readonly #instance: DuckDBInstance;
   readonly #connections: readonly DuckDBConnection[];
+  readonly #temp_folder: string;
 
-  private constructor(instance: DuckDBInstance, connections: readonly DuckDBConnection[]) {
+  private constructor(instance: DuckDBInstance, connections: readonly DuckDBConnection[], temp_folder: string) {
     this.#instance = instance;
+    this.#temp_folder = temp_folder;
     this.#connections = connections;
   }
 
   /** folder: of the warehouse. */
   static async open(folder: string): Promise<CopyInstance> {
-    const instance = await openInstance({ folder, more_folders: [], memory_limit: MEMORY, temp_limit: TEMP, threads: THREADS });
+    const temp_folder = await mkdtemp(join(folder, 'tmp', 'export-'));
+    const instance = await openInstance({ folder, more_folders: [], memory_limit: MEMORY, temp_limit: TEMP, temp_folder, threads: THREADS });
     const connections = await Promise.all(Array.from({ length: AT_ONCE }, () => instance.connect()));
     await connections[0]?.run('SET GLOBAL external_threads = 0');
-    return new CopyInstance(instance, connections);
+    return new CopyInstance(instance, connections, temp_folder);
   }
 
   /** While its file is attached here; it must stay where it is. */
@@ -43,5 +48,6 @@ export class CopyInstance {
   async close(): Promise<void> {
     for (const connection of this.#connections) connection.closeSync();
     await closeInstance(this.#instance);
+    await rm(this.#temp_folder, { recursive: true, force: true });
   }
 }
