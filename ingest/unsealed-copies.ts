@@ -1,9 +1,11 @@
 // Other processes cannot open a file that is being written. So that they see the newest rows too, what is not sealed yet is
 // copied into small files now and then, when somebody asks.
-import { statSync } from 'node:fs';
+import { readdirSync, readlinkSync, realpathSync, statSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { TracehouseError } from '../schema/errors.ts';
 import { checkpointWhenFree } from './checkpoint.ts';
 import { isBusy } from './duckdb-errors.ts';
 import { sqlName } from './duckdb-instance.ts';
@@ -21,6 +23,8 @@ import type { VisibleFiles, VisibleLedger, VisibleSegment } from './visible-file
 const MOST_RAW_ROWS = 50_000;
 /** A process that was just told of a copy opens it well within this time. */
 const KEEP_MS = 5000;
+const MOST_TRIES = 100;
+const RETRY_MS = 50;
 
 interface Copy {
   readonly of: Segment;
@@ -153,14 +157,24 @@ export class UnsealedCopies {
     try {
       await connection.run(`BEGIN; ${statements(alias).join('; ')}; COMMIT`);
       await checkpointWhenFree(connection, `copy_${id}`, async (error) => isBusy(error) && this.#renewal.heldUp());
+      await catalog.detach(`copy_${id}`);
+      await this.#whenReleased(path);
     } catch (error) {
       await connection.run('ROLLBACK').catch(() => undefined);
       await catalog.detach(`copy_${id}`).catch(() => undefined);
       await removeDatabase(path);
       throw error;
     }
-    await catalog.detach(`copy_${id}`).catch(() => undefined);
     return { id, path };
+  }
+
+  /** A transaction that has looked at it keeps it open, and other processes from reading it, until that is over. Error: segment-busy. */
+  async #whenReleased(path: string): Promise<void> {
+    for (let tries = 1; isOpenHere(path); tries += 1) {
+      if (tries === MOST_TRIES) throw new TracehouseError('segment-busy', `${path} is still held by a transaction that began before it`);
+      this.#renewal.heldUp();
+      await delay(RETRY_MS);
+    }
   }
 
   #removeLater(path: string): void {
@@ -177,6 +191,17 @@ export class UnsealedCopies {
     for (const timer of this.#old) clearTimeout(timer);
     this.#context.connection.closeSync();
   }
+}
+
+function isOpenHere(path: string): boolean {
+  const real = realpathSync(path);
+  return readdirSync('/proc/self/fd').some((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`) === real;
+    } catch {
+      return false; // closed meanwhile
+    }
+  });
 }
 
 /** What is not sealed is written to its log alone. */
