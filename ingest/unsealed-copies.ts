@@ -1,6 +1,6 @@
 // Other processes cannot open a file that is being written. So that they see the newest rows too, what is not sealed yet is
 // copied into small files now and then, when somebody asks.
-import { readdirSync, readlinkSync, realpathSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -12,6 +12,7 @@ import { sqlName } from './duckdb-instance.ts';
 import { LEDGER_RELATIONS } from './export-ledger.ts';
 import type { ExportLedger } from './export-ledger.ts';
 import { LASTING_TABLES } from './lasting-processes.ts';
+import { isOpenHere } from './open-here.ts';
 import { Renewal } from './renewal.ts';
 import { OPEN_LAYOUT, removeDatabase } from './segment-catalog.ts';
 import type { Segment, SegmentCatalog } from './segment-catalog.ts';
@@ -191,17 +192,6 @@ export class UnsealedCopies {
     for (const timer of this.#old) clearTimeout(timer);
     this.#context.connection.closeSync();
   }
-}
-
-function isOpenHere(path: string): boolean {
-  const real = realpathSync(path);
-  return readdirSync('/proc/self/fd').some((fd) => {
-    try {
-      return readlinkSync(`/proc/self/fd/${fd}`) === real;
-    } catch {
-      return false; // closed meanwhile
-    }
-  });
 }
 
 /** What is not sealed is written to its log alone. */
