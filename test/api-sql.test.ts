@@ -146,6 +146,24 @@ describe('formats', () => {
     expect(tableFromIPC((await run({ sql: 'SELECT 1::BIGINT AS a WHERE false' }, 'arrow')).rawPayload).schema.fields.map(String)).toEqual(['a: Int64']);
   });
 
+  // Up to twelve bytes lie in DuckDB's vector itself, longer ones elsewhere, mostly one behind the other.
+  test.each([
+    ['of every length, some null', "CASE WHEN n % 7 = 3 THEN NULL ELSE repeat(chr(97 + (n % 26)::INTEGER), (n * 7919 % 31)::INTEGER) || CASE WHEN n % 5 = 0 THEN 'ß字' ELSE '' END END"],
+    ['all long', "printf('%016x%016x', n, n * 7919)"],
+    ['all short', "printf('%012d', n)"],
+    ['long ones of a few values', "CASE n % 3 WHEN 0 THEN 'GET /orders/{id}/lines' WHEN 1 THEN 'POST /orders' ELSE 'DELETE /customers/{id}' END"],
+    ['one for all', "'the same text in every row'"],
+    ['long and short in turn', "CASE WHEN n % 2 = 0 THEN 'in the vector' ELSE '' END || n"],
+  ])('arrow: texts %s, also as blobs, over several record batches', async (_name, text) => {
+    const statement = `SELECT n, ${text} AS t, encode(${text}) AS b FROM range(70000) AS r (n)`;
+    const table = tableFromIPC((await run({ sql: statement, max_rows: 70_000 }, 'arrow')).rawPayload);
+    const rows = (await warehouse.query(`SELECT t FROM (${statement}) ORDER BY n`)).rows.map(([value]) => value as string | null);
+    expect(table.batches.length).toBeGreaterThan(1);
+    const [texts, blobs] = ['t', 'b'].map((name) => table.getChild(name)?.toJSON() ?? []) as [(string | null)[], (Uint8Array | null)[]];
+    expect(texts).toEqual(rows);
+    expect(blobs.map((bytes) => bytes && Buffer.from(bytes).toString())).toEqual(rows);
+  });
+
   test('parquet: DuckDB reads back what it said, and no file stays', async () => {
     const answer = await run({ sql: `SELECT *, sum(i64) OVER () AS total FROM (${WITH_NULLS})` }, 'parquet');
     expect(answer.statusCode, answer.body.slice(0, 500)).toBe(200);

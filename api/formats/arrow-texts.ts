@@ -5,7 +5,7 @@ import { makeData } from 'apache-arrow';
 import type { Data, DataType, Utf8 } from 'apache-arrow';
 import type { ArrowColumn } from './arrow-columns.ts';
 import { Room } from './arrow-room.ts';
-import { Validity, isValid, vectorOf } from './arrow-validity.ts';
+import { Validity, forNulls, vectorOf } from './arrow-validity.ts';
 
 /** string_t: a length of four bytes, then up to twelve bytes of text, or four of them and a pointer to all. */
 const STRING_BYTES = 16;
@@ -13,10 +13,14 @@ const WORDS = STRING_BYTES / 4;
 /** Words of the pointer. */
 const [LOW, HIGH] = [2, 3];
 const MOST_INLINE = 12;
-const INLINE_AT = 4;
 const POINTER_AT = 8;
 
 const END_BYTES = Int32Array.BYTES_PER_ELEMENT;
+
+/** Texts that lie one behind the other from that of `row` on, to where they end. */
+function copyStretch(to: Uint8Array, end: number, entries: Uint8Array, row: number, length: number): void {
+  to.set(duckdb.get_data_from_pointer(entries.buffer as ArrayBuffer, entries.byteOffset + row * STRING_BYTES + POINTER_AT, length) as Uint8Array, end - length);
+}
 
 export class TextColumn implements ArrowColumn {
   readonly type: DataType;
@@ -29,47 +33,54 @@ export class TextColumn implements ArrowColumn {
     this.#ends.add(new Uint8Array(END_BYTES));
   }
 
-  /** Texts of a chunk mostly lie one behind the other, as DuckDB has copied them: such a stretch is taken at once. */
+  /**
+   * Texts of a chunk mostly lie one behind the other, as DuckDB has copied them: such a stretch is taken at once. What the loop changes
+   * is local to it: in a closure each pointer would be an object of its own.
+   */
   append(chunk: DuckDBDataChunk, column: number, row_count: number): void {
     const vector = vectorOf(chunk, column);
     const entries = duckdb.vector_get_data(vector, row_count * STRING_BYTES) as Uint8Array;
-    const words = new Uint32Array(entries.buffer, entries.byteOffset, row_count * WORDS);
+    const words = new Int32Array(entries.buffer, entries.byteOffset, row_count * WORDS);
     const bits = this.#validity.append(vector, row_count);
+    if (bits !== null) forNulls(bits, row_count, (row) => (words[row * WORDS] = 0));
     let total = 0;
-    for (let row = 0; row < row_count; row++) {
-      if (bits !== null && !isValid(bits, row)) words[row * WORDS] = 0;
-      total += words[row * WORDS] as number;
-    }
-    const bytes = this.#texts.make(total);
+    for (let word = 0; word < words.length; word += WORDS) total += words[word] as number;
+    const bytes = this.#texts.make(total + MOST_INLINE);
     const ends = new Int32Array(this.#ends.make(row_count * END_BYTES).buffer, this.#ends.byteLength, row_count);
     let at = this.#texts.byteLength;
-    let [stretch_row, stretch_bytes, next_low, next_high] = [0, 0, 0, 0];
-    const takeStretch = (): void => {
-      if (stretch_bytes === 0) return;
-      bytes.set(duckdb.get_data_from_pointer(entries.buffer as ArrayBuffer, entries.byteOffset + stretch_row * STRING_BYTES + POINTER_AT, stretch_bytes) as Uint8Array, at - stretch_bytes);
-      stretch_bytes = 0;
-    };
-    for (let row = 0; row < row_count; row++) {
-      const word = row * WORDS;
+    let stretch_row = 0;
+    let stretch_bytes = 0;
+    let next_low = 0;
+    let stretch_high = 0;
+    for (let row = 0, word = 0; row < row_count; row++, word += WORDS) {
       const length = words[word] as number;
       if (length > MOST_INLINE) {
-        const [low, high] = [words[word + LOW] as number, words[word + HIGH] as number];
-        if (stretch_bytes === 0 || low !== next_low || high !== next_high) {
-          takeStretch();
+        const low = words[word + LOW] as number;
+        const high = words[word + HIGH] as number;
+        if (stretch_bytes === 0 || low !== next_low || high !== stretch_high) {
+          if (stretch_bytes > 0) copyStretch(bytes, at, entries, stretch_row, stretch_bytes);
           stretch_row = row;
+          stretch_bytes = 0;
+          stretch_high = high;
         }
         stretch_bytes += length;
-        next_low = (low + length) >>> 0;
-        next_high = low + length > 0xffff_ffff ? high + 1 : high;
+        next_low = (low + length) | 0;
       } else if (length > 0) {
-        takeStretch();
-        const entry = row * STRING_BYTES + INLINE_AT;
-        for (let byte = 0; byte < length; byte++) bytes[at + byte] = entries[entry + byte] as number;
+        if (stretch_bytes > 0) copyStretch(bytes, at, entries, stretch_row, stretch_bytes);
+        stretch_bytes = 0;
+        // All twelve: those beyond the text are written over by the next one.
+        for (let part = 1, to = at; part < WORDS; part++, to += 4) {
+          const four = words[word + part] as number;
+          bytes[to] = four;
+          bytes[to + 1] = four >>> 8;
+          bytes[to + 2] = four >>> 16;
+          bytes[to + 3] = four >>> 24;
+        }
       }
       at += length;
       ends[row] = at;
     }
-    takeStretch();
+    if (stretch_bytes > 0) copyStretch(bytes, at, entries, stretch_row, stretch_bytes);
     this.#texts.grow(total);
     this.#ends.grow(row_count * END_BYTES);
   }

@@ -48,4 +48,12 @@ export function setBit(bits: Uint8Array, row: number): void {
   bits[row >> 3] = (bits[row >> 3] as number) | (1 << (row & 7));
 }
 
+/** Mostly whole bytes are not null. */
+export function forNulls(bits: Uint8Array, rows: number, change: (row: number) => void): void {
+  for (let from = 0; from < rows; from += 8) {
+    if (bits[from >> 3] === 0xff) continue;
+    for (let row = from; row < Math.min(from + 8, rows); row++) if (!isValid(bits, row)) change(row);
+  }
+}
+
 export const isValid = (bits: Uint8Array, row: number): boolean => (((bits[row >> 3] as number) >> (row & 7)) & 1) === 1;

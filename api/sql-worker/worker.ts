@@ -60,6 +60,8 @@ async function writeAll(parts: AsyncGenerator<SqlPart, void>): Promise<void> {
   for await (const part of parts) {
     await writing;
     writing = write(FRAME.data, part);
+    // DuckDB's chunks that a batch was copied from are freed, and used again, before there are many: JavaScript sees of each only a few bytes.
+    if (typeof part !== 'string' && !(part instanceof Uint8Array)) void globalThis.gc?.({ type: 'minor' });
     writing.catch(() => undefined); // it is told when the next one is there
   }
   await writing;
