@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { Correlator } from '../queries/correlator.ts';
+import { pauseAfter } from '../queries/cycle-pace.ts';
 import { packageRoot } from '../schema/package-root.ts';
 import type { Ran } from './correlate-program.ts';
 import { alternate, figure, rounded } from './figure.ts';
@@ -18,8 +19,6 @@ import { TruthList, trueTraces } from './generate/truth.ts';
 const MEMORY_LIMIT = '512MB';
 /** DuckDB's limit, and what Node.js and its code take. */
 const MOST_RESIDENT_MIB = 1024;
-/** As often as `up` correlates. */
-const CYCLE_NS = 500_000_000n;
 const MIB = 2 ** 20;
 /** The truth of so many events, and all spans that were found, fit into memory. */
 const MOST_JUDGED = 2e6;
@@ -76,23 +75,28 @@ async function judgeFolder(folder: string, truth: TruthList | undefined): Promis
 
 const inNotes = (judged: Judged | undefined): Record<string, number> => (judged === undefined ? {} : { requests_exact: judged.exact, requests_wrong: judged.wrong });
 
-/** Stores the events as their collectors would send them, correlating as `up` does; measures the correlation alone. */
+/**
+ * Stores the events as their collectors would send them, and correlates as `up` would if they came in the time that they are of: a cycle takes
+ * what has come during the one before and the pause. Measures the correlation alone.
+ */
 async function build(folder: string, events: number): Promise<Built> {
-  const warehouse = await Warehouse.open({ folder, memory_limit: MEMORY_LIMIT, threads: 2 });
+  const warehouse = await Warehouse.open({ folder, memory_limit: MEMORY_LIMIT });
   const correlator = new Correlator(warehouse);
   const thirds: Third[] = Array.from({ length: 3 }, () => ({ events: 0, ms: 0, cpu_ms: 0 }));
   const truth = events <= MOST_JUDGED ? new TruthList() : undefined;
   const batches = generatedBatches(events, truth);
   let [applied, waiting, cycles] = [0, 0, 0];
   let due_ns = 0n;
-  const correlate = async (): Promise<void> => {
+  const correlate = async (): Promise<number> => {
     const third = thirds[Math.min(2, Math.floor((3 * applied) / events))] as Third;
     const [started, cpu_before] = [performance.now(), cpuMs()];
     for (let behind = true; behind; cycles += 1) ({ behind } = await correlator.cycle());
-    third.ms += performance.now() - started;
+    const took_ms = performance.now() - started;
+    third.ms += took_ms;
     third.cpu_ms += cpuMs() - cpu_before;
     third.events += waiting;
     waiting = 0;
+    return took_ms;
   };
   let next = batches.next();
   for (; next.done !== true; next = batches.next()) {
@@ -101,8 +105,8 @@ async function build(folder: string, events: number): Promise<Built> {
     applied += rows;
     waiting += rows;
     if (next.value.watermark_ns < due_ns) continue;
-    due_ns = next.value.watermark_ns + CYCLE_NS;
-    await correlate();
+    const took_ms = await correlate();
+    due_ns = next.value.watermark_ns + BigInt(Math.round((took_ms + pauseAfter(took_ms)) * 1e6));
   }
   await correlator.finish();
   const judged = await judge(warehouse, truth);

@@ -67,7 +67,7 @@ async function measured(work: () => Promise<number>): Promise<Ran> {
 }
 
 async function inWarehouse(folder: string, memory_limit: string, work: (warehouse: Warehouse) => Promise<number>): Promise<Ran> {
-  const warehouse = await Warehouse.open({ folder, memory_limit, threads: 2, seal_every_ms: 0 });
+  const warehouse = await Warehouse.open({ folder, memory_limit, seal_every_ms: 0 });
   try {
     return await measured(() => work(warehouse));
   } finally {

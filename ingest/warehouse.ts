@@ -2,23 +2,19 @@
 import { statSync } from 'node:fs';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { TracehouseError } from '../schema/errors.ts';
-import { RELATION_NAMES } from '../schema/relations.ts';
 import type { RelationName } from '../schema/relations.ts';
-import { ApplyOrder } from './apply-order.ts';
 import type { Batch } from './batch.ts';
-import { checkBatch } from './batch-check.ts';
-import { hasLanded, insertBatch } from './batch-insert.ts';
+import { BatchLanding } from './batch-landing.ts';
+import type { ApplyResult } from './batch-landing.ts';
 import type { ColdArchive } from './cold-archive.ts';
 import { requireRoom } from './disk-room.ts';
-import { isFatal, isInvalidated, storageError } from './duckdb-errors.ts';
+import { isFatal, storageError } from './duckdb-errors.ts';
 import { ConnectionPool, runQuery } from './duckdb-query.ts';
 import type { QueryParams, QueryResult } from './duckdb-query.ts';
 import { keepProcesses } from './lasting-processes.ts';
-import { AppliedBatches } from './ledger.ts';
 import type { ExportLedger } from './export-ledger.ts';
 import { keptWhere, oldestKnown } from './indexed-relation.ts';
 import { Mutex } from './mutex.ts';
-import { RunStates } from './run-states.ts';
 import type { RunState } from './run-states.ts';
 import { UnsealedCopies } from './unsealed-copies.ts';
 import type { VisibleFiles } from './visible-files.ts';
@@ -30,20 +26,15 @@ import { sealUnread } from './segment-seal.ts';
 import type { SegmentWriter } from './segment-writer.ts';
 import type { IndexedTime, NsRange } from './trace-index.ts';
 import { closeParts, openParts } from './warehouse-parts.ts';
-import type { BatchWriter, WarehouseOptions, WarehouseParts } from './warehouse-parts.ts';
+import type { WarehouseOptions, WarehouseParts } from './warehouse-parts.ts';
 import type { ViewText } from './view-texts.ts';
 
+export type { ApplyResult } from './batch-landing.ts';
 export type { QueryParams, QueryResult } from './duckdb-query.ts';
 export type { RunState } from './run-states.ts';
 export type { WarehouseOptions } from './warehouse-parts.ts';
 export type { IndexedTime, NsRange } from './trace-index.ts';
 export type { ViewText } from './view-texts.ts';
-
-export interface ApplyResult {
-  readonly status: 'applied' | 'duplicate';
-  /** Of the batch just applied; of the last one applied when this was a duplicate. */
-  readonly apply_no: bigint;
-}
 
 export interface DerivedSegment {
   readonly id: string;
@@ -64,9 +55,6 @@ export interface WarehouseStats {
   readonly last_apply_no: bigint;
 }
 
-const rowsOf = (batch: Batch): number => RELATION_NAMES.reduce((sum, name) => sum + (batch.tables[name]?.rows ?? 0), 0);
-/** What a row may take until its checkpoint has packed it. */
-const ROW_BYTES = 256;
 /** Without so much room, correlation waits as applying does. */
 const WORK_BYTES = 4 * 1024 * 1024;
 /** Exported files in folders may be taken away by their owner. */
@@ -81,19 +69,13 @@ export class Warehouse {
   readonly #pool: ConnectionPool;
   readonly #now: () => number;
   readonly #log: (line: string) => void;
-  readonly #applied = new AppliedBatches();
-  readonly #runs = new RunStates();
-  readonly #order = new ApplyOrder();
+  readonly #landing: BatchLanding;
   readonly #sealing = new Mutex();
-  #last_apply_no = 0n;
-  #counts = { applied: 0, duplicates: 0, rows: 0 };
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
   #keeping_up = true;
   #cold_seen_ms = performance.now();
   #copies: UnsealedCopies | undefined;
-  /** A batch may be stored without our knowing it. */
-  #unsure = false;
   #break: (error: TracehouseError) => void = () => undefined;
   /** Nothing can be read or written any more: the folder has to be opened anew. Error: warehouse-broken. */
   readonly broken = new Promise<TracehouseError>((resolve) => (this.#break = resolve));
@@ -105,6 +87,7 @@ export class Warehouse {
     this.#pool = new ConnectionPool(parts.instance, QUERY_CONNECTIONS);
     this.#now = options.now ?? Date.now;
     this.#log = options.log ?? ((): void => undefined);
+    this.#landing = new BatchLanding({ parts, now: this.#now, log: this.#log, storageError: (error) => this.#storageError(error) });
   }
 
   /** Errors: warehouse-locked, warehouse-missing, warehouse-version, warehouse-unwritable, disk-full, views-failed. */
@@ -112,7 +95,7 @@ export class Warehouse {
     const parts = await openParts(options);
     const warehouse = new Warehouse(options, parts);
     try {
-      await warehouse.#learnApplied();
+      await warehouse.#landing.learn();
     } catch (error) {
       await closeParts(parts);
       throw storageError(error, parts.folder);
@@ -123,24 +106,6 @@ export class Warehouse {
       warehouse.#timer.unref();
     }
     return warehouse;
-  }
-
-  async #learnApplied(): Promise<void> {
-    const { ledger, connections } = this.#parts;
-    const last_apply_no = await ledger.load(this.#applied, 'memory.stored.batches');
-    if (last_apply_no > this.#last_apply_no) this.#last_apply_no = last_apply_no;
-    await this.#runs.load(connections.ledger, 'memory.stored.batches');
-  }
-
-  #decider(batch: Batch): Promise<unknown> | undefined {
-    return this.#order.decider(batch) ?? (this.#unsure ? this.#storing(this.#beSure()) : undefined);
-  }
-
-  /** After a commit that failed left a file that could not be looked into: it may hold the batch that comes again now. */
-  async #beSure(): Promise<void> {
-    await this.#parts.catalog.attachGivenUp();
-    await this.#learnApplied();
-    this.#unsure = false;
   }
 
   #storageError(error: unknown): TracehouseError {
@@ -165,44 +130,10 @@ export class Warehouse {
    * After an error nothing of it is there and it can be applied again. Errors: batch-invalid, batch-version, disk-full.
    */
   async apply(batch: Batch): Promise<ApplyResult> {
-    return this.#writers().raw.writeBeside(async (segment, lane) => {
+    return this.#writers().raw.writeBeside((segment, lane) => {
       this.#writers();
-      for (let decider = this.#decider(batch); decider !== undefined; decider = this.#decider(batch)) await decider;
-      if (this.#applied.has(batch, batch.sequence)) {
-        this.#counts.duplicates += 1;
-        return { status: 'duplicate', apply_no: this.#last_apply_no };
-      }
-      checkBatch(batch);
-      const turn = this.#order.enter(batch, this.#last_apply_no);
-      const { apply_no } = turn;
-      const { connection, rows: source } = this.#parts.batch_writers[lane] as BatchWriter;
-      try {
-        await requireRoom(this.folder, rowsOf(batch) * ROW_BYTES);
-        await insertBatch(batch, { connection, source, alias: segment.alias, apply_no, unwatched: this.#runs.unwatchedBefore(batch), beforeCommit: () => turn.come() });
-        const result = this.#noteApplied(batch, apply_no);
-        turn.landed();
-        return result;
-      } catch (error) {
-        await turn.failed(error);
-        if (isInvalidated(error)) await this.#parts.catalog.attachAgain(segment).catch((again: Error) => this.#log(`${segment.path} is opened again later: ${again.message}`));
-        // A commit that reported an error may still be in the log.
-        const landed = await hasLanded(connection, segment.alias, batch, apply_no);
-        if (landed === true) return this.#noteApplied(batch, apply_no);
-        if (landed === 'unknown') this.#unsure = true;
-        throw this.#storageError(error);
-      } finally {
-        turn.end();
-      }
+      return this.#landing.land(batch, segment, lane);
     });
-  }
-
-  #noteApplied(batch: Batch, apply_no: bigint): ApplyResult {
-    this.#applied.add(batch, batch.sequence);
-    if (apply_no > this.#last_apply_no) this.#last_apply_no = apply_no;
-    this.#runs.note(batch, this.#now());
-    this.#counts.applied += 1;
-    this.#counts.rows += rowsOf(batch);
-    return { status: 'applied', apply_no };
   }
 
   /** Trusted SQL on a pooled connection. bigint and integer parameters are bound as BIGINT. Files that it may name stay until it is over, however long it waits for its turn. */
@@ -343,11 +274,11 @@ export class Warehouse {
 
   /** Watermark and last-heard wall time of each run, of those that segments still know. */
   runs(): RunState[] {
-    return this.#runs.list();
+    return this.#landing.runs.list();
   }
 
   get last_apply_no(): bigint {
-    return this.#last_apply_no;
+    return this.#landing.last_apply_no;
   }
 
   get segments(): readonly Segment[] {
@@ -360,8 +291,8 @@ export class Warehouse {
     return {
       segments: { raw: count('raw'), derived: count('derived') },
       bytes: this.segments.reduce((sum, segment) => sum + sizeOf(segment), 0),
-      ...this.#counts,
-      last_apply_no: this.#last_apply_no,
+      ...this.#landing.counts,
+      last_apply_no: this.last_apply_no,
     };
   }
 
@@ -429,7 +360,7 @@ export class Warehouse {
     return this.#storing(
       keeper.drop(choose, async (leaving) => {
         await this.#indexTraces(); // of what goes, too: its exported files are found by it
-        await ledger.keep(this.#applied, this.#last_apply_no);
+        await ledger.keep(this.#landing.applied, this.last_apply_no);
         await keepProcesses(connections.ledger, leaving);
         await exports.noteDropped(leaving, reasonOf, BigInt(this.#now()) * 1_000_000n);
       }),

@@ -14,6 +14,7 @@ import { storageError } from '../ingest/duckdb-errors.ts';
 import { WRITING_LANES } from '../ingest/segment-writer.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { Correlator } from '../queries/correlator.ts';
+import { pauseAfter } from '../queries/cycle-pace.ts';
 import { ColdCache } from '../queries/export/cold-cache.ts';
 import { ExportScheduler, type KeepLimits } from '../queries/export/scheduler.ts';
 import { TracehouseError } from '../schema/errors.ts';
@@ -43,8 +44,6 @@ export interface ServerOptions {
   on_pressure?(full: boolean): void;
 }
 
-/** Pause between two correlation cycles; a trace is readable about one batch, one commit and one cycle after its end. */
-const CYCLE_MS = 400;
 /** Correlation steps aside for batches for so long at a time. */
 const MOST_WAIT_MS = 100;
 const COLD_CACHE_BYTES = 2 * 1024 ** 3;
@@ -175,6 +174,7 @@ export class Server {
   async #correlate(): Promise<void> {
     let failing = false;
     while (!this.#stopping) {
+      const begun = performance.now();
       try {
         const { behind } = await this.#correlator.cycle();
         failing = false;
@@ -183,7 +183,7 @@ export class Server {
         if (!failing) this.#log(`correlation: ${(error as Error).message}; trying again`);
         failing = true;
       }
-      await sleep(CYCLE_MS);
+      await sleep(pauseAfter(performance.now() - begun));
     }
   }
 }

@@ -39,8 +39,11 @@ export interface CycleReport {
 /** The other end's hook may run so long after the fact; on other nodes, batches arrive that much apart. */
 const MARGIN_NS = { one_node: 20_000_000n, several: 300_000_000n } as const;
 const FORGET_EVERY_CYCLES = 16;
-/** Rows of batches that one cycle takes: what it costs stays short and small, however far it is behind. */
-const MOST_ROWS = 120_000;
+/**
+ * Rows of batches that one cycle takes: what it costs stays short and small, however far it is behind. A cycle of half as many is hardly
+ * shorter, for what waits in it is the same.
+ */
+const MOST_ROWS = 240_000;
 /** Of a cycle: timing may not make everything else late. */
 const TIMING_BUDGET_MS = 2000;
 const NEVER = 9_000_000_000_000_000_000n;

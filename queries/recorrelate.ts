@@ -7,7 +7,7 @@ import { chooseFinished } from './choose-finished.ts';
 import { loadSteps, runSteps, type Step } from './step-runner.ts';
 import { computedSteps } from './timing/claim.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
-import { DEFAULT_LIMITS, KEEP_NS, addThreadMoves, createWorkingSet, loadHistory, loadMore, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
+import { DEFAULT_LIMITS, KEEP_NS, addThreadMoves, createWorkingSet, loadHistory, loadMore, readMessages, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
 
 export interface ChangeReport {
   readonly spans: number;
@@ -33,8 +33,10 @@ export interface RecorrelateOptions {
 
 /** Spans that are written in one go. */
 const MOST_SPANS = 500_000;
-/** Clocks of two nodes may differ by so much, and a call land after its request has been answered for. */
+/** What has happened by so long after a piece is known in it: the answers that its calls wait for, and when what it leaves open ended. */
 const AHEAD_NS = 5_000_000_000n;
+/** Exchanges that begin later than this after a piece are left to the next one. A live cycle leaves what begins SETTLE_NS after its cut. */
+const BEGUN_AHEAD_NS = 1_000_000_000n;
 const SILENT_MS = 10_000;
 const NEVER = 9_000_000_000_000_000_000n;
 const STORED = ['spans', 'exchanges', 'span_links'] as const;
@@ -174,6 +176,7 @@ async function takeUp(warehouse: Warehouse, connection: DuckDBConnection, { from
     await addThreadMoves(warehouse, connection, from_ns - KEEP_NS, to_ns + AHEAD_NS);
   }
   await setRunEnds(connection, options.run_ends ?? silentRuns(warehouse));
+  await readMessages(connection, { horizon_ns: to_ns + BEGUN_AHEAD_NS });
 }
 
 function silentRuns(warehouse: Warehouse): RunEnd[] {

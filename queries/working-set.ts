@@ -81,14 +81,14 @@ export async function createWorkingSet(connection: DuckDBConnection): Promise<vo
 
 /** Messages that begin later than `horizon_ns` are left to a later cycle: nothing that happened by the cut depends on them. */
 export interface Landed {
-  /** Messages where they are stored, with MESSAGE_COLUMNS; those of known_messages not among them. */
-  readonly news: string;
+  /** Messages where they are stored, with MESSAGE_COLUMNS; those of known_messages not among them. Absent: all are there already. */
+  readonly news?: string;
   readonly horizon_ns: bigint;
 }
 
 /** `landed`: what is known already, and the news, read where they are stored; `messages`: as much of it as this cycle looks at. */
 export async function readMessages(connection: DuckDBConnection, more?: Landed): Promise<void> {
-  await connection.run(`CREATE OR REPLACE TEMP VIEW landed AS FROM known_messages${more === undefined ? '' : ` UNION ALL ${more.news}`};
+  await connection.run(`CREATE OR REPLACE TEMP VIEW landed AS FROM known_messages${more?.news === undefined ? '' : ` UNION ALL ${more.news}`};
     CREATE OR REPLACE TEMP VIEW messages AS FROM landed${more === undefined ? '' : ` WHERE kind = 'response' OR ts_ns <= ${more.horizon_ns}`}`);
 }
 

@@ -1,0 +1,14 @@
+// How long live correlation rests between two cycles. What lands just after one has begun waits for the rest of it, for the pause and for
+// the next one, so that is what is held; and a cycle of few events is nearly all planning, so fewer of them cost a quiet node less.
+
+/** Two cycles and the pause between them. */
+const AIM_MS = 1200;
+/** Twice what the cycle took, or this where it took next to nothing. */
+const QUIET_MS = 400;
+/** For whatever else wants the processor, and for events to gather. */
+const LEAST_MS = 200;
+
+/** Milliseconds, after a cycle that took `cycle_ms`. */
+export function pauseAfter(cycle_ms: number): number {
+  return Math.max(LEAST_MS, Math.min(AIM_MS - 2 * cycle_ms, Math.max(QUIET_MS, 2 * cycle_ms)));
+}
