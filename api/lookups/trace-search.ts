@@ -117,12 +117,12 @@ function inOrder(traces: readonly TraceRow[], order: TraceOrder): TraceRow[] {
   return traces.toSorted((a, b) => (COMPARED[order].by === null ? 0 : compare(a.duration_ns, b.duration_ns)) || compare(a.trace_id, b.trace_id));
 }
 
-/** Beyond, to plan a second statement costs less than to unpack (docs/adr/0019) every span of the window: a join does that, a list of starts goes to the scan. */
+/** Beyond, and where a page's traces are not neighbours, to plan a second statement costs less than to unpack (docs/adr/0019) every span between them: a join does that, a list of starts goes to the scan. */
 const SHORT_NS = 60n * SECOND_NS;
 
 async function tracesIn(db: Kysely<Database>, warehouse: Warehouse, window: SearchRange, search: TraceSearch): Promise<TraceRow[]> {
   const ids = idsOf(warehouse, window, search);
-  if (window.end_ns - window.start_ns <= SHORT_NS) {
+  if (COMPARED[search.order].by === null && window.end_ns - window.start_ns <= SHORT_NS) {
     const { rows, in_window } = rowsIn(warehouse, window);
     const spans = spanColumns(warehouse, SUMMARY_COLUMNS, `(FROM ${rows} SEMI JOIN found USING (trace_hi, trace_lo))`, in_window);
     const found = await sql<SummarySpan>`WITH found AS MATERIALIZED (${ids}) FROM ${spans} LIMIT ${MOST_ROWS + 1}`.execute(db);
