@@ -49,7 +49,7 @@ export async function measureExport(rounds: number, files: number): Promise<Figu
       },
       copy: async () => {
         const started = performance.now();
-        await hand.run(`COPY (SELECT ${writtenColumns('spans', columns)} FROM spans ORDER BY ${exportOrder('spans', columns)}) TO ${sqlText(join(folder, 'copy.parquet'))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 65536)`);
+        await hand.run(`COPY (SELECT ${writtenColumns('spans', columns)} FROM spans ORDER BY ${exportOrder('spans', columns)}) TO ${sqlText(join(folder, 'copy.parquet'))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 65536, DICTIONARY_SIZE_LIMIT 1024)`);
         return rows / ((performance.now() - started) / 1000);
       },
     });

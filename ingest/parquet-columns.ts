@@ -19,10 +19,31 @@ const TIME_NAMES: Readonly<Record<string, string>> = {
 /** Added for people: the public view makes them from other columns, so they are not read back. What costs bytes (hex ids, durations) is left to the reader. */
 const EXTRA_COLUMNS: Readonly<Record<string, Readonly<Record<string, string>>>> = { spans: { kind: "CASE WHEN is_server THEN 'server' ELSE 'client' END" } };
 
-/** Written otherwise than they are stored, and the way back, for files of older versions too. */
-const WRITTEN: Readonly<Record<string, readonly { name: string; type: string; written: Readonly<Record<string, string>>; read: string }[]>> = {
-  // One of a few numbers, where the id itself is 8 bytes that look like no other.
-  spans: [{ name: 'peer_span_id', type: 'BIGINT', written: { peer_distance: 'peer_span_id - span_id' }, read: 'coalesce(span_id + peer_distance, peer_span_id)' }],
+interface Rewritten {
+  /** The stored column. */
+  readonly name: string;
+  /** What it would be written as, and is not. */
+  readonly instead_of: readonly string[];
+  readonly written: Readonly<Record<string, string>>;
+  /** The way back. */
+  readonly read: string;
+  /** Columns that `read` names and files have only if they are of older versions. */
+  readonly former: Readonly<Record<string, string>>;
+}
+
+/** Written otherwise than they are stored: what another column says already costs bytes again, as nothing is compressed across columns. */
+const WRITTEN: Readonly<Record<string, readonly Rewritten[]>> = {
+  spans: [
+    // One of a few numbers, where the id itself is 8 bytes that look like no other.
+    { name: 'peer_span_id', instead_of: ['peer_span_id'], written: { peer_distance: 'peer_span_id - span_id' }, read: 'coalesce(span_id + peer_distance, peer_span_id)', former: { peer_span_id: 'BIGINT' } },
+    // Both halves of trace_id; the first is kept as a number, so that row groups are skipped by it.
+    { name: 'trace_hi', instead_of: ['trace_hi'], written: {}, read: 'trace_start_unix_nano', former: {} },
+    { name: 'trace_start', instead_of: ['trace_start'], written: {}, read: 'make_timestamp_ns(trace_start_unix_nano)', former: {} },
+    { name: 'trace_lo', instead_of: ['trace_lo'], written: {}, read: "coalesce(trace_lo, TRY_CAST('0x' || right(trace_id, 16) AS BIGINT))", former: { trace_lo: 'BIGINT' } },
+    { name: 'end_ns', instead_of: ['end_time_unix_nano'], written: { end_time_nanos: 'CAST(end_ns % 1000 AS INTEGER)' }, read: 'coalesce(epoch_us(end_time) * 1000 + end_time_nanos, end_time_unix_nano)', former: { end_time_unix_nano: 'BIGINT' } },
+    { name: 'first_byte_ns', instead_of: ['first_byte_ns'], written: { after_first_byte_ns: 'end_ns - start_ns - first_byte_ns' },
+      read: 'coalesce(epoch_us(end_time) * 1000 + end_time_nanos - start_time_unix_nano - after_first_byte_ns, first_byte_ns)', former: { first_byte_ns: 'BIGINT' } },
+  ],
 };
 
 /** Rows that are alike lie together, as far as times allow; else in order of time. */
@@ -63,8 +84,8 @@ export function writtenColumns(table: string, columns: readonly StoredColumn[]):
     const time = type === 'BIGINT' ? TIME_NAMES[name] : undefined;
     for (const [as, expression] of time === undefined ? portable(name, type) : [[time, microseconds(sqlName(name))], [nanoName(time), sqlName(name)]] as const) list.set(as, expression);
   }
-  for (const { name, written } of WRITTEN[table] ?? []) {
-    list.delete(name);
+  for (const { instead_of, written } of WRITTEN[table] ?? []) {
+    for (const name of instead_of) list.delete(name);
     for (const [as, expression] of Object.entries(written)) list.set(as, expression);
   }
   for (const [as, expression] of Object.entries(EXTRA_COLUMNS[table] ?? {})) list.set(as, expression);
@@ -77,7 +98,8 @@ export function shapeOf(table: string, columns: readonly StoredColumn[]): string
 }
 
 /** What files may have besides: a select list of nulls, as the columns of files of older versions. */
-export const formerColumns = (table: string): string => (WRITTEN[table] ?? []).map(({ name, type }) => `, CAST(NULL AS ${type}) AS ${sqlName(name)}`).join('');
+export const formerColumns = (table: string): string =>
+  (WRITTEN[table] ?? []).flatMap(({ former }) => Object.entries(former)).map(([name, type]) => `, CAST(NULL AS ${type}) AS ${sqlName(name)}`).join('');
 
 /** The inverse, over files and formerColumns: the stored columns, exactly as they were. */
 export function readColumns(table: string, columns: readonly StoredColumn[]): string {

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { sqlName, sqlText } from './duckdb-instance.ts';
 import { PACKINGS, packedName } from './packed-tables.ts';
-import type { Packing } from './packed-tables.ts';
+import type { Packing } from './packing.ts';
 import type { Segment } from './segment-catalog.ts';
 import { templateSchema } from './segment-tables.ts';
 import type { TableShape } from './segment-tables.ts';
@@ -22,6 +22,7 @@ export class CompactionInterrupted extends Error {}
 /** Tables without a packing are ordered by the first of these that they have. */
 const ORDER_COLUMNS = ['ts_ns', 'start_ns', 'from_ns'];
 
+const asIs = (rows: string): string => rows;
 const physical = (segment: Segment, name: string): string => `${sqlName(segment.alias)}.main.${sqlName(name)}`;
 /** A segment of an older version may lack columns that the tables have now. */
 const asStored = (table: string, inputs: readonly Segment[]): string =>
@@ -76,14 +77,35 @@ export async function columnDefinitions(connection: DuckDBConnection, select: st
 }
 
 /** The packed table, empty, and in place of the table the view that gives its rows back, its columns in the order of the table's: readers put files together by position. */
-async function makePacked(connection: DuckDBConnection, alias: string, { name, columns }: TableShape, { pack, unpack }: Packing, inputs: readonly Segment[]): Promise<void> {
+async function makePacked(connection: DuckDBConnection, alias: string, { name, columns }: TableShape, { pack, inner, unpack, over = asIs }: Packing, inputs: readonly Segment[]): Promise<void> {
   await connection.run(`USE ${sqlName(alias)}.main`); // a view finds its tables where it lies itself, whatever the file is attached as
   try {
     const packed = sqlName(packedName(name));
-    await connection.run(`CREATE TABLE ${packed} (${await columnDefinitions(connection, `SELECT ${pack} FROM ${sqlName(name)}`, `SELECT * FROM ${asStored(name, inputs)}`)}); DROP TABLE ${sqlName(name)}; CREATE VIEW ${sqlName(name)} AS SELECT ${columns.map(sqlName).join(', ')} FROM (SELECT ${unpack} FROM ${packed})`);
+    await connection.run(`CREATE TABLE ${packed} (${await columnDefinitions(connection, `SELECT ${pack} FROM ${over(sqlName(name))}`, `SELECT * FROM ${asStored(name, inputs)}`)}); DROP TABLE ${sqlName(name)}; CREATE VIEW ${sqlName(name)} AS SELECT ${columns.map((column) => `${unpack[column] ?? sqlName(column)} AS ${sqlName(column)}`).join(', ')} FROM ${inner === undefined ? packed : `(SELECT *, ${inner} FROM ${packed})`}`);
   } finally {
     await connection.run('USE memory.main');
   }
+}
+
+/** A big file, of which `over` has to see rows together, in pieces of about so many rows: conditions, in its order. */
+async function piecesOf(connection: DuckDBConnection, from: string, column: string, pieces: number): Promise<string[]> {
+  const shares = Array.from({ length: pieces - 1 }, (_, at) => (at + 1) / pieces);
+  if (shares.length === 0) return ['true'];
+  const found = await connection.run(`SELECT DISTINCT unnest(quantile_disc(${column}, [${shares.join(', ')}])) FROM ${from} ORDER BY 1`);
+  const cuts = ((await found.getRowsJS()) as [bigint][]).map(([cut]) => String(cut));
+  return [...cuts, null].map((cut, at) => `${at === 0 ? 'true' : `${column} >= ${cuts[at - 1] as string}`} AND ${cut === null ? 'true' : at === 0 ? `coalesce(${column} < ${cut}, true)` : `${column} < ${cut}`}`);
+}
+
+/** Select lists and what follows them, to be copied one after the other. */
+async function sourcesOf(connection: DuckDBConnection, table: string, part: readonly Segment[], packing: Packing | undefined, order: string | undefined, rows_together: number): Promise<string[]> {
+  const [first] = part as [Segment];
+  const rows = asStored(table, part);
+  const { pack, over } = packing ?? { pack: '*', over: undefined };
+  // Files of higher levels are in order already, and too big to sort.
+  if (first.level === 0) return [`${pack} FROM ${(over ?? asIs)(rows)}${order === undefined ? '' : ` ORDER BY ${order}`}`];
+  if (over === undefined || order === undefined) return [`${pack} FROM ${rows}`];
+  const conditions = await piecesOf(connection, rows, order.split(',')[0] as string, Math.ceil((first.rows?.get(table) ?? 0) / rows_together));
+  return conditions.map((condition) => `${pack} FROM ${over(`(SELECT * FROM ${rows} WHERE ${condition})`)} ORDER BY ${order}`);
 }
 
 export async function copySegments(connection: DuckDBConnection, tables: readonly TableShape[], inputs: readonly Segment[], alias: string, options: CopyOptions): Promise<void> {
@@ -93,19 +115,19 @@ export async function copySegments(connection: DuckDBConnection, tables: readonl
     if (parts.length === 0) continue;
     const packing = PACKINGS[name]?.uses.every((column) => columns.includes(column)) === true ? PACKINGS[name] : undefined;
     const order = packing?.order ?? ORDER_COLUMNS.find((column) => columns.includes(column));
-    const packed = await withLayout(connection, inputs, packedName(name));
+    const packed = packing === undefined ? new Set<Segment>() : await withLayout(connection, inputs, packedName(name));
     const packs = packing !== undefined && (await allFit(connection, packing, name, parts.flat().filter((input) => !packed.has(input))));
     if (packs) await makePacked(connection, alias, table, packing, parts.flat());
     const target = `${sqlName(alias)}.main.${sqlName(packs ? packedName(name) : name)}`;
     for (const part of parts) {
-      if (options.interrupted?.() === true) throw new CompactionInterrupted('something more urgent came');
-      const started = performance.now();
       const [first] = part as [Segment];
-      const source = packs && packed.has(first) ? `* FROM ${physical(first, packedName(name))}` : `${packs ? packing.pack : '*'} FROM ${asStored(name, part)}`;
-      // Files of higher levels are in order already, and too big to sort.
-      const sorted = first.level === 0 && order !== undefined ? ` ORDER BY ${order}` : '';
-      await connection.run(`INSERT INTO ${target} BY NAME SELECT ${source}${sorted}`);
-      if (options.rest > 0) await delay((performance.now() - started) * options.rest);
+      const sources = packs && packed.has(first) ? [`* FROM ${physical(first, packedName(name))}`] : await sourcesOf(connection, name, part, packs ? packing : undefined, order, options.rows_together);
+      for (const source of sources) {
+        if (options.interrupted?.() === true) throw new CompactionInterrupted('something more urgent came');
+        const started = performance.now();
+        await connection.run(`INSERT INTO ${target} BY NAME SELECT ${source}`);
+        if (options.rest > 0) await delay((performance.now() - started) * options.rest);
+      }
     }
   }
 }

@@ -34,6 +34,16 @@ export interface Rewrite {
   when?(swap: () => Promise<void>): Promise<void>;
 }
 
+/** Row groups that are not full stay as they are: put together they are written a second time, and where they were stays in the file, empty. */
+async function checkpointUnmerged(connection: DuckDBConnection, alias: string): Promise<void> {
+  await connection.run('SET GLOBAL max_vacuum_tasks = 0');
+  try {
+    await checkpointWhenFree(connection, alias);
+  } finally {
+    await connection.run('RESET GLOBAL max_vacuum_tasks');
+  }
+}
+
 /** Settles when the new segment is what the views show; `retired` when the inputs' files are gone. */
 export async function rewriteSegments(context: RewriteContext, job: Rewrite): Promise<{ segment: Segment; retired: Promise<void> }> {
   const { folder, connection, catalog } = context;
@@ -48,7 +58,7 @@ export async function rewriteSegments(context: RewriteContext, job: Rewrite): Pr
     await job.fill(temp_alias, connection);
     if (inputs.length > 0) await writeReplaced(connection, temp_alias, inputs.map((input) => input.uid));
     await writeLineage(connection, temp_alias, lineage);
-    await checkpointWhenFree(connection, temp_alias);
+    await checkpointUnmerged(connection, temp_alias);
     rows = await countRows(connection, temp_alias);
     await catalog.detach(temp_alias);
   } catch (error) {

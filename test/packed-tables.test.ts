@@ -104,6 +104,48 @@ test('the span id of the other end takes no room of its own', async () => {
   expect(await all(`SELECT count(DISTINCT peer_distance) < 10, count(parent_span_id) < 500 FROM ${copy.alias}.main.${packedName('spans')}`)).toEqual([[true, true]]);
 });
 
+/** As queries/correlate/10-exchanges.sql computes them. */
+const idAt = (conn: string, place: string): string => `((${conn} % 2147483629 * 1103515245 + ${place} % 1000000007 * 69069 + 7919) % 2147483647) * 4294967296
+  + (${conn} % 4294967291 * 1073741789 + ${place} % 2147483629 * 1073741827 + 1299709) % 4294967291`;
+
+test('span ids of a connection are counted from a few, and what a socket and a thread always say is there once', async () => {
+  const [sockets, rows] = [50, 20_000];
+  const input = await make('derived', 0, async (alias) => {
+    const conn = `(i % ${sockets} * 123456789012345 + 987654321)`;
+    const spans = `SELECT ${idAt(conn, `(i // ${sockets} * 137)`)} AS span_id, ${conn} AS socket_id, 4 AS fd, '10.0.0.1' AS local_ip, 80 AS local_port, CASE WHEN i % ${sockets} > 0 THEN '10.0.0.2' END AS remote_ip, i % ${sockets} AS remote_port,
+      4000000000000000000 AS process_id, 42 AS pid, i % 5 AS tid, i % 5 + 10000000000 AS thread_id, true AS is_server, i * 1000 AS start_ns, i * 1000 + 9 AS end_ns, '/items/' || i AS path, '/items/{id}' AS url_template, i AS trace_hi, 1 AS trace_lo FROM range(${rows}) t (i)`;
+    await connection.run(`INSERT INTO ${alias}.main.spans BY NAME ${spans}`);
+  });
+  expect(await all(`SELECT count(DISTINCT span_id) FROM ${input.alias}.main.spans`)).toEqual([[BigInt(rows)]]);
+  const copy = await copyOf([input], 'derived', 1);
+  await expectSame('spans', copy, [input]);
+  // 54,663 bytes of requests a socket: four ids to count from.
+  expect(await all(`SELECT count(DISTINCT socket), count(DISTINCT thread), count(DISTINCT span_rest) <= 16, max(span_steps) < 4096, count(path), max(path_id) FROM ${copy.alias}.main.${packedName('spans')}`)).toEqual([[BigInt(sockets * 4), 5n, true, true, 0n, '9999']]);
+});
+
+test('paths come back whatever their template says', async () => {
+  const pairs: readonly (readonly [string | null, string | null])[] = [
+    ['/a/1', '/a/{id}'], ['/a/1/b', '/a/{id}/b'], ['/a', '/a'], ['/a/{id}', '/a/{id}'], ['/a/', '/a/{id}'], ['/a/1/b/2', '/a/{id}/b/{id}'], ['/a/1/b/1', '/a/{id}/b/{id}'],
+    ['/b/1', '/a/{id}'], ['', '/a/{id}'], ['/a/ä|ö', '/a/{id}'], ['/x', null], [null, '/a/{id}'], [null, null], ['', ''],
+  ];
+  const text = (value: string | null): string => (value === null ? 'NULL' : `'${value}'`);
+  const input = await make('derived', 0, async (alias) => {
+    await connection.run(`INSERT INTO ${alias}.main.spans BY NAME SELECT i AS span_id, i AS start_ns, i AS end_ns, path, url_template FROM (VALUES ${pairs.map(([path, template], i) => `(${i}, ${text(path)}, ${text(template)})`).join(', ')}) t (i, path, url_template)`);
+  });
+  const copy = await copyOf([input], 'derived', 1);
+  expect(await isPacked(connection, copy.alias, 'spans')).toBe(true);
+  await expectSame('spans', copy, [input]);
+});
+
+test('a big file that is laid out otherwise is packed piece by piece, in order', async () => {
+  const input = await make('derived', 1, (alias) => fillTable(alias, 'spans', 350, false));
+  await connection.run(`UPDATE ${input.alias}.main.spans SET trace_hi = CASE WHEN span_id % 7000 = 0 THEN NULL ELSE span_id % 10007 * 7919 % 10007 // 9 END, trace_lo = 1`);
+  const copy = await copyOf([input], 'derived', 2);
+  expect(await isPacked(connection, copy.alias, 'spans')).toBe(true);
+  await expectSame('spans', copy, [input]);
+  expect(await all(`SELECT count(*) FROM (SELECT trace_hi < lag(trace_hi) OVER (ORDER BY rowid) AS back FROM ${copy.alias}.main.${packedName('spans')}) WHERE back`)).toEqual([[0n]]);
+});
+
 test('payload stays compressed as a whole', async () => {
   const input = await make('raw', 0, async (alias) => {
     await connection.run(`INSERT INTO ${alias}.main.socket_events BY NAME SELECT i AS ts_ns, i AS mono_ns, 0 AS stream_offset, 0 AS other_offset, CAST('GET /orders/' || hash(i) AS BLOB) AS payload FROM range(5000) t (i)`);

@@ -165,6 +165,26 @@ test('compaction and swaps do not meet: one waits or steps aside', async () => {
   await warehouse.close();
 });
 
+test('compaction leaves no room in a file that nothing lies in', async () => {
+  const warehouse = await open(temporaryFolder(), schema(FIRST), { now: () => 0 });
+  for (let part = 0; part < COMPACTION.small; part++) {
+    const cut_ns = BigInt(part + 1) * 1_000_000n;
+    await warehouse.withDerived(async (alias, connection) => {
+      // Not a multiple of a row group; random, so that it takes blocks of its own.
+      await connection.run(`INSERT INTO ${alias}.spans SELECT CAST(hash(i + ${part}) // 4 AS BIGINT), CAST(hash(i) // 4 AS BIGINT), ${part} * 1000000 + i FROM range(150000) t (i)`);
+      await connection.run(`DELETE FROM ${alias}.progress; INSERT INTO ${alias}.progress VALUES (${cut_ns})`);
+    });
+    warehouse.noteCut(cut_ns);
+    await warehouse.seal();
+  }
+  await warehouse.compact();
+  const [segment, ...others] = warehouse.segments.filter(({ kind, state }) => kind === 'derived' && state === 'sealed');
+  expect([segment?.level, others]).toEqual([1, []]);
+  expect((await warehouse.query('SELECT free_blocks, used_blocks > 20 FROM pragma_database_size() WHERE database_name = $1', [segment?.alias])).rows).toEqual([[0n, true]]);
+  expect((await warehouse.query('SELECT count(*), count(DISTINCT end_ns) FROM spans')).rows).toEqual([[450_000n, 450_000n]]);
+  await warehouse.close();
+});
+
 test('no seal and no removal of files while the correlator works', async () => {
   const warehouse = await open(temporaryFolder(), schema(FIRST), { retire_after_ms: 1 });
   await warehouse.apply(makeBatch({ sequence: 1n }, { clocks: [{ mono_ns: 1, utc_ns: 1, error_ns: 1 }] }));

@@ -4,7 +4,7 @@ import type { Kysely, RawBuilder } from 'kysely';
 import type { Warehouse } from '../../ingest/warehouse.ts';
 import type { Database, TracesTable } from '../database.ts';
 import type { SearchRange } from '../search-range.ts';
-import { between, spanColumns, startOf, viewOfTraces } from './indexed-views.ts';
+import { at, beganAt, between, spanColumns, startOf, viewOfTraces } from './indexed-views.ts';
 import type { StoredTraceId } from './indexed-views.ts';
 import { SUMMARY_COLUMNS, tracesOf } from './trace-summary.ts';
 import type { SummarySpan } from './trace-summary.ts';
@@ -89,28 +89,23 @@ function conditions(search: TraceSearch): RawBuilder<boolean>[] {
   return all;
 }
 
-/** Finds their ids and reads what is shown of them by one statement, while that is little. */
+/** Spans of a page are read as they are, while that is little. */
 const MOST_ROWS = 10_000;
 
-interface Statement {
-  /** Named `found`. */
-  readonly ids: RawBuilder<StoredTraceId>;
-  readonly spans: RawBuilder<SummarySpan>;
-}
+const rowsIn = (warehouse: Warehouse, window: SearchRange): { rows: string; in_window: RawBuilder<boolean> } => ({
+  rows: warehouse.keptWhere('trace_start', [between(window)]),
+  in_window: sql<boolean>`trace_hi >= ${window.start_ns} AND trace_hi < ${window.end_ns}`,
+});
 
-function statementOf(warehouse: Warehouse, window: SearchRange, search: TraceSearch): Statement {
-  const rows = warehouse.keptWhere('trace_start', [between(window)]);
-  const in_window = sql<boolean>`trace_hi >= ${window.start_ns} AND trace_hi < ${window.end_ns}`;
+function idsOf(warehouse: Warehouse, window: SearchRange, search: TraceSearch): RawBuilder<StoredTraceId> {
+  const { rows, in_window } = rowsIn(warehouse, window);
   const direction = sql.raw(search.order.startsWith('-') ? 'DESC' : 'ASC');
   const having = conditions(search);
   const by = COMPARED[search.order].by;
-  return {
-    ids: sql`
-      SELECT trace_hi, trace_lo FROM ${spanColumns(warehouse, CONDITION_COLUMNS, rows, in_window)} GROUP BY trace_hi, trace_lo
-      ${having.length === 0 ? sql`` : sql`HAVING ${sql.join(having, sql` AND `)}`}
-      ORDER BY ${by === null ? sql`` : sql`${by} ${direction}, `}trace_hi ${direction}, trace_lo ${direction} LIMIT ${search.limit}`,
-    spans: spanColumns(warehouse, SUMMARY_COLUMNS, `(FROM ${rows} SEMI JOIN found USING (trace_hi, trace_lo))`, in_window),
-  };
+  return sql`
+    SELECT trace_hi, trace_lo FROM ${spanColumns(warehouse, CONDITION_COLUMNS, rows, in_window)} GROUP BY trace_hi, trace_lo
+    ${having.length === 0 ? sql`` : sql`HAVING ${sql.join(having, sql` AND `)}`}
+    ORDER BY ${by === null ? sql`` : sql`${by} ${direction}, `}trace_hi ${direction}, trace_lo ${direction} LIMIT ${search.limit}`;
 }
 
 const idOf = ({ trace_hi, trace_lo }: StoredTraceId): string => trace_hi.toString(16).padStart(16, '0') + trace_lo.toString(16).padStart(16, '0');
@@ -122,16 +117,26 @@ function inOrder(traces: readonly TraceRow[], order: TraceOrder): TraceRow[] {
   return traces.toSorted((a, b) => (COMPARED[order].by === null ? 0 : compare(a.duration_ns, b.duration_ns)) || compare(a.trace_id, b.trace_id));
 }
 
-async function tracesIn(db: Kysely<Database>, warehouse: Warehouse, window: SearchRange, search: TraceSearch): Promise<TraceRow[]> {
-  const { ids, spans } = statementOf(warehouse, window, search);
-  const { rows } = await sql<SummarySpan>`WITH found AS MATERIALIZED (${ids}) FROM ${spans} LIMIT ${MOST_ROWS + 1}`.execute(db);
-  if (rows.length <= MOST_ROWS) return inOrder([...tracesOf(rows).values()], search.order);
-  const found = await ids.execute(db);
-  return inOrder(await tracesWithIds(db, warehouse, found.rows.map(idOf)), search.order);
-}
-
-/** To ask again would cost more than a range so short, read at once. */
+/** Beyond, and where a page's traces are not neighbours, to plan a second statement costs less than to unpack (docs/adr/0019) every span between them: a join does that, a list of starts goes to the scan. */
 const SHORT_NS = 60n * SECOND_NS;
+
+async function tracesIn(db: Kysely<Database>, warehouse: Warehouse, window: SearchRange, search: TraceSearch): Promise<TraceRow[]> {
+  const ids = idsOf(warehouse, window, search);
+  if (COMPARED[search.order].by === null && window.end_ns - window.start_ns <= SHORT_NS) {
+    const { rows, in_window } = rowsIn(warehouse, window);
+    const spans = spanColumns(warehouse, SUMMARY_COLUMNS, `(FROM ${rows} SEMI JOIN found USING (trace_hi, trace_lo))`, in_window);
+    const found = await sql<SummarySpan>`WITH found AS MATERIALIZED (${ids}) FROM ${spans} LIMIT ${MOST_ROWS + 1}`.execute(db);
+    if (found.rows.length <= MOST_ROWS) return inOrder([...tracesOf(found.rows).values()], search.order);
+  }
+  const found = (await ids.execute(db)).rows;
+  if (found.length === 0) return [];
+  const wanted = new Set(found.map(idOf));
+  const starts = [...new Set(found.map(({ trace_hi }) => trace_hi))];
+  const spans = spanColumns(warehouse, SUMMARY_COLUMNS, warehouse.keptWhere('trace_start', starts.map(at)), beganAt(starts));
+  const { rows } = await sql<SummarySpan>`FROM ${spans} LIMIT ${MOST_ROWS + 1}`.execute(db);
+  const traces = rows.length <= MOST_ROWS ? [...tracesOf(rows.filter(({ trace_id }) => wanted.has(trace_id))).values()] : await tracesWithIds(db, warehouse, [...wanted]);
+  return inOrder(traces, search.order);
+}
 
 async function newestTraces(db: Kysely<Database>, warehouse: Warehouse, search: TraceSearch): Promise<TraceRow[]> {
   const { range, after, limit } = search;

@@ -16,8 +16,8 @@ import type { StoredColumn } from '../../ingest/parquet-columns.ts';
 const HOUR_NS = 3_600_000_000_000n;
 /** Readers skip row groups by their times. */
 const ROW_GROUP = 65_536;
-/** Of raw tables: beyond so many values zstd alone packs a column smaller and sooner than numbers into a dictionary (docs/benchmarks.md, Bytes). */
-const RAW_DICTIONARY = 1024;
+/** Beyond so many values zstd alone packs a column smaller and sooner than numbers into a dictionary (docs/benchmarks.md, Bytes). */
+const DICTIONARY = 1024;
 /** Rows that belong to no node. */
 const NO_NODE = 'all';
 
@@ -59,7 +59,6 @@ export async function writeSegment(connection: DuckDBConnection, copies: readonl
   const hour = time === null ? `CAST(${segment.from_ns / HOUR_NS} AS BIGINT)` : `coalesce(${time}, ${segment.from_ns}) // ${HOUR_NS}`;
   const { rows: parts } = await runQuery(connection, `SELECT ${hour}, ${node}, count(*), ${time === null ? 'NULL, NULL' : `min(${time}), max(${time})`} FROM ${source} GROUP BY 1, 2 ORDER BY 1, 2`);
   const shape = shapeOf(table, columns);
-  const dictionary = segment.kind === 'raw' ? `, DICTIONARY_SIZE_LIMIT ${RAW_DICTIONARY}` : '';
   const files: Promise<StagedFile>[] = [];
   async function writePart(copy: Copy, at: number): Promise<void> {
     const [part_hour, part_node, rows, min_ns, max_ns] = parts[at] as unknown as Part;
@@ -68,7 +67,7 @@ export async function writeSegment(connection: DuckDBConnection, copies: readonl
     const select = `SELECT ${writtenColumns(table, columns)} FROM ${source} WHERE ${own}${order === null ? '' : ` ORDER BY ${order}`}`;
     const written = join(folder, path);
     await mkdir(dirname(written), { recursive: true });
-    await copy(`COPY (${select}) TO ${sqlText(written)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${ROW_GROUP}${dictionary})`);
+    await copy(`COPY (${select}) TO ${sqlText(written)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${ROW_GROUP}, DICTIONARY_SIZE_LIMIT ${DICTIONARY})`);
     // Synced and summed up while the next one is written.
     files[at] = finishFile(written).then((finished) => ({ relation: table, path, rows, min_ns, max_ns, shape, ...finished }));
     files[at].catch(() => undefined);
