@@ -78,10 +78,11 @@ export async function columnDefinitions(connection: DuckDBConnection, select: st
 
 /** The packed table, empty, and in place of the table the view that gives its rows back, its columns in the order of the table's: readers put files together by position. */
 async function makePacked(connection: DuckDBConnection, alias: string, { name, columns }: TableShape, { pack, inner, unpack, over = asIs }: Packing, inputs: readonly Segment[]): Promise<void> {
+  const own = `${sqlName(alias)}.main.${sqlName(name)}`; // the connection may have temporary tables of that name
   await connection.run(`USE ${sqlName(alias)}.main`); // a view finds its tables where it lies itself, whatever the file is attached as
   try {
     const packed = sqlName(packedName(name));
-    await connection.run(`CREATE TABLE ${packed} (${await columnDefinitions(connection, `SELECT ${pack} FROM ${over(sqlName(name))}`, `SELECT * FROM ${asStored(name, inputs)}`)}); DROP TABLE ${sqlName(name)}; CREATE VIEW ${sqlName(name)} AS SELECT ${columns.map((column) => `${unpack[column] ?? sqlName(column)} AS ${sqlName(column)}`).join(', ')} FROM ${inner === undefined ? packed : `(SELECT *, ${inner} FROM ${packed})`}`);
+    await connection.run(`CREATE TABLE ${packed} (${await columnDefinitions(connection, `SELECT ${pack} FROM ${over(own)}`, `SELECT * FROM ${asStored(name, inputs)}`)}); DROP TABLE ${own}; CREATE VIEW ${own} AS SELECT ${columns.map((column) => `${unpack[column] ?? sqlName(column)} AS ${sqlName(column)}`).join(', ')} FROM ${inner === undefined ? packed : `(SELECT *, ${inner} FROM ${packed})`}`);
   } finally {
     await connection.run('USE memory.main');
   }

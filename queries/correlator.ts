@@ -8,7 +8,7 @@ import { recorrelate } from './recorrelate.ts';
 import { computedSteps, type HopelessServices } from './timing/claim.ts';
 import { StepMemory, loadSteps, runSteps, type Step } from './step-runner.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
-import { CLOSING, DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, addThreadMoves, createWorkingSet, loadHistory, loadProcesses, SETTLE_NS, readMessages, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
+import { CLOSING, DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, addThreadMoves, createWorkingSet, dropWorkingSet, loadHistory, loadProcesses, SETTLE_NS, readMessages, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
 
 export interface CorrelatorOptions {
   readonly log?: (line: string) => void;
@@ -287,9 +287,11 @@ export class Correlator {
     const range = this.#late.take(now);
     if (range === undefined) return;
     const begun = this.#now();
+    // Two working sets at once are more than the memory of a small node; this one is read again afterwards.
+    this.#loaded = false;
+    await this.#warehouse.withDerived((_alias, connection) => dropWorkingSet(connection));
     const changes = await recorrelate(this.#warehouse, { ...range, limits: this.#limits, run_ends: this.#runEnds() });
     this.#late.took(this.#now() - begun);
-    this.#loaded = false;
     this.#log(`late events: ${changes.spans} spans from ${new Date(Number(range.from_ns / 1_000_000n)).toISOString()} on were correlated again, ${changes.links_gained + changes.links_lost + changes.links_moved} links changed`);
   }
 

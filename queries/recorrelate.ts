@@ -7,7 +7,7 @@ import { chooseFinished } from './choose-finished.ts';
 import { loadSteps, runSteps, type Step } from './step-runner.ts';
 import { computedSteps } from './timing/claim.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
-import { DEFAULT_LIMITS, KEEP_NS, addThreadMoves, createWorkingSet, loadHistory, loadMore, readMessages, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
+import { DEFAULT_LIMITS, KEEP_NS, addThreadMoves, createWorkingSet, dropWorkingSet, loadHistory, loadMore, readMessages, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
 
 export interface ChangeReport {
   readonly spans: number;
@@ -66,7 +66,7 @@ export async function recorrelate(warehouse: Warehouse, options: RecorrelateOpti
     const chunk = firstChunk(warehouse, left, options.most_spans ?? MOST_SPANS);
     if (chunk === undefined) return total;
     try {
-      const changes = await redoChunk(warehouse, chunk, options);
+      const changes = await redoChunk(warehouse, chunk, options, chunk.ids.length === left.length);
       for (const name of Object.keys(total) as (keyof typeof total)[]) total[name] += changes[name];
     } catch (error) {
       if (!(error instanceof TracehouseError && error.code === 'segments-changed')) throw error;
@@ -99,12 +99,16 @@ function firstChunk(warehouse: Warehouse, segments: readonly DerivedSegment[], m
   return { ids, from_ns: first.from_ns, to_ns };
 }
 
-async function redoChunk(warehouse: Warehouse, chunk: Chunk, options: RecorrelateOptions): Promise<ChangeReport> {
+async function redoChunk(warehouse: Warehouse, chunk: Chunk, options: RecorrelateOptions, last: boolean): Promise<ChangeReport> {
   let report: ChangeReport | undefined;
   await warehouse.replaceDerived(chunk.ids, async (alias, connection) => {
-    await keepBefore(warehouse, connection, chunk);
-    await fill(warehouse, alias, connection, chunk, options);
-    report = await compare(connection, alias);
+    try {
+      await keepBefore(warehouse, connection, chunk);
+      await fill(warehouse, alias, connection, chunk, options);
+      report = await compare(connection, alias);
+    } finally {
+      if (last || report === undefined) await letGo(connection);
+    }
   });
   return report ?? { spans: 0, unchanged: 0, links_gained: 0, links_lost: 0, links_moved: 0 };
 }
@@ -177,6 +181,13 @@ async function takeUp(warehouse: Warehouse, connection: DuckDBConnection, { from
   }
   await setRunEnds(connection, options.run_ends ?? silentRuns(warehouse));
   await readMessages(connection, { horizon_ns: to_ns + BEGUN_AHEAD_NS });
+}
+
+/** The connection has other work, for which tables of the working set are in the way. */
+async function letGo(connection: DuckDBConnection): Promise<void> {
+  carried.delete(connection);
+  await connection.run('ROLLBACK').catch(() => undefined); // fails when there is nothing to roll back
+  await dropWorkingSet(connection);
 }
 
 function silentRuns(warehouse: Warehouse): RunEnd[] {

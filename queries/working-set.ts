@@ -79,6 +79,15 @@ export async function createWorkingSet(connection: DuckDBConnection): Promise<vo
   await readMessages(connection);
 }
 
+/** What steps have made too: memory, and names that stand before those of files. */
+export async function dropWorkingSet(connection: DuckDBConnection): Promise<void> {
+  const found = await connection.runAndReadAll(`
+    SELECT 'VIEW', view_name FROM duckdb_views() WHERE database_name = 'temp' AND NOT internal
+    UNION ALL SELECT 'TABLE', table_name FROM duckdb_tables() WHERE database_name = 'temp'`);
+  const drops = (found.getRows() as [string, string][]).map(([what, name]) => `DROP ${what} temp.main."${name}"`);
+  if (drops.length > 0) await connection.run(drops.join(';'));
+}
+
 /** Messages that begin later than `horizon_ns` are left to a later cycle: nothing that happened by the cut depends on them. */
 export interface Landed {
   /** Messages where they are stored, with MESSAGE_COLUMNS; those of known_messages not among them. Absent: all are there already. */

@@ -61,6 +61,33 @@ test.each([400, 4000])('clocks that differ by up to %i ms change no link, live a
   expect(await score(warehouse, simulation)).toEqual({ exact: 100, orphaned: 0, wrong: 0 });
 });
 
+test('files are put together after history was done again: its working set is gone, and would not stand before their tables', async () => {
+  const simulation = simulate({ requests: 100, in_flight: 8, batch_ms: 100 });
+  const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0, retire_after_ms: 10, compaction: { small: 3, minutes: 60, hours: 48, idle_ms: 0 } });
+  onTestFinished(() => warehouse.close());
+  const correlator = new Correlator(warehouse, OPTIONS);
+  for (const batch of simulation.batches) {
+    await warehouse.apply(batch);
+    await warehouse.seal();
+  }
+  await correlator.finish();
+  await warehouse.seal();
+  let left: unknown[][] = [];
+  await recorrelate(warehouse, FOREVER);
+  await warehouse.replaceDerived(warehouse.derivedSegments(0n, 1n << 62n).map(({ id }) => id), async (alias, connection) => {
+    left = (await connection.runAndReadAll("SELECT table_name FROM duckdb_tables() WHERE database_name = 'temp' UNION ALL SELECT view_name FROM duckdb_views() WHERE database_name = 'temp' AND NOT internal")).getRows();
+    await connection.run('CREATE OR REPLACE TEMP TABLE messages AS SELECT 1 AS one; CREATE OR REPLACE TEMP TABLE exchanges AS SELECT 1 AS one');
+    await connection.run(`INSERT INTO ${alias}.spans FROM stored.spans`);
+  });
+  expect(left).toEqual([]);
+  const before = warehouse.segments.length;
+  await warehouse.compact();
+  expect(warehouse.segments.length).toBeLessThan(before);
+  const { rows } = await warehouse.query("SELECT count(*) > 0 FROM duckdb_tables() WHERE table_name LIKE 'messages_packed_%'");
+  expect(rows).toEqual([[true]]);
+  expect(await score(warehouse, simulation)).toEqual({ exact: 100, orphaned: 0, wrong: 0 });
+});
+
 test('live, in whatever cycles, says the same as history done at once; twice changes nothing', async () => {
   const simulation = simulate({ requests: 150, in_flight: 12, fresh_share: 0.3, seed: 7 });
   const answers: unknown[][][] = [];
