@@ -19,6 +19,8 @@ import { TruthList, trueTraces } from './generate/truth.ts';
 const MEMORY_LIMIT = '512MB';
 /** DuckDB's limit, and what Node.js and its code take. */
 const MOST_RESIDENT_MIB = 1024;
+/** What falls behind without end would be measured in ever fewer, longer pieces; this is as much as one cycle takes. */
+const MOST_GAP_MS = 2000;
 const MIB = 2 ** 20;
 /** The truth of so many events, and all spans that were found, fit into memory. */
 const MOST_JUDGED = 2e6;
@@ -77,7 +79,7 @@ const inNotes = (judged: Judged | undefined): Record<string, number> => (judged 
 
 /**
  * Stores the events as their collectors would send them, and correlates as `up` would if they came in the time that they are of: a cycle takes
- * what has come during the one before and the pause. Measures the correlation alone.
+ * what has come during the one before and the pause, at most what a cycle takes. Measures the correlation alone.
  */
 async function build(folder: string, events: number): Promise<Built> {
   const warehouse = await Warehouse.open({ folder, memory_limit: MEMORY_LIMIT });
@@ -106,7 +108,7 @@ async function build(folder: string, events: number): Promise<Built> {
     waiting += rows;
     if (next.value.watermark_ns < due_ns) continue;
     const took_ms = await correlate();
-    due_ns = next.value.watermark_ns + BigInt(Math.round((took_ms + pauseAfter(took_ms)) * 1e6));
+    due_ns = next.value.watermark_ns + BigInt(Math.round(Math.min(MOST_GAP_MS, took_ms + pauseAfter(took_ms)) * 1e6));
   }
   await correlator.finish();
   const judged = await judge(warehouse, truth);

@@ -38,7 +38,8 @@ export interface CycleReport {
 
 /** The other end's hook may run so long after the fact; on other nodes, batches arrive that much apart. */
 const MARGIN_NS = { one_node: 20_000_000n, several: 300_000_000n } as const;
-const FORGET_EVERY_CYCLES = 16;
+/** What nothing depends on any more goes that often. */
+const FORGET_EVERY_NS = 5_000_000_000n;
 /**
  * Rows of batches that one cycle takes: what it costs stays short and small, however far it is behind. A cycle of half as many is hardly
  * shorter, for what waits in it is the same.
@@ -78,7 +79,8 @@ export class Correlator {
   #cut = 0n;
   /** Up to when thread_moves are known. */
   #moved_to = 0n;
-  #cycles = 0;
+  /** Up to which cut what is old was forgotten. */
+  #forgotten = 0n;
   #finishing = false;
   /** Runs that were taken as ended, and when. */
   #ended = new Map<string, bigint>();
@@ -276,8 +278,10 @@ export class Correlator {
 
   async #forget(connection: DuckDBConnection, cut: bigint, horizon_ns: bigint): Promise<void> {
     await carryOver(connection, cut, horizon_ns);
-    this.#cycles += 1;
-    if (this.#cycles % FORGET_EVERY_CYCLES === 0) await forgetOld(connection, cut, this.#limits);
+    if (cut >= this.#forgotten + FORGET_EVERY_NS) {
+      await forgetOld(connection, cut, this.#limits);
+      this.#forgotten = cut;
+    }
     const rows = await connection.runAndReadAll(`SELECT count(*), coalesce(min(end_ns), ${NEVER}), coalesce(min(ts_ns), ${NEVER}), coalesce(min(quiet_ns), ${NEVER}) FROM waiting`);
     const [count, next_end_ns, oldest_ns, quiet_ns] = rows.getRows()[0] as [bigint, bigint, bigint, bigint];
     this.#waiting = { count: Number(count), next_end_ns, oldest_ns, quiet_ns };
