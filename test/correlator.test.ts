@@ -282,10 +282,11 @@ test('a node whose batches came hours late: history in pieces does not carry all
   const replace = warehouse.replaceDerived.bind(warehouse);
   warehouse.replaceDerived = (ids, fill, range) => replace(ids, async (alias, connection) => {
     await fill(alias, connection);
-    worked_on.push(Number((await connection.runAndReadAll('SELECT count(*) FROM exchanges')).getRows()[0]?.[0]));
+    // The last piece leaves nothing behind.
+    if ((await connection.runAndReadAll("SELECT 1 FROM duckdb_tables() WHERE database_name = 'temp'")).currentRowCount > 0) worked_on.push(Number((await connection.runAndReadAll('SELECT count(*) FROM temp.exchanges')).getRows()[0]?.[0]));
   }, range);
   await recorrelate(warehouse, { ...FOREVER, most_spans: 1 });
-  expect(worked_on.length).toBe(pieces);
+  expect(worked_on.length).toBe(pieces - 1);
   expect(Math.max(...worked_on)).toBeLessThanOrEqual(4);
   // Where a close was not seen when it landed so late, the request had been taken for open. Nothing is there twice, nothing has gone.
   const answered = (rows: unknown[][]): unknown[][] => rows.filter(([table, ...row]) => table === 'spans' && row.includes('length'));
