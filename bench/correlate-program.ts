@@ -2,6 +2,7 @@
 // so that the memory it took is its own. `gather` puts the socket events of all files into one table, in no order: what `sort` sorts,
 // into another file. Prints a JSON line.
 import { readFileSync, rmSync, statSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { Warehouse } from '../ingest/warehouse.ts';
@@ -67,7 +68,7 @@ async function measured(work: () => Promise<number>): Promise<Ran> {
 }
 
 async function inWarehouse(folder: string, memory_limit: string, work: (warehouse: Warehouse) => Promise<number>): Promise<Ran> {
-  const warehouse = await Warehouse.open({ folder, memory_limit, seal_every_ms: 0 });
+  const warehouse = await Warehouse.open({ folder, memory_limit, threads: availableParallelism(), seal_every_ms: 0 });
   try {
     return await measured(() => work(warehouse));
   } finally {
