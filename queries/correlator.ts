@@ -3,8 +3,8 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import type { RunState, Warehouse } from '../ingest/warehouse.ts';
 import { CLOSES_BACK_NS, carryOver, forgetOld, someIn } from './carry-over.ts';
 import { chooseFinished } from './choose-finished.ts';
-import { LateRanges, findLate } from './late-ranges.ts';
-import { recorrelate } from './recorrelate.ts';
+import { LateRanges, findLate, type TimeRange } from './late-ranges.ts';
+import { recorrelate, type ChangeReport } from './recorrelate.ts';
 import { computedSteps, type HopelessServices } from './timing/claim.ts';
 import { StepMemory, loadSteps, runSteps, type Step } from './step-runner.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
@@ -293,10 +293,17 @@ export class Correlator {
     const begun = this.#now();
     // Two working sets at once are more than the memory of a small node; this one is read again afterwards.
     this.#loaded = false;
-    await this.#warehouse.withDerived((_alias, connection) => dropWorkingSet(connection));
-    const changes = await recorrelate(this.#warehouse, { ...range, limits: this.#limits, run_ends: this.#runEnds() });
+    const changes = await this.#redo(range).catch((error: unknown) => {
+      this.#late.add([range]); // it is still to be done
+      throw error;
+    });
     this.#late.took(this.#now() - begun);
     this.#log(`late events: ${changes.spans} spans from ${new Date(Number(range.from_ns / 1_000_000n)).toISOString()} on were correlated again, ${changes.links_gained + changes.links_lost + changes.links_moved} links changed`);
+  }
+
+  async #redo(range: TimeRange): Promise<ChangeReport> {
+    await this.#warehouse.withDerived((_alias, connection) => dropWorkingSet(connection));
+    return recorrelate(this.#warehouse, { ...range, limits: this.#limits, run_ends: this.#runEnds() });
   }
 
   #runEnds(): RunEnd[] {
