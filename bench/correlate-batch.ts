@@ -26,6 +26,8 @@ const MIB = 2 ** 20;
 const MOST_JUDGED = 2e6;
 /** A third of less is two or three cycles. */
 const LEAST_IN_THIRD = 50_000;
+/** Says how far it is after each so many events. */
+const PROGRESS_EVENTS = 5e6;
 
 export interface Size {
   readonly events: number;
@@ -104,6 +106,9 @@ async function build(folder: string, events: number): Promise<Built> {
   for (; next.done !== true; next = batches.next()) {
     await warehouse.apply(next.value);
     const rows = next.value.tables.socket_events.rows;
+    if (Math.floor((applied + rows) / PROGRESS_EVENTS) > Math.floor(applied / PROGRESS_EVENTS)) {
+      say(`${inWords(applied)} of ${inWords(events)} stored and correlated live: ${JSON.stringify({ cycles, thirds })}`);
+    }
     applied += rows;
     waiting += rows;
     if (next.value.watermark_ns < due_ns) continue;
