@@ -1,8 +1,9 @@
 // Spans for benchmarks of reading, made by DuckDB itself: files of an hour each, ids and times as correlation would give them.
 import type { Warehouse } from '../ingest/warehouse.ts';
 
-export const EPOCH_NS = 1_790_000_000_000_000_000n;
 export const HOUR_NS = 3_600_000_000_000n;
+/** A full hour: compaction, too, makes files of the hours of a clock. */
+export const EPOCH_NS = 497_222n * HOUR_NS;
 export const [SPANS_A_TRACE, SPANS_A_FILE, SERVICES] = [10, 500_000, 40];
 export const TRACES_A_FILE = SPANS_A_FILE / SPANS_A_TRACE;
 /** One file is an hour. */
