@@ -1,14 +1,15 @@
 // Live correlation: every cycle reads what has landed since the last one, decides what can be decided, stores what is over.
 import type { DuckDBConnection } from '@duckdb/node-api';
-import type { RunState, Warehouse } from '../ingest/warehouse.ts';
+import type { Warehouse } from '../ingest/warehouse.ts';
 import { CLOSES_BACK_NS, carryOver, forgetOld, someIn } from './carry-over.ts';
 import { chooseFinished } from './choose-finished.ts';
 import { LateRanges, findLate, type TimeRange } from './late-ranges.ts';
 import { recorrelate, type ChangeReport } from './recorrelate.ts';
 import { computedSteps, type HopelessServices } from './timing/claim.ts';
+import { RunWatch } from './run-watch.ts';
 import { StepMemory, loadSteps, runSteps, type Step } from './step-runner.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
-import { CLOSING, DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, addThreadMoves, createWorkingSet, dropWorkingSet, loadHistory, loadProcesses, SETTLE_NS, readMessages, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
+import { CLOSING, DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, addThreadMoves, createWorkingSet, dropWorkingSet, loadHistory, loadProcesses, SETTLE_NS, readMessages, setLimits, type Limits } from './working-set.ts';
 
 export interface CorrelatorOptions {
   readonly log?: (line: string) => void;
@@ -36,15 +37,8 @@ export interface CycleReport {
   readonly behind: boolean;
 }
 
-/** The other end's hook may run so long after the fact; on other nodes, batches arrive that much apart. */
-const MARGIN_NS = { one_node: 20_000_000n, several: 300_000_000n } as const;
 /** What nothing depends on any more goes that often. */
 const FORGET_EVERY_NS = 5_000_000_000n;
-/**
- * Rows of batches that one cycle takes: what it costs stays short and small, however far it is behind. A cycle of half as many is hardly
- * shorter, for what waits in it is the same.
- */
-const MOST_ROWS = 240_000;
 /** Of a cycle: timing may not make everything else late. */
 const TIMING_BUDGET_MS = 2000;
 const NEVER = 9_000_000_000_000_000_000n;
@@ -52,14 +46,12 @@ const NEVER = 9_000_000_000_000_000_000n;
 const NOTHING_AHEAD = { from: 0n, horizon_ns: NEVER, first_ns: NEVER };
 
 const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
-const key = (run: { node: string; run_id: bigint }): string => `${run.run_id} ${run.node}`;
 
 export class Correlator {
   readonly #warehouse: Warehouse;
   readonly #log: (line: string) => void;
   readonly #now: () => number;
   readonly #limits: Limits;
-  readonly #silent_ms: number;
   readonly #observe: CorrelatorOptions['observe'];
   readonly #evidence_off: readonly string[];
   #memory = new StepMemory();
@@ -67,6 +59,7 @@ export class Correlator {
   readonly #between_steps: CorrelatorOptions['between_steps'];
   readonly #steps = loadSteps();
   readonly #late: LateRanges;
+  readonly #runs: RunWatch;
   /** False: the working set has to be read again. */
   #loaded = false;
   #started = false;
@@ -81,9 +74,6 @@ export class Correlator {
   #moved_to = 0n;
   /** Up to which cut what is old was forgotten. */
   #forgotten = 0n;
-  #finishing = false;
-  /** Runs that were taken as ended, and when. */
-  #ended = new Map<string, bigint>();
   /** What is waited for: the next known end, the oldest open request, the answer that has been quiet for longest. */
   #waiting = { count: 0, next_end_ns: NEVER, oldest_ns: NEVER, quiet_ns: NEVER };
 
@@ -92,10 +82,10 @@ export class Correlator {
     this.#log = options.log ?? ((): void => undefined);
     this.#now = options.now_ms ?? Date.now;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
-    this.#silent_ms = options.silent_ms ?? 10_000;
     this.#observe = options.observe;
     this.#evidence_off = options.evidence_off ?? [];
     this.#between_steps = options.between_steps;
+    this.#runs = new RunWatch(warehouse, { now_ms: this.#now, silent_ms: options.silent_ms ?? 10_000 });
     this.#late = new LateRanges({ now_ms: this.#now, pause_ms: options.late_pause_ms ?? 5000 });
   }
 
@@ -114,49 +104,13 @@ export class Correlator {
   /** For the end of a process that has applied its last batch: everything is decided, what is still open is stored as incomplete. */
   async finish(): Promise<void> {
     while ((await this.cycle()).behind);
-    this.#finishing = true;
+    this.#runs.finishing = true;
     try {
       await this.#run();
       await this.#redoLate(true);
     } finally {
-      this.#finishing = false;
+      this.#runs.finishing = false;
     }
-  }
-
-  #isAlive(run: RunState): boolean {
-    return !this.#finishing && !run.final && this.#now() - run.heard_ms < this.#silent_ms;
-  }
-
-  #nextCut(): bigint {
-    const runs = this.#warehouse.runs();
-    const alive = runs.filter((run) => this.#isAlive(run));
-    if (alive.length === 0) return runs.reduce((most, run) => max(most, run.watermark_ns), this.#cut);
-    return this.#cutBelow(alive);
-  }
-
-  #cutBelow(runs: readonly { node: string; watermark_ns: bigint }[]): bigint {
-    const margin = new Set(runs.map((run) => run.node)).size > 1 ? MARGIN_NS.several : MARGIN_NS.one_node;
-    return max(runs.reduce((least, run) => (run.watermark_ns < least ? run.watermark_ns : least), NEVER) - margin, this.#cut);
-  }
-
-  /** What this cycle reads, and up to when all is known then: everything that has landed, or a part when that is much. */
-  async #reach(connection: DuckDBConnection): Promise<{ to: bigint; cut: bigint }> {
-    const [from, last] = [this.#read_to, this.#warehouse.last_apply_no];
-    const all = { to: last, cut: this.#nextCut() };
-    if (last - from < 2n || this.#finishing) return all;
-    const since = this.#warehouse.storedSince('batches', from);
-    const waiting = await connection.runAndReadAll(`SELECT apply_no, sum(rows) OVER (ORDER BY apply_no) FROM ${since} b WHERE b.apply_no > ${from} ORDER BY apply_no`);
-    const batches = (waiting.getRows() as [bigint, bigint][]).filter(([, rows]) => Number(rows) <= MOST_ROWS);
-    const to = batches.at(-1)?.[0] ?? from + 1n;
-    if (batches.length === waiting.currentRowCount || to >= last) return all;
-    // A run that has not been heard of by then began after it.
-    const heard = await connection.runAndReadAll(`
-      SELECT node, run_id, max(watermark_ns) FILTER (apply_no <= ${to}), max(apply_no) > ${from} FROM memory.stored.batches GROUP BY node, run_id`);
-    const alive = new Set(this.#warehouse.runs().filter((run) => this.#isAlive(run)).map(key));
-    const held_by = (heard.getRows() as [string, bigint, bigint | null, boolean][])
-      .filter(([node, run_id, , unread]) => unread || alive.has(key({ node, run_id })))
-      .map(([node, run_id, watermark_ns]) => ({ node, watermark_ns: watermark_ns ?? run_id }));
-    return { to, cut: this.#cutBelow(held_by) };
   }
 
   async #run(): Promise<CycleReport> {
@@ -173,26 +127,27 @@ export class Correlator {
   async #step(alias: string, connection: DuckDBConnection): Promise<CycleReport> {
     if (!this.#loaded) await this.#load(connection);
     const from = this.#read_to;
-    const { to, cut } = await this.#reach(connection);
     const previous_cut = this.#cut;
+    const { to, cut } = await this.#runs.reach(connection, from, previous_cut);
     const behind = to < this.#warehouse.last_apply_no;
     const nothing = { messages: 0, spans: 0, cut_ns: cut, late: 0, behind };
-    const ends_changed = await this.#noteRunEnds(connection);
+    const { changed: ends_changed, late: spoke_again } = await this.#runs.noteEnds(connection, previous_cut);
+    this.#late.add(spoke_again);
     if (to === from && cut === previous_cut && !ends_changed) return nothing;
-    const horizon_ns = this.#finishing ? NEVER : cut + SETTLE_NS;
+    const horizon_ns = this.#runs.finishing ? NEVER : cut + SETTLE_NS;
     const news = await this.#takeNew(connection, from, to, horizon_ns);
     const { count, next_end_ns, oldest_ns, quiet_ns } = this.#waiting;
-    const due = this.#ahead.first_ns <= (this.#finishing ? NEVER : cut) || (count > 0 && (news.closes > 0 || ends_changed || next_end_ns <= cut || oldest_ns + this.#limits.open_limit_ns <= cut || quiet_ns + this.#limits.quiet_limit_ns <= cut));
+    const due = this.#ahead.first_ns <= (this.#runs.finishing ? NEVER : cut) || (count > 0 && (news.closes > 0 || ends_changed || next_end_ns <= cut || oldest_ns + this.#limits.open_limit_ns <= cut || quiet_ns + this.#limits.quiet_limit_ns <= cut));
     if (news.messages === 0 && !due) {
       this.#read_to = to;
       this.#cut = cut;
       return nothing;
     }
     // At the end nothing more will come that could be waited for.
-    await setLimits(connection, this.#finishing ? { ...this.#limits, decide_limit_ns: 0n } : this.#limits, cut);
+    await setLimits(connection, this.#runs.finishing ? { ...this.#limits, decide_limit_ns: 0n } : this.#limits, cut);
     await addThreadMoves(this.#warehouse, connection, max(this.#moved_to, previous_cut - KEEP_NS), cut);
     this.#moved_to = cut;
-    await runSteps(connection, this.#steps, { observe: this.#observe, between: this.#between_steps, memory: this.#memory, computed: computedSteps(connection, this.#between_steps, this.#hopeless, this.#finishing ? undefined : TIMING_BUDGET_MS) });
+    await runSteps(connection, this.#steps, { observe: this.#observe, between: this.#between_steps, memory: this.#memory, computed: computedSteps(connection, this.#between_steps, this.#hopeless, this.#runs.finishing ? undefined : TIMING_BUDGET_MS) });
     const late = await findLate(connection, from, previous_cut);
     this.#late.add(late.ranges);
     const begun = performance.now();
@@ -225,32 +180,10 @@ export class Correlator {
     for (const evidence of this.#evidence_off) await connection.run('INSERT INTO evidence_off VALUES ($1)', [evidence]);
     this.#ahead = { ...NOTHING_AHEAD, from: this.#read_to };
     if (this.#read_to > 0n) await loadHistory(this.#warehouse, connection, { from_ns: this.#cut, to_ns: NEVER, apply_no: this.#read_to }, this.#limits);
-    // Whoever stopped before may have stored what these runs left open.
-    if (!this.#started) for (const run of this.#warehouse.runs()) if (run.watermark_ns <= this.#cut) this.#ended.set(key(run), run.watermark_ns);
+    if (!this.#started) this.#runs.takeAsEnded(this.#cut);
     this.#started = true;
     this.#waiting = { count: 1, next_end_ns: 0n, oldest_ns: 0n, quiet_ns: 0n };
     this.#loaded = true;
-  }
-
-  /** True when a run has ended since, or one taken as ended speaks again. */
-  async #noteRunEnds(connection: DuckDBConnection): Promise<boolean> {
-    const ends: RunEnd[] = [];
-    const ended = new Map<string, bigint>();
-    for (const run of this.#warehouse.runs()) {
-      const before = this.#ended.get(key(run));
-      if (!this.#isAlive(run)) {
-        ends.push({ run_id: run.run_id, node: run.node, run_end_ns: run.watermark_ns });
-        ended.set(key(run), run.watermark_ns);
-      } else if (before !== undefined && run.watermark_ns > before) {
-        this.#late.add([{ from_ns: before, to_ns: this.#cut }]);
-      } else if (before !== undefined) {
-        ended.set(key(run), before);
-      }
-    }
-    const changed = [...ended].some(([name, at]) => this.#ended.get(name) !== at) || [...this.#ended.keys()].some((name) => !ended.has(name));
-    this.#ended = ended;
-    await setRunEnds(connection, ends);
-    return changed;
   }
 
   /** Adds what landed in (from, to] to the working set, and what landed before and was ahead of its cycle. */
@@ -303,10 +236,6 @@ export class Correlator {
 
   async #redo(range: TimeRange): Promise<ChangeReport> {
     await this.#warehouse.withDerived((_alias, connection) => dropWorkingSet(connection));
-    return recorrelate(this.#warehouse, { ...range, limits: this.#limits, run_ends: this.#runEnds() });
-  }
-
-  #runEnds(): RunEnd[] {
-    return this.#warehouse.runs().filter((run) => this.#ended.has(key(run))).map((run) => ({ run_id: run.run_id, node: run.node, run_end_ns: this.#ended.get(key(run)) ?? run.watermark_ns }));
+    return recorrelate(this.#warehouse, { ...range, limits: this.#limits, run_ends: this.#runs.ends() });
   }
 }

@@ -28,12 +28,15 @@ export class CopyInstance {
   /** folder: of the warehouse. */
   static async open(folder: string): Promise<CopyInstance> {
     const temp_folder = await mkdtemp(join(folder, 'tmp', 'export-'));
+    let instance: DuckDBInstance | undefined;
     try {
-      const instance = await openInstance({ folder, more_folders: [], memory_limit: MEMORY, temp_limit: TEMP, temp_folder, threads: THREADS });
-      const connections = await Promise.all(Array.from({ length: AT_ONCE }, () => instance.connect()));
+      instance = await openInstance({ folder, more_folders: [], memory_limit: MEMORY, temp_limit: TEMP, temp_folder, threads: THREADS });
+      const connections: DuckDBConnection[] = [];
+      for (let at = 0; at < AT_ONCE; at += 1) connections.push(await instance.connect());
       await connections[0]?.run('SET GLOBAL external_threads = 0');
       return new CopyInstance(instance, connections, temp_folder);
     } catch (error) {
+      if (instance !== undefined) await closeInstance(instance);
       await rm(temp_folder, { recursive: true, force: true });
       throw error;
     }

@@ -1,0 +1,109 @@
+// Which runs of collectors still speak, and so up to when everything is known: the cut. A run that is silent, or has said that it
+// ends, no longer holds the others back.
+import type { DuckDBConnection } from '@duckdb/node-api';
+import type { RunState, Warehouse } from '../ingest/warehouse.ts';
+import type { TimeRange } from './late-ranges.ts';
+import { setRunEnds, type RunEnd } from './working-set.ts';
+
+/** The other end's hook may run so long after the fact; on other nodes, batches arrive that much apart. */
+const MARGIN_NS = { one_node: 20_000_000n, several: 300_000_000n } as const;
+/**
+ * Rows of batches that one cycle takes: what it costs stays short and small, however far it is behind. A cycle of half as many is hardly
+ * shorter, for what waits in it is the same.
+ */
+const MOST_ROWS = 240_000;
+const NEVER = 9_000_000_000_000_000_000n;
+
+const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
+const key = (run: { node: string; run_id: bigint }): string => `${run.run_id} ${run.node}`;
+
+export interface Reach {
+  /** Last batch that is read: its apply_no. */
+  readonly to: bigint;
+  /** Everything that ended by then is known when it has been read; ns since 1970. */
+  readonly cut: bigint;
+}
+
+export class RunWatch {
+  readonly #warehouse: Warehouse;
+  readonly #now: () => number;
+  readonly #silent_ms: number;
+  /** Runs that were taken as ended, and when. */
+  #ended = new Map<string, bigint>();
+  /** No run says anything more: the end of a process that has applied its last batch. */
+  finishing = false;
+
+  constructor(warehouse: Warehouse, options: { now_ms: () => number; silent_ms: number }) {
+    this.#warehouse = warehouse;
+    this.#now = options.now_ms;
+    this.#silent_ms = options.silent_ms;
+  }
+
+  /** What a cycle after batch `from` and the previous cut reads: everything that has landed, or a part when that is much. */
+  async reach(connection: DuckDBConnection, from: bigint, previous_cut: bigint): Promise<Reach> {
+    const last = this.#warehouse.last_apply_no;
+    const all = { to: last, cut: this.#nextCut(previous_cut) };
+    if (last - from < 2n || this.finishing) return all;
+    const since = this.#warehouse.storedSince('batches', from);
+    const waiting = await connection.runAndReadAll(`SELECT apply_no, sum(rows) OVER (ORDER BY apply_no) FROM ${since} b WHERE b.apply_no > ${from} ORDER BY apply_no`);
+    const batches = (waiting.getRows() as [bigint, bigint][]).filter(([, rows]) => Number(rows) <= MOST_ROWS);
+    const to = batches.at(-1)?.[0] ?? from + 1n;
+    if (batches.length === waiting.currentRowCount || to >= last) return all;
+    // A run that has not been heard of by then began after it.
+    const heard = await connection.runAndReadAll(`
+      SELECT node, run_id, max(watermark_ns) FILTER (apply_no <= ${to}), max(apply_no) > ${from} FROM memory.stored.batches GROUP BY node, run_id`);
+    const alive = new Set(this.#warehouse.runs().filter((run) => this.#isAlive(run)).map(key));
+    const held_by = (heard.getRows() as [string, bigint, bigint | null, boolean][])
+      .filter(([node, run_id, , unread]) => unread || alive.has(key({ node, run_id })))
+      .map(([node, run_id, watermark_ns]) => ({ node, watermark_ns: watermark_ns ?? run_id }));
+    return { to, cut: cutBelow(held_by, previous_cut) };
+  }
+
+  /** Stores the ends of runs in the working set. Changed: one has ended since, or one taken as ended speaks again, whose part of history is late. */
+  async noteEnds(connection: DuckDBConnection, cut: bigint): Promise<{ changed: boolean; late: TimeRange[] }> {
+    const ends: RunEnd[] = [];
+    const late: TimeRange[] = [];
+    const ended = new Map<string, bigint>();
+    for (const run of this.#warehouse.runs()) {
+      const before = this.#ended.get(key(run));
+      if (!this.#isAlive(run)) {
+        ends.push({ run_id: run.run_id, node: run.node, run_end_ns: run.watermark_ns });
+        ended.set(key(run), run.watermark_ns);
+      } else if (before !== undefined && run.watermark_ns > before) {
+        late.push({ from_ns: before, to_ns: cut });
+      } else if (before !== undefined) {
+        ended.set(key(run), before);
+      }
+    }
+    const changed = [...ended].some(([name, at]) => this.#ended.get(name) !== at) || [...this.#ended.keys()].some((name) => !ended.has(name));
+    this.#ended = ended;
+    await setRunEnds(connection, ends);
+    return { changed, late };
+  }
+
+  /** Whoever correlated before this process may have stored what the runs that ended by the cut left open. */
+  takeAsEnded(cut: bigint): void {
+    for (const run of this.#warehouse.runs()) if (run.watermark_ns <= cut) this.#ended.set(key(run), run.watermark_ns);
+  }
+
+  /** Of those that were taken as ended. */
+  ends(): RunEnd[] {
+    return this.#warehouse.runs().filter((run) => this.#ended.has(key(run))).map((run) => ({ run_id: run.run_id, node: run.node, run_end_ns: this.#ended.get(key(run)) ?? run.watermark_ns }));
+  }
+
+  #isAlive(run: RunState): boolean {
+    return !this.finishing && !run.final && this.#now() - run.heard_ms < this.#silent_ms;
+  }
+
+  #nextCut(previous_cut: bigint): bigint {
+    const runs = this.#warehouse.runs();
+    const alive = runs.filter((run) => this.#isAlive(run));
+    if (alive.length === 0) return runs.reduce((most, run) => max(most, run.watermark_ns), previous_cut);
+    return cutBelow(alive, previous_cut);
+  }
+}
+
+function cutBelow(runs: readonly { node: string; watermark_ns: bigint }[], previous_cut: bigint): bigint {
+  const margin = new Set(runs.map((run) => run.node)).size > 1 ? MARGIN_NS.several : MARGIN_NS.one_node;
+  return max(runs.reduce((least, run) => (run.watermark_ns < least ? run.watermark_ns : least), NEVER) - margin, previous_cut);
+}
