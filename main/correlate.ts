@@ -41,5 +41,5 @@ export async function correlate(options: CorrelateOptions): Promise<void> {
     }
   }
   if (options.json === true) console.log(JSON.stringify(report));
-  else console.log(`${report.spans} spans: ${report.unchanged} links unchanged, ${report.links_gained} gained, ${report.links_lost} lost, ${report.links_moved} moved`);
+  else console.log(`${report.spans} spans: ${report.unchanged} links unchanged, ${report.links_gained} gained, ${report.links_lost} lost, ${report.links_moved} moved${report.kept > 0 ? `; ${report.kept} stay as they were, as the raw rows that they came of are gone` : ''}`);
 }

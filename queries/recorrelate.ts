@@ -4,6 +4,7 @@ import type { DerivedSegment, Warehouse } from '../ingest/warehouse.ts';
 import { TracehouseError } from '../schema/errors.ts';
 import { carryOver, forgetOld, leaveLate } from './carry-over.ts';
 import { chooseFinished } from './choose-finished.ts';
+import { chooseStaying, takeAsStored } from './raw-gone.ts';
 import { loadSteps, runSteps, type Step } from './step-runner.ts';
 import { computedSteps } from './timing/claim.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
@@ -11,6 +12,8 @@ import { DEFAULT_LIMITS, KEEP_NS, addThreadMoves, createWorkingSet, dropWorkingS
 
 export interface ChangeReport {
   readonly spans: number;
+  /** Of these, as they were: their raw rows are gone. */
+  readonly kept: number;
   readonly unchanged: number;
   readonly links_gained: number;
   readonly links_lost: number;
@@ -58,7 +61,7 @@ const carried = new WeakMap<DuckDBConnection, Carried>();
 
 /** Running it again under the same rules changes nothing. Errors: disk-full. */
 export async function recorrelate(warehouse: Warehouse, options: RecorrelateOptions): Promise<ChangeReport> {
-  const total = { spans: 0, unchanged: 0, links_gained: 0, links_lost: 0, links_moved: 0 };
+  const total = { spans: 0, kept: 0, unchanged: 0, links_gained: 0, links_lost: 0, links_moved: 0 };
   let done_to = -1n;
   let done = 0;
   for (;;) {
@@ -110,19 +113,25 @@ async function redoChunk(warehouse: Warehouse, chunk: Chunk, options: Recorrelat
       if (last || report === undefined) await letGo(connection);
     }
   });
-  return report ?? { spans: 0, unchanged: 0, links_gained: 0, links_lost: 0, links_moved: 0 };
+  return report ?? { spans: 0, kept: 0, unchanged: 0, links_gained: 0, links_lost: 0, links_moved: 0 };
 }
 
 /**
- * What the segments hold now: before_spans has what changes are told by, kept_* the rows of what ended before, as far as
- * they are not written anew.
+ * What the segments hold now: before_spans and before_exchanges have what changes are told by, kept_* the rows of what ended before, as
+ * far as they are not written anew.
  */
 async function keepBefore(warehouse: Warehouse, connection: DuckDBConnection, { ids, from_ns }: Chunk): Promise<void> {
-  const segments = warehouse.segments.filter((segment) => segment.kind === 'derived' && ids.includes(segment.uid) && segment.state === 'sealed');
-  const rowsOf = (table: string): string => `(${[`(SELECT * FROM memory.stored.${table} LIMIT 0)`, ...segments.map((segment) => `(SELECT * FROM "${segment.alias}".main.${table})`)].join(' UNION ALL BY NAME ')})`;
-  await connection.run(`CREATE OR REPLACE TEMP TABLE before_spans AS SELECT span_id, parent_span_id, trace_id, trace_lo FROM ${rowsOf('spans')}`);
+  const rowsOf = (table: string): string => rowsNow(warehouse, ids, table);
+  await connection.run(`CREATE OR REPLACE TEMP TABLE before_spans AS SELECT span_id, parent_span_id, start_ns, trace_hi, trace_lo, trace_id, end_ns FROM ${rowsOf('spans')}`);
+  await connection.run(`CREATE OR REPLACE TEMP TABLE before_exchanges AS SELECT run_id, socket_id, exchange_no, span_id, start_ns, end_ns FROM ${rowsOf('exchanges')} WHERE end_ns > ${from_ns}`);
   for (const table of STORED) await connection.run(`CREATE OR REPLACE TEMP TABLE kept_${table} AS SELECT * FROM ${rowsOf(table)} WHERE end_ns <= ${from_ns}`);
-  for (const table of ['trace_aliases', 'progress'] as const) await connection.run(`CREATE OR REPLACE TEMP TABLE before_${table} AS SELECT * FROM ${rowsOf(table)}`);
+  for (const table of ['trace_aliases', 'progress', 'models'] as const) await connection.run(`CREATE OR REPLACE TEMP TABLE before_${table} AS SELECT * FROM ${rowsOf(table)}`);
+}
+
+/** Of the segments that are done again, as they are stored. */
+function rowsNow(warehouse: Warehouse, ids: readonly string[], table: string): string {
+  const segments = warehouse.segments.filter((segment) => segment.kind === 'derived' && ids.includes(segment.uid) && segment.state === 'sealed');
+  return `(${[`(SELECT * FROM memory.stored.${table} LIMIT 0)`, ...segments.map((segment) => `(SELECT * FROM "${segment.alias}".main.${table})`)].join(' UNION ALL BY NAME ')})`;
 }
 
 /**
@@ -142,6 +151,9 @@ async function fill(warehouse: Warehouse, alias: string, connection: DuckDBConne
   const limits = { ...(options.limits ?? DEFAULT_LIMITS), decide_limit_ns: 0n };
   await takeUp(warehouse, connection, { from_ns, to_ns }, limits, options);
   await connection.run('DELETE FROM decided_stored WHERE span_id IN (SELECT span_id FROM before_spans)');
+  await chooseStaying(warehouse, connection);
+  await takeAsStored(connection);
+  for (const table of STORED) await connection.run(`INSERT INTO kept_${table} SELECT k.* FROM ${rowsNow(warehouse, chunk.ids, table)} k SEMI JOIN stays s ON s.span_id = k.span_id`);
   await setLimits(connection, limits, to_ns + AHEAD_NS);
   await runSteps(connection, loadSteps(), { computed: computedSteps(connection), observe: options.observe });
   await noteStoredLate(warehouse, connection, chunk, limits);
@@ -156,6 +168,7 @@ async function fill(warehouse: Warehouse, alias: string, connection: DuckDBConne
   for (const table of STORED) {
     await connection.run(`INSERT INTO ${alias}.${table} BY NAME SELECT k.* FROM kept_${table} k ANTI JOIN over_now o ON o.span_id = k.span_id`);
   }
+  await keepModels(connection, alias);
   await keepOldIds(connection, alias);
   await connection.run(`INSERT INTO ${alias}.progress SELECT max(apply_no), max(cut_ns), ${RULE_VERSION} FROM before_progress HAVING count(*) > 0`);
   await connection.run('COMMIT');
@@ -194,6 +207,12 @@ function silentRuns(warehouse: Warehouse): RunEnd[] {
   return warehouse.runs().filter((run) => run.final || Date.now() - run.heard_ms >= SILENT_MS).map(({ run_id, node, watermark_ns }) => ({ run_id, node, run_end_ns: watermark_ns }));
 }
 
+/** Links that stay as they are name the models that they were weighed by. */
+async function keepModels(connection: DuckDBConnection, alias: string): Promise<void> {
+  await connection.run(`INSERT INTO ${alias}.models BY NAME
+    SELECT DISTINCT b.* FROM before_models b SEMI JOIN ${alias}.span_links l ON l.model_version = b.model_version ANTI JOIN ${alias}.models m ON m.model_version = b.model_version`);
+}
+
 /** Ids that a trace had before still lead to it. */
 async function keepOldIds(connection: DuckDBConnection, alias: string): Promise<void> {
   await connection.run(`INSERT INTO ${alias}.trace_aliases BY NAME
@@ -210,11 +229,12 @@ async function keepOldIds(connection: DuckDBConnection, alias: string): Promise<
 async function compare(connection: DuckDBConnection, alias: string): Promise<ChangeReport> {
   const result = await connection.runAndReadAll(`SELECT
       count(*) FILTER (n.span_id IS NOT NULL),
+      (SELECT count(*) FROM stays),
       count(*) FILTER (o.parent_span_id IS NOT DISTINCT FROM n.parent_span_id AND n.span_id IS NOT NULL),
       count(*) FILTER (o.parent_span_id IS NULL AND n.parent_span_id IS NOT NULL),
       count(*) FILTER (o.parent_span_id IS NOT NULL AND n.parent_span_id IS NULL),
       count(*) FILTER (o.parent_span_id <> n.parent_span_id)
     FROM before_spans o FULL JOIN ${alias}.spans n ON n.span_id = o.span_id`);
-  const [spans, unchanged, links_gained, links_lost, links_moved] = (result.getRows()[0] ?? []).map(Number) as [number, number, number, number, number];
-  return { spans, unchanged, links_gained, links_lost, links_moved };
+  const [spans, kept, unchanged, links_gained, links_lost, links_moved] = (result.getRows()[0] ?? []).map(Number) as [number, number, number, number, number, number];
+  return { spans, kept, unchanged, links_gained, links_lost, links_moved };
 }

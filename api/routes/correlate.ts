@@ -8,6 +8,7 @@ import { problems } from '../problem.ts';
 
 const Answer = Type.Object({
   spans: Count('spans of the range, as they are now'),
+  kept: Count('of these, as they were, because the raw rows that they came of are gone'),
   unchanged: Count('of these, with the parent that they had before'),
   links_gained: Count('spans that have a parent now and had none'),
   links_lost: Count('spans that had a parent and have none now'),
