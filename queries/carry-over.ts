@@ -7,6 +7,8 @@ import { KEEP_NS, readMessages, type Limits } from './working-set.ts';
 export const CLOSES_BACK_NS = 2_000_000_000n;
 /** What was learned of programs' habits counts so much in the next cycle: a program may be replaced by a newer one. */
 const HABIT_DECAY = 0.98;
+/** What has faded to so little of one call, after 700 cycles in which its program was seen, is forgotten: addresses come and go. */
+const LEAST_HABIT = 1e-6;
 
 export const someIn = async (connection: DuckDBConnection, relation: string): Promise<boolean> => (await connection.runAndReadAll(`SELECT 1 FROM ${relation} LIMIT 1`)).currentRowCount > 0;
 
@@ -23,9 +25,9 @@ export async function carryOver(connection: DuckDBConnection, cut_ns: bigint, ho
     await connection.run('INSERT INTO known_work SELECT w.* FROM new_work w SEMI JOIN over_now o ON o.span_id = w.span_id');
     // Habits fade with what is seen of a program, not with time.
     await connection.run(`CREATE OR REPLACE TEMP TABLE seen_now AS SELECT DISTINCT service FROM call_groups;
-      CREATE OR REPLACE TEMP TABLE known_lags AS SELECT s.service, callee_ip, callee_port, fresh, source_ip, source_port, lag, explained * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS explained FROM lag_sums s LEFT JOIN seen_now n ON n.service = s.service;
-      CREATE OR REPLACE TEMP TABLE known_lag_calls AS SELECT s.service, callee_ip, callee_port, fresh, calls * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS calls FROM lag_calls s LEFT JOIN seen_now n ON n.service = s.service;
-      CREATE OR REPLACE TEMP TABLE known_lag_orders AS SELECT s.service, callee_ip, callee_port, fresh, calls * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS calls, at_once * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS at_once FROM lag_orders s LEFT JOIN seen_now n ON n.service = s.service;
+      CREATE OR REPLACE TEMP TABLE known_lags AS SELECT s.service, callee_ip, callee_port, fresh, source_ip, source_port, lag, explained * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS explained FROM lag_sums s LEFT JOIN seen_now n ON n.service = s.service WHERE explained >= ${LEAST_HABIT};
+      CREATE OR REPLACE TEMP TABLE known_lag_calls AS SELECT s.service, callee_ip, callee_port, fresh, calls * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS calls FROM lag_calls s LEFT JOIN seen_now n ON n.service = s.service WHERE calls >= ${LEAST_HABIT};
+      CREATE OR REPLACE TEMP TABLE known_lag_orders AS SELECT s.service, callee_ip, callee_port, fresh, calls * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS calls, at_once * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS at_once FROM lag_orders s LEFT JOIN seen_now n ON n.service = s.service WHERE calls >= ${LEAST_HABIT};
       CREATE OR REPLACE TEMP TABLE known_flushes AS SELECT s.service, before_ns * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS before_ns, between_ns * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS between_ns FROM flushes s LEFT JOIN seen_now n ON n.service = s.service`);
   }
   await connection.run(`INSERT INTO known_holds SELECT h.span_id, h.thread_id, h.from_ns, h.to_ns FROM new_holds h JOIN over_now o ON o.span_id = h.span_id WHERE h.from_ns < h.to_ns`);

@@ -1,5 +1,6 @@
 // Live correlation: every cycle reads what has landed since the last one, decides what can be decided, stores what is over.
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { isOutOfMemory } from '../ingest/duckdb-errors.ts';
 import type { Warehouse } from '../ingest/warehouse.ts';
 import { CLOSES_BACK_NS, carryOver, forgetOld, someIn } from './carry-over.ts';
 import { chooseFinished } from './choose-finished.ts';
@@ -103,7 +104,7 @@ export class Correlator {
 
   /** For the end of a process that has applied its last batch: everything is decided, what is still open is stored as incomplete. */
   async finish(): Promise<void> {
-    while ((await this.cycle()).behind);
+    while ((await this.#run()).behind);
     this.#runs.finishing = true;
     try {
       await this.#run();
@@ -117,8 +118,10 @@ export class Correlator {
     try {
       const report = await this.#warehouse.withDerived((alias, connection) => this.#step(alias, connection));
       if (report.cut_ns > 0n) this.#warehouse.noteCut(report.cut_ns);
+      if (report.messages > 0) this.#runs.readMore();
       return report;
     } catch (error) {
+      if (isOutOfMemory(error)) this.#runs.readLess();
       this.#loaded = false; // whatever the working set holds now, the stored rows are whole
       throw error;
     }
@@ -131,7 +134,7 @@ export class Correlator {
     const { to, cut } = await this.#runs.reach(connection, from, previous_cut);
     const behind = to < this.#warehouse.last_apply_no;
     const nothing = { messages: 0, spans: 0, cut_ns: cut, late: 0, behind };
-    const { changed: ends_changed, late: spoke_again } = await this.#runs.noteEnds(connection, previous_cut);
+    const { changed: ends_changed, late: spoke_again } = await this.#runs.noteEnds(connection);
     this.#late.add(spoke_again);
     if (to === from && cut === previous_cut && !ends_changed) return nothing;
     const horizon_ns = this.#runs.finishing ? NEVER : cut + SETTLE_NS;
@@ -226,11 +229,12 @@ export class Correlator {
     const begun = this.#now();
     // Two working sets at once are more than the memory of a small node; this one is read again afterwards.
     this.#loaded = false;
-    const changes = await this.#redo(range).catch((error: unknown) => {
-      this.#late.add([range]); // it is still to be done
-      throw error;
-    });
-    this.#late.took(this.#now() - begun);
+    const changes = await this.#redo(range)
+      .catch((error: unknown) => {
+        this.#late.add([range]); // it is still to be done
+        throw error;
+      })
+      .finally(() => this.#late.took(this.#now() - begun));
     this.#log(`late events: ${changes.spans} spans from ${new Date(Number(range.from_ns / 1_000_000n)).toISOString()} on were correlated again, ${changes.links_gained + changes.links_lost + changes.links_moved} links changed`);
   }
 

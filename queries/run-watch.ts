@@ -12,6 +12,8 @@ const MARGIN_NS = { one_node: 20_000_000n, several: 300_000_000n } as const;
  * shorter, for what waits in it is the same.
  */
 const MOST_ROWS = 240_000;
+/** Of them, where memory does not suffice for more. */
+const FEWEST_ROWS = 15_000;
 const NEVER = 9_000_000_000_000_000_000n;
 
 const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
@@ -30,6 +32,7 @@ export class RunWatch {
   readonly #silent_ms: number;
   /** Runs that were taken as ended, and when. */
   #ended = new Map<string, bigint>();
+  #most_rows = MOST_ROWS;
   /** No run says anything more: the end of a process that has applied its last batch. */
   finishing = false;
 
@@ -46,7 +49,7 @@ export class RunWatch {
     if (last - from < 2n || this.finishing) return all;
     const since = this.#warehouse.storedSince('batches', from);
     const waiting = await connection.runAndReadAll(`SELECT apply_no, sum(rows) OVER (ORDER BY apply_no) FROM ${since} b WHERE b.apply_no > ${from} ORDER BY apply_no`);
-    const batches = (waiting.getRows() as [bigint, bigint][]).filter(([, rows]) => Number(rows) <= MOST_ROWS);
+    const batches = (waiting.getRows() as [bigint, bigint][]).filter(([, rows]) => Number(rows) <= this.#most_rows);
     const to = batches.at(-1)?.[0] ?? from + 1n;
     if (batches.length === waiting.currentRowCount || to >= last) return all;
     // A run that has not been heard of by then began after it.
@@ -60,7 +63,7 @@ export class RunWatch {
   }
 
   /** Stores the ends of runs in the working set. Changed: one has ended since, or one taken as ended speaks again, whose part of history is late. */
-  async noteEnds(connection: DuckDBConnection, cut: bigint): Promise<{ changed: boolean; late: TimeRange[] }> {
+  async noteEnds(connection: DuckDBConnection): Promise<{ changed: boolean; late: TimeRange[] }> {
     const ends: RunEnd[] = [];
     const late: TimeRange[] = [];
     const ended = new Map<string, bigint>();
@@ -70,20 +73,30 @@ export class RunWatch {
         ends.push({ run_id: run.run_id, node: run.node, run_end_ns: run.watermark_ns });
         ended.set(key(run), run.watermark_ns);
       } else if (before !== undefined && run.watermark_ns > before) {
-        late.push({ from_ns: before, to_ns: cut });
+        // What was stored as ended may be told by rows that are still to land when that part is done again.
+        late.push({ from_ns: before, to_ns: NEVER });
       } else if (before !== undefined) {
         ended.set(key(run), before);
       }
     }
     const changed = [...ended].some(([name, at]) => this.#ended.get(name) !== at) || [...this.#ended.keys()].some((name) => !ended.has(name));
-    this.#ended = ended;
     await setRunEnds(connection, ends);
+    this.#ended = ended;
     return { changed, late };
   }
 
   /** Whoever correlated before this process may have stored what the runs that ended by the cut left open. */
   takeAsEnded(cut: bigint): void {
     for (const run of this.#warehouse.runs()) if (run.watermark_ns <= cut) this.#ended.set(key(run), run.watermark_ns);
+  }
+
+  /** After a cycle that memory did not suffice for: the next ones read less, or would fail as it did. */
+  readLess(): void {
+    this.#most_rows = Math.max(FEWEST_ROWS, this.#most_rows / 2);
+  }
+
+  readMore(): void {
+    this.#most_rows = Math.min(MOST_ROWS, this.#most_rows * 2);
   }
 
   /** Of those that were taken as ended. */

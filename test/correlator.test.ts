@@ -296,7 +296,7 @@ test('a node whose batches came hours late: history in pieces does not carry all
 }, 120_000);
 
 test('history whose raw rows have gone stays as it is when it is correlated again, with its links, and late rows are added to it', async () => {
-  const simulation = simulate({ requests: 200, in_flight: 6, nodes: 1, seed: 23, batch_ms: 50 });
+  const simulation = simulate({ requests: 200, in_flight: 6, nodes: 1, seed: 23, batch_ms: 300 });
   const warehouse = await open();
   const correlator = new Correlator(warehouse, OPTIONS);
   const middle = Math.floor(simulation.batches.length / 2);

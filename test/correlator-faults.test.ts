@@ -1,0 +1,63 @@
+// What live correlation does when a statement of it fails.
+import type { DuckDBConnection } from '@duckdb/node-api';
+import { expect, onTestFinished, test } from 'vitest';
+import { Warehouse } from '../ingest/warehouse.ts';
+import { Correlator } from '../queries/correlator.ts';
+import { score } from './queries/score.ts';
+import { simulate } from './queries/simulated-services.ts';
+import { makeBatch } from './support/make-batch.ts';
+import { temporaryFolder } from './support/temporary-folder.ts';
+
+async function open(): Promise<Warehouse> {
+  const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0, retire_after_ms: 10 });
+  onTestFinished(() => warehouse.close());
+  return warehouse;
+}
+
+test('a late part of history that cannot be done again is tried after the pause, not in every cycle; at the end what is open is stored all the same', async () => {
+  const simulation = simulate({ requests: 60, in_flight: 4, seed: 11 });
+  const warehouse = await open();
+  let now_ms = Date.now();
+  const correlator = new Correlator(warehouse, { late_pause_ms: 5000, silent_ms: 1e9, now_ms: () => now_ms });
+  const nodeOf = (name: string) => simulation.batches.filter(({ node }) => node === name);
+  for (const batch of nodeOf('node-0')) await warehouse.apply(batch);
+  await correlator.cycle();
+  const replace = warehouse.replaceDerived.bind(warehouse);
+  let tried = 0;
+  warehouse.replaceDerived = () => {
+    tried += 1;
+    return Promise.reject(new Error('no room'));
+  };
+  for (const batch of nodeOf('node-1')) await warehouse.apply(batch);
+  await expect(correlator.cycle()).rejects.toThrow('no room');
+  for (let n = 0; n < 5; n += 1) await correlator.cycle();
+  expect(tried).toBe(1);
+  now_ms += 5001;
+  await expect(correlator.cycle()).rejects.toThrow('no room');
+  expect(tried).toBe(2);
+  await expect(correlator.finish()).rejects.toThrow('no room');
+  warehouse.replaceDerived = replace;
+  await correlator.finish();
+  expect(await score(warehouse, simulation)).toEqual({ exact: 60, orphaned: 0, wrong: 0 });
+});
+
+test('after a cycle that memory did not suffice for, the next ones read less', async () => {
+  const warehouse = await open();
+  const correlator = new Correlator(warehouse, { silent_ms: 1e9 });
+  const losses = Array.from({ length: 9000 }, (_, at) => ({ from_ns: BigInt(at + 1), to_ns: BigInt(at + 2), cause: 'payload_shed', events_lost: 1n }));
+  for (const sequence of [1n, 2n, 3n]) await warehouse.apply(makeBatch({ sequence, watermark_ns: 1_000_000_000n * sequence }, { losses }));
+  const derive = warehouse.withDerived.bind(warehouse);
+  warehouse.withDerived = (work) => derive((alias, connection) => work(alias, new Proxy(connection, {
+    get(target, name) {
+      if (name === 'run') throw new Error('Out of Memory Error: failed to allocate data of size 256.0 KiB');
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  }) as DuckDBConnection));
+  for (let n = 0; n < 4; n += 1) await expect(correlator.cycle()).rejects.toThrow('Out of Memory');
+  warehouse.withDerived = derive;
+  const behind: boolean[] = [];
+  do behind.push((await correlator.cycle()).behind);
+  while (behind.at(-1) === true);
+  expect(behind).toEqual([true, true, false]);
+});
