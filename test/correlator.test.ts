@@ -296,7 +296,7 @@ test('a node whose batches came hours late: history in pieces does not carry all
 }, 120_000);
 
 test('history whose raw rows have gone stays as it is when it is correlated again, with its links, and late rows are added to it', async () => {
-  const simulation = simulate({ requests: 200, in_flight: 6, nodes: 1, seed: 23, batch_ms: 300 });
+  const simulation = simulate({ requests: 200, in_flight: 6, nodes: 1, seed: 23, batch_ms: 50 });
   const warehouse = await open();
   const correlator = new Correlator(warehouse, OPTIONS);
   const middle = Math.floor(simulation.batches.length / 2);
@@ -307,10 +307,10 @@ test('history whose raw rows have gone stays as it is when it is correlated agai
   await correlator.finish();
   const before = await derived(warehouse);
   await warehouse.seal();
-  await warehouse.drop((sealed) => sealed.filter(({ kind, from_ns }) => kind === 'raw' && from_ns < gone_to), () => 'age');
+  await warehouse.drop((sealed) => sealed.filter(({ kind }) => kind === 'raw').toSorted((a, b) => Number(a.from_ns - b.from_ns)).slice(0, 1), () => 'age');
   const [[left]] = (await warehouse.query('SELECT count(*) FROM stored.messages')).rows as [[bigint]];
   expect(left).toBeGreaterThan(100n);
-  for (const most_spans of [undefined, 1]) {
+  for (const most_spans of [1, undefined]) {
     const report = await recorrelate(warehouse, { ...FOREVER, ...(most_spans === undefined ? {} : { most_spans }) });
     expect(report).toMatchObject({ spans: 1400, unchanged: 1400, links_lost: 0, links_moved: 0, links_gained: 0 });
     expect(report.kept).toBeGreaterThan(300);
@@ -324,5 +324,6 @@ test('history whose raw rows have gone stays as it is when it is correlated agai
   await correlator.finish();
   const after = await derived(warehouse);
   expect(after.length).toBe(before.length + 2);
-  expect(after).toEqual(expect.arrayContaining(before));
+  const now = new Set(after.map(String));
+  expect(before.filter((row) => !now.has(String(row)))).toEqual([]);
 });
