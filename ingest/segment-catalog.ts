@@ -63,6 +63,8 @@ export class SegmentCatalog {
   readonly #lasting: ReadonlyMap<string, string>;
   /** Made by this process, so that they have every table and column of today, in today's order; uids. */
   readonly #whole = new Set<string>();
+  /** On their way out, or not to be removed: their files may still be there at the next start. */
+  readonly #leaving = new Set<Segment>();
   #segments: readonly Segment[] = [];
   #cold_files: readonly TableFiles[] = [];
   #held: Promise<unknown> = Promise.resolve();
@@ -178,8 +180,14 @@ export class SegmentCatalog {
     });
   }
 
+  /** Segments of a kind that no longer count, and whose files may still be there at the next start. */
+  leaving(kind: SegmentKind): Segment[] {
+    return [...this.#leaving].filter((segment) => segment.kind === kind);
+  }
+
   /** Detaches and deletes segments that the views no longer name; settles when that is done. */
   retire(segments: readonly Segment[]): Promise<void> {
+    for (const segment of segments) this.#leaving.add(segment);
     const done = this.#retire(segments).finally(() => this.#retiring.delete(done));
     this.#retiring.add(done);
     return done;
@@ -193,9 +201,10 @@ export class SegmentCatalog {
       try {
         await this.detach(segment.alias);
         await removeDatabase(segment.path);
+        this.#leaving.delete(segment);
         if (!this.#segments.some(({ uid }) => uid === segment.uid)) this.#whole.delete(segment.uid);
       } catch (error) {
-        // The next start finds it replaced and deletes it.
+        // Whatever is written from now on names it as replaced, so that the next start deletes it.
         this.#log(`could not remove ${segment.path}: ${error instanceof Error ? error.message : String(error)}`);
       }
     }

@@ -129,12 +129,19 @@ export class SegmentKeeper {
       const inputs = found.filter((segment) => segment.state === 'sealed');
       const ranges: Range[] = inputs.map(({ from_ns, to_ns }) => ({ from_ns, to_ns }));
       if (range !== undefined) ranges.push(range);
+      await requireRoom(folder, sizeOf(inputs));
       // An open one that is still open held no rows: what it covered so far goes to the new one.
-      if (ids.includes(writer.open.uid)) ranges.push(await writer.write(async (open) => giveUpRange(open)));
+      const given = ids.includes(writer.open.uid) ? await writer.write(async (open) => ({ open, range: giveUpRange(open) })) : undefined;
+      if (given !== undefined) ranges.push(given.range);
       if (ranges.length === 0) throw new RangeError('nothing to replace, and no range given for what is new');
       const level = inputs.reduce((highest, segment) => Math.max(highest, segment.level), 0);
-      await requireRoom(folder, sizeOf(inputs));
-      await rewriteSegments(this.#rewriting(), { kind: 'derived', inputs, level, recomputed: true, ...cover(ranges), fill, when: (swap) => writer.write(swap) });
+      try {
+        await rewriteSegments(this.#rewriting(), { kind: 'derived', inputs, level, recomputed: true, ...cover(ranges), fill, when: (swap) => writer.write(swap) });
+      } catch (error) {
+        // A part of history that no segment covers would never be done again.
+        if (given !== undefined && given.open.from_ns === given.range.to_ns) given.open.from_ns = given.range.from_ns;
+        throw error;
+      }
     });
   }
 

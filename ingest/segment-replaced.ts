@@ -12,6 +12,9 @@ export interface Lineage {
   readonly supersedes: ReadonlySet<string>;
 }
 
+/** What a file says of itself, beside the tables of its kind. */
+export const OWN_TABLES: readonly string[] = ['replaced_segments', 'lineage'];
+
 export const NO_LINEAGE: Lineage = { carries: new Set(), supersedes: new Set() };
 
 /** Of a segment made of the inputs. Only uids that `known` still needs are kept, so that it stays short. */

@@ -8,7 +8,7 @@ import { LASTING_LAYOUT, removeDatabase } from './segment-catalog.ts';
 import type { Segment, SegmentCatalog } from './segment-catalog.ts';
 import { newUid, sealedName, tempName } from './segment-names.ts';
 import type { SegmentKind } from './segment-names.ts';
-import { lineageOf, writeLineage, writeReplaced } from './segment-replaced.ts';
+import { OWN_TABLES, lineageOf, writeLineage, writeReplaced } from './segment-replaced.ts';
 import { describeSealed } from './segment-seal.ts';
 import { countRows } from './segment-tables.ts';
 
@@ -56,10 +56,13 @@ export async function rewriteSegments(context: RewriteContext, job: Rewrite): Pr
   let rows: Map<string, number>;
   try {
     await job.fill(temp_alias, connection);
-    if (inputs.length > 0) await writeReplaced(connection, temp_alias, inputs.map((input) => input.uid));
+    // What the inputs replaced is not gone yet, perhaps: they go first, and nothing else would say that it does not count.
+    const replaced = [...inputs, ...catalog.leaving(kind)].map((segment) => segment.uid);
+    if (replaced.length > 0) await writeReplaced(connection, temp_alias, replaced);
     await writeLineage(connection, temp_alias, lineage);
     await checkpointUnmerged(connection, temp_alias);
     rows = await countRows(connection, temp_alias);
+    if (job.recomputed !== true) requireAll(inputs, rows);
     await catalog.detach(temp_alias);
   } catch (error) {
     await connection.run('ROLLBACK').catch(() => undefined);
@@ -80,6 +83,15 @@ export async function rewriteSegments(context: RewriteContext, job: Rewrite): Pr
     throw error;
   }
   return { segment, retired: catalog.retire(inputs) };
+}
+
+/** Before the inputs go: none of their rows may be missing. */
+function requireAll(inputs: readonly Segment[], rows: ReadonlyMap<string, number>): void {
+  for (const [table, count] of rows) {
+    if (OWN_TABLES.includes(table)) continue;
+    const before = inputs.reduce((sum, input) => (input.rows === null ? NaN : sum + (input.rows.get(table) ?? 0)), 0);
+    if (!Number.isNaN(before) && before !== count) throw new Error(`${count} of ${before} rows of ${table} were copied; the files stay as they are`);
+  }
 }
 
 function newest(inputs: readonly Segment[]): bigint | null {
