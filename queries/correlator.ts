@@ -26,6 +26,8 @@ export interface CorrelatorOptions {
   readonly between_steps?: () => Promise<void>;
   /** How long each step took, for measurements. */
   readonly observe?: (step: Step, elapsed_ms: number) => void;
+  /** Those of loadSteps unless given. */
+  readonly steps?: readonly Step[];
 }
 
 export interface CycleReport {
@@ -58,7 +60,7 @@ export class Correlator {
   #memory = new StepMemory();
   readonly #hopeless: HopelessServices = new Map();
   readonly #between_steps: CorrelatorOptions['between_steps'];
-  readonly #steps = loadSteps();
+  readonly #steps: readonly Step[];
   readonly #late: LateRanges;
   readonly #runs: RunWatch;
   /** False: the working set has to be read again. */
@@ -86,6 +88,7 @@ export class Correlator {
     this.#observe = options.observe;
     this.#evidence_off = options.evidence_off ?? [];
     this.#between_steps = options.between_steps;
+    this.#steps = options.steps ?? loadSteps();
     this.#runs = new RunWatch(warehouse, { now_ms: this.#now, silent_ms: options.silent_ms ?? 10_000 });
     this.#late = new LateRanges({ now_ms: this.#now, pause_ms: options.late_pause_ms ?? 5000 });
   }
@@ -162,11 +165,11 @@ export class Correlator {
     await connection.run('COMMIT');
     if (spans > 0) await connection.run('DELETE FROM timing_models');
     const stored = performance.now();
-    this.#observe?.({ file: '', name: 'store', sql: '', repeat: false, view: false, needs: undefined }, stored - begun);
+    this.#observe?.({ file: '', name: 'store', sql: '', repeat: false, view: false, needs: [] }, stored - begun);
     const ahead = await this.#lookAhead(connection, to, horizon_ns);
     await this.#forget(connection, cut, horizon_ns);
     this.#ahead = ahead;
-    this.#observe?.({ file: '', name: 'forget', sql: '', repeat: false, view: false, needs: undefined }, performance.now() - stored);
+    this.#observe?.({ file: '', name: 'forget', sql: '', repeat: false, view: false, needs: [] }, performance.now() - stored);
     this.#read_to = to;
     this.#cut = cut;
     return { messages: news.messages, spans, cut_ns: cut, late: late.count, behind };

@@ -12,18 +12,18 @@ export interface Step {
   readonly repeat: boolean;
   /** Used once or twice: computed where it is used. */
   readonly view: boolean;
-  /** Where this relation is empty, so is the step's result. */
-  readonly needs?: string | undefined;
+  /** Where one of these relations is empty, so is the step's result, or nothing reads it then. */
+  readonly needs: readonly string[];
 }
 
 /**
  * The steps of one file: blocks that begin with `-- @name NAME`, `-- @name NAME @view` or `-- @name NAME @repeat`. A line
- * `-- @needs RELATION` says of all that follow in the file that they yield nothing where that relation is empty.
+ * `-- @needs RELATION, ...` says of all up to the next such line that they yield nothing, or nothing that is read, where one of these relations is empty.
  */
 export function parseSteps(file: string, text: string): Step[] {
   const steps: Step[] = [];
   let current: { name: string; mark: string | undefined; lines: string[] } | undefined;
-  let needs: string | undefined;
+  let needs: readonly string[] = [];
   const close = (): void => {
     if (current === undefined) return;
     const sql = current.lines.filter((line) => !line.startsWith('--')).join('\n').trim();
@@ -31,10 +31,10 @@ export function parseSteps(file: string, text: string): Step[] {
     steps.push({ file, name: current.name, sql, repeat: current.mark === 'repeat', view: current.mark === 'view', needs });
   };
   for (const line of text.split('\n')) {
-    const needed = /^-- @needs (\w+)$/.exec(line)?.[1];
+    const needed = /^-- @needs (\w+(?:, \w+)*)$/.exec(line)?.[1];
     if (needed !== undefined) {
       close();
-      [current, needs] = [undefined, needed];
+      [current, needs] = [undefined, needed.split(', ')];
       continue;
     }
     const head = /^-- @name (\w+)(?: @(repeat|view))?$/.exec(line);
@@ -91,13 +91,10 @@ export async function runSteps(connection: DuckDBConnection, steps: readonly Ste
     await watch.between?.();
     const begun = performance.now();
     await watch.computed?.get(step.name)?.();
-    if (step.needs !== undefined && memory.made.has(step.name)) {
-      if (!filled.has(step.needs)) filled.set(step.needs, (await connection.runAndReadAll(`SELECT 1 FROM ${step.needs} LIMIT 1`)).currentRowCount > 0);
-      if (filled.get(step.needs) === false) {
-        if (!step.view && !memory.empty.has(step.name)) await connection.run(`DELETE FROM ${step.name}`);
-        memory.empty.add(step.name);
-        continue;
-      }
+    if (memory.made.has(step.name) && (await isEmptyAny(connection, step.needs, filled))) {
+      if (!step.view && !memory.empty.has(step.name)) await connection.run(`DELETE FROM ${step.name}`);
+      memory.empty.add(step.name);
+      continue;
     }
     const known = memory.made.has(step.name);
     memory.made.add(step.name);
@@ -106,6 +103,15 @@ export async function runSteps(connection: DuckDBConnection, steps: readonly Ste
     else if (!step.view || !known) await connection.run(`CREATE OR REPLACE TEMP ${step.view ? 'VIEW' : 'TABLE'} ${step.name} AS ${step.sql}`);
     watch.observe?.(step, performance.now() - begun);
   }
+}
+
+/** filled: what is known of relations in this run. */
+async function isEmptyAny(connection: DuckDBConnection, relations: readonly string[], filled: Map<string, boolean>): Promise<boolean> {
+  for (const relation of relations) {
+    if (!filled.has(relation)) filled.set(relation, (await connection.runAndReadAll(`SELECT 1 FROM ${relation} LIMIT 1`)).currentRowCount > 0);
+    if (filled.get(relation) === false) return true;
+  }
+  return false;
 }
 
 async function repeatStep(connection: DuckDBConnection, { name, sql }: Step): Promise<void> {

@@ -100,6 +100,8 @@ JOIN (
   SELECT m.process_id AS process_id FROM thread_moves m WHERE m.op = 'wake' AND m.thread_id <> m.target_thread_id
 ) k ON k.process_id = p.process_id
 
+-- @needs unsure_calls
+
 -- @name birth_claims
 -- A thread that has ended before the answer lived for that request alone; one that goes on may be a pool's, and take another's work.
 SELECT b.span_id AS span_id, b.candidate_span_id AS candidate_span_id, 'birth' AS evidence,
@@ -254,6 +256,8 @@ SELECT k.process_id AS process_id, k.width AS width
 FROM open_work k
 GROUP BY k.process_id, k.width
 
+-- @needs work, header_calls
+
 -- @name header_places
 -- Where to look for the requests of these calls.
 SELECT c.span_id AS span_id, c.process_id AS process_id, c.ts_ns AS ts_ns, c.traceparent AS traceparent, c.request_id AS request_id, w.width AS width, c.ts_ns - c.ts_ns % w.width AS piece_ns
@@ -269,6 +273,8 @@ FROM (
   JOIN open_places k ON k.process_id = c.process_id AND k.width = c.width AND k.piece_ns = c.piece_ns AND k.ts_ns <= c.ts_ns AND (k.free_ns IS NULL OR k.free_ns > c.ts_ns)
     AND (substr(k.traceparent, 4, 32) = substr(c.traceparent, 4, 32) OR k.request_id = c.request_id)
 ) b
+
+-- @needs work
 
 -- @name task_places
 SELECT c.span_id AS span_id, c.process_id AS process_id, c.ts_ns AS ts_ns, c.fresh AS fresh, q.task_id AS task_id, q.parent_task_id AS parent_task_id, w.width AS width, c.ts_ns - c.ts_ns % w.width AS piece_ns

@@ -49,6 +49,8 @@ FROM (
 CROSS JOIN (SELECT max(n.lag) AS lag FROM lags n) l
 GROUP BY c.thread_id
 
+-- @needs work, turn_threads
+
 -- @name loop_reads
 -- What may trigger a call. source_ip null: a request.
 SELECT k.span_id AS span_id, k.reader_thread_id AS thread_id, k.read_turn AS turn, k.request_end_ns AS at_ns, '' AS source_ip, 0 AS source_port
@@ -79,6 +81,8 @@ FROM call_groups c
 CROSS JOIN lags l
 JOIN read_groups r ON r.thread_id = c.thread_id AND r.turn = c.turn - l.lag
 GROUP BY c.service, c.callee_ip, c.callee_port, c.fresh, r.source_ip, r.source_port, l.lag
+
+-- @needs work
 
 -- @name lag_sums
 -- With what earlier cycles saw.
@@ -138,6 +142,8 @@ FROM (
 ) b
 WHERE b.matching = 1
 
+-- @needs work, turn_threads
+
 -- @name placed_reads
 -- Within its turn, and how many there were.
 SELECT
@@ -174,6 +180,8 @@ FROM (
   JOIN lag_rules u ON u.service = c.service AND u.callee_ip = c.callee_ip AND u.callee_port = c.callee_port AND u.fresh = c.fresh
 ) b
 
+-- @needs work
+
 -- @name flushes
 -- Turns with several calls on kept connections: how long from the read before them to the first, and between them.
 SELECT s.service AS service, sum(s.before_ns) AS before_ns, sum(s.between_ns) AS between_ns
@@ -201,6 +209,8 @@ SELECT f.service AS service
 FROM flushes f
 WHERE f.between_ns < 0.3 * f.before_ns
 
+-- @needs work, deferring
+
 -- @name idle_connections
 -- In such services, the connections that were taken out of a pool again: since when each had lain there.
 SELECT c.span_id AS span_id, c.service AS service, c.thread_id AS thread_id, c.callee_ip AS callee_ip, c.callee_port AS callee_port, c.turn AS turn, d.end_ns AS released_ns, c.at_ns AS at_ns
@@ -227,6 +237,8 @@ FROM (
 GROUP BY b.service, b.callee_ip, b.callee_port
 HAVING sum(b.passed_over) <= 0.1 * count(*)
 
+-- @needs work, placed_calls
+
 -- @name called_at_once
 -- In the read's own turn: of the reads before the call, the last one.
 SELECT b.span_id AS span_id, b.read_span_id AS read_span_id, b.service AS service, b.callee_ip AS callee_ip, b.callee_port AS callee_port, b.is_request AS is_request, b.score AS score, b.fresh AS fresh, b.several AS several, b.in_place AS in_place
@@ -241,6 +253,8 @@ FROM (
 ) b
 WHERE b.last = 1
 
+-- @needs work
+
 -- @name lag_orders
 -- Does the program call right after each read (as Node.js does), or read all, then call? Turns with equally many of both tell.
 SELECT s.service AS service, s.callee_ip AS callee_ip, s.callee_port AS callee_port, s.fresh AS fresh, sum(s.calls) AS calls, sum(s.at_once) AS at_once
@@ -253,6 +267,8 @@ FROM (
   FROM known_lag_orders k
 ) s
 GROUP BY s.service, s.callee_ip, s.callee_port, s.fresh
+
+-- @needs work, turn_threads
 
 -- @name several_loops
 -- Processes that run more than one loop: what one of them reads, another may call for, and numbers of turns are no constants.

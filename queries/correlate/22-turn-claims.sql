@@ -7,7 +7,7 @@
 --            Where nothing orders them, each of up to eight reads is claimed a part.
 -- Local to a node.
 
--- @needs work
+-- @needs work, stack_pools
 
 -- @name pool_steps
 -- Such a pool as brackets: a connection that comes back opens one, a read that leads to a call closes the one that was opened last.
@@ -62,6 +62,8 @@ JOIN (
   WHERE l.step = -1 AND l.height < 0 AND l.height < coalesce(l.lowest, 0)
 ) n ON n.thread_id = f.thread_id AND n.turn = f.turn AND n.source_ip = f.source_ip AND n.source_port = f.source_port AND n.callee_ip = f.callee_ip AND n.callee_port = f.callee_port AND n.place = f.place
 
+-- @needs work, placed_calls
+
 -- @name turn_places
 -- What the order within the turn says. As many calls as reads: each its own. Else the last read before the call, if the program calls
 -- at once; else any of them, each a part.
@@ -100,6 +102,8 @@ JOIN placed_reads r ON r.thread_id = c.thread_id AND r.turn = c.read_turn AND r.
 LEFT JOIN (SELECT t.span_id AS span_id FROM turn_places t GROUP BY t.span_id) s ON s.span_id = c.span_id
 WHERE s.span_id IS NULL AND r.places <= 8
 
+-- @needs work
+
 -- @name own_calls
 -- Whose owners matter: what triggered something here, and all of pools whose threads wait.
 SELECT r.span_id AS span_id
@@ -123,6 +127,8 @@ JOIN thread_claims t ON t.span_id = e.span_id
 LEFT JOIN decided d ON d.span_id = t.span_id
 CROSS JOIN limits l
 WHERE t.score > l.threshold AND d.span_id IS NULL
+
+-- @needs work, placed_calls
 
 -- @name turn_owners
 -- A call after another call's answer belongs to what that call belongs to. moved: owner is still such a call. One row for each owner

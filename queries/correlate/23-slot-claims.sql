@@ -17,6 +17,8 @@ SELECT
 FROM call_ends d
 JOIN blocking_pools b ON b.process_id = d.process_id
 
+-- @needs work, blocking_pools
+
 -- @name pool_wakes
 -- What a woken thread does until it is woken again belongs to this wake.
 SELECT

@@ -6,7 +6,7 @@
 --            long poll) while others come and go too fast to be seen.
 -- Local to a node.
 
--- @needs unsure_processes
+-- @needs unsure_calls
 
 -- @name held_calls
 -- Undecided for now: requests are open that may have caused them, or what happened around them may not all have landed.
@@ -63,6 +63,8 @@ FROM (
   JOIN own_account a ON a.process_id = o.process_id
 ) b
 WHERE b.newest <= 16
+
+-- @needs work, turn_threads
 
 -- @name young_calls
 -- Too few of the service's calls to this callee were seen to know its habits, and there is something to know.

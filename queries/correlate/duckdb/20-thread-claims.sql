@@ -1,5 +1,7 @@
 -- DuckDB's own form of one step of ../20-thread-claims.sql, with the same rows: two ASOF joins instead of a window over a union.
 
+-- @needs numbered_holds
+
 -- @name moment_counts
 SELECT m.span_id AS span_id, m.at_connect AS at_connect, m.thread_id AS thread_id, m.at_ns AS at_ns, t.place AS taken, coalesce(g.let_go, 0) AS let_go
 FROM call_moments m

@@ -1,0 +1,45 @@
+// What queries/correlate/*.sql says by `-- @needs`: live cycles leave those steps out where a relation that they need is empty.
+import { expect, onTestFinished, test } from 'vitest';
+import { generate } from '../bench/generate/generate.ts';
+import { TruthList } from '../bench/generate/truth.ts';
+import { Warehouse } from '../ingest/warehouse.ts';
+import { Correlator } from '../queries/correlator.ts';
+import { loadSteps, parseSteps, type Step } from '../queries/step-runner.ts';
+import { temporaryFolder } from './support/temporary-folder.ts';
+
+const EVENTS_A_CYCLE = 700;
+
+test('what a step needs is read from the lines before it', () => {
+  const text = '-- @name a\nSELECT 1\n-- @needs a, b\n-- @name c\nSELECT 2\n-- @name d @view\nSELECT 3\n-- @needs d\n-- @name e\nSELECT 4';
+  expect(parseSteps('x.sql', text).map(({ name, needs }) => [name, needs])).toEqual([['a', []], ['c', ['a', 'b']], ['d', ['a', 'b']], ['e', ['d']]]);
+});
+
+/** Everything that many small cycles have stored, and the steps that they ran. */
+async function correlated(shapes: readonly string[], steps: readonly Step[]): Promise<{ rows: string[]; ran: number }> {
+  const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0 });
+  onTestFinished(() => warehouse.close());
+  const batches = generate({ events: 6000, seed: 21, shapes, applications: shapes.length, nodes: 1, truth: new TruthList() });
+  let ran = 0;
+  const correlator = new Correlator(warehouse, { silent_ms: 1e9, steps, observe: () => (ran += 1) });
+  let waiting = 0;
+  for (let next = batches.next(); next.done !== true; next = batches.next()) {
+    await warehouse.apply(next.value);
+    waiting += next.value.tables.socket_events.rows;
+    if (waiting < EVENTS_A_CYCLE) continue;
+    await correlator.cycle();
+    waiting = 0;
+  }
+  await correlator.finish();
+  const rows: string[] = [];
+  for (const table of ['spans', 'exchanges', 'span_links', 'models']) rows.push(...(await warehouse.query(`SELECT * FROM stored.${table} ORDER BY ALL`)).rows.map((row) => `${table} ${row.map(String).join(' ')}`));
+  return { rows, ran };
+}
+
+test.each([['kept-connections'], ['java-pool', 'worker-pool'], ['asyncio', 'node'], ['go-parallel', 'timers'], ['mix']])('steps that are left out change nothing: %s %s', async (...shapes) => {
+  const all = loadSteps();
+  const found = await correlated(shapes, all);
+  const whole = await correlated(shapes, all.map((step) => ({ ...step, needs: [] })));
+  expect(found.rows).toEqual(whole.rows);
+  expect(found.rows.length).toBeGreaterThan(500);
+  expect(found.ran).toBeLessThan(whole.ran);
+}, 120_000);
