@@ -1,5 +1,5 @@
-// Which runs of collectors still speak, and so up to when everything is known: the cut. A run that is silent, or has said that it
-// ends, no longer holds the others back.
+// Which runs of collectors still speak, and so up to when everything is known: the cut. A run that is silent, has said that it ends, or
+// is far behind the others does not hold them back.
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { RunState, Warehouse } from '../ingest/warehouse.ts';
 import type { TimeRange } from './late-ranges.ts';
@@ -14,6 +14,8 @@ const MARGIN_NS = { one_node: 20_000_000n, several: 300_000_000n } as const;
 const MOST_ROWS = 240_000;
 /** Of them, where memory does not suffice for more. */
 const FEWEST_ROWS = 15_000;
+/** A run this far behind the newest one sends what it has kept for long: the others do not wait for it, and what it tells is late. */
+const LAGS_NS = 300_000_000_000n;
 const NEVER = 9_000_000_000_000_000_000n;
 
 const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
@@ -55,11 +57,13 @@ export class RunWatch {
     // A run that has not been heard of by then began after it.
     const heard = await connection.runAndReadAll(`
       SELECT node, run_id, max(watermark_ns) FILTER (apply_no <= ${to}), max(apply_no) > ${from} FROM memory.stored.batches GROUP BY node, run_id`);
-    const alive = new Set(this.#warehouse.runs().filter((run) => this.#isAlive(run)).map(key));
+    const lags = this.#lags();
+    const runs = this.#warehouse.runs();
+    const [alive, behind] = [new Set(runs.filter((run) => this.#isAlive(run)).map(key)), new Set(runs.filter(lags).map(key))];
     const held_by = (heard.getRows() as [string, bigint, bigint | null, boolean][])
-      .filter(([node, run_id, , unread]) => unread || alive.has(key({ node, run_id })))
+      .filter(([node, run_id, , unread]) => (unread || alive.has(key({ node, run_id }))) && !behind.has(key({ node, run_id })))
       .map(([node, run_id, watermark_ns]) => ({ node, watermark_ns: watermark_ns ?? run_id }));
-    return { to, cut: cutBelow(held_by, previous_cut) };
+    return { to, cut: held_by.length === 0 ? all.cut : cutBelow(held_by, previous_cut) };
   }
 
   /** Stores the ends of runs in the working set. Changed: one has ended since, or one taken as ended speaks again, whose part of history is late. */
@@ -67,9 +71,11 @@ export class RunWatch {
     const ends: RunEnd[] = [];
     const late: TimeRange[] = [];
     const ended = new Map<string, bigint>();
+    const lags = this.#lags();
     for (const run of this.#warehouse.runs()) {
       const before = this.#ended.get(key(run));
-      if (!this.#isAlive(run)) {
+      if (!this.#isAlive(run) || lags(run)) {
+        if (lags(run) && before !== undefined && run.watermark_ns > before) late.push({ from_ns: before, to_ns: run.watermark_ns });
         ends.push({ run_id: run.run_id, node: run.node, run_end_ns: run.watermark_ns });
         ended.set(key(run), run.watermark_ns);
       } else if (before !== undefined && run.watermark_ns > before) {
@@ -99,9 +105,14 @@ export class RunWatch {
     this.#most_rows = Math.min(MOST_ROWS, this.#most_rows * 2);
   }
 
-  /** Of those that were taken as ended. */
+  /** Of those that were taken as ended, by what has landed of them since. */
   ends(): RunEnd[] {
-    return this.#warehouse.runs().filter((run) => this.#ended.has(key(run))).map((run) => ({ run_id: run.run_id, node: run.node, run_end_ns: this.#ended.get(key(run)) ?? run.watermark_ns }));
+    return this.#warehouse.runs().filter((run) => this.#ended.has(key(run))).map((run) => ({ run_id: run.run_id, node: run.node, run_end_ns: run.watermark_ns }));
+  }
+
+  #lags(): (run: RunState) => boolean {
+    const newest = this.#warehouse.runs().reduce((latest, run) => max(latest, run.watermark_ns), 0n);
+    return (run) => !run.final && run.watermark_ns + LAGS_NS < newest;
   }
 
   #isAlive(run: RunState): boolean {
@@ -110,7 +121,8 @@ export class RunWatch {
 
   #nextCut(previous_cut: bigint): bigint {
     const runs = this.#warehouse.runs();
-    const alive = runs.filter((run) => this.#isAlive(run));
+    const lags = this.#lags();
+    const alive = runs.filter((run) => this.#isAlive(run) && !lags(run));
     if (alive.length === 0) return runs.reduce((most, run) => max(most, run.watermark_ns), previous_cut);
     return cutBelow(alive, previous_cut);
   }
