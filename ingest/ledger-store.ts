@@ -62,6 +62,22 @@ export class LedgerStore {
     return here > before ? here : before;
   }
 
+  /** What noteLate has told since forgetLate: ns since 1970. */
+  async late(): Promise<{ from_ns: bigint; to_ns: bigint } | null> {
+    const result = await this.#connection.run(`SELECT min(value) FILTER (name = 'late_from_ns'), max(value) FILTER (name = 'late_to_ns') FROM ledger.numbers`);
+    const [from_ns, to_ns] = (await result.getRows())[0] as [bigint | null, bigint | null];
+    return from_ns === null || to_ns === null ? null : { from_ns, to_ns };
+  }
+
+  /** A part of history is to be correlated again, and this has to outlive the process. One statement: others use the connection too. */
+  async noteLate(from_ns: bigint, to_ns: bigint): Promise<void> {
+    await this.#connection.run(`INSERT INTO ledger.numbers VALUES ('late_from_ns', ${from_ns}), ('late_to_ns', ${to_ns})`);
+  }
+
+  async forgetLate(): Promise<void> {
+    await this.#connection.run("DELETE FROM ledger.numbers WHERE name IN ('late_from_ns', 'late_to_ns')");
+  }
+
   /** Before segments are dropped: everything applied so far stays known without them. */
   async keep(applied: AppliedBatches, last_apply_no: bigint): Promise<void> {
     const rows = [...applied.entries()].map(({ run, from, to }) => `(${sqlText(run.node)}, ${sqlText(run.boot_id)}, ${run.run_id}, ${from}, ${to})`);

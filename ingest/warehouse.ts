@@ -272,6 +272,17 @@ export class Warehouse {
     await this.#indexTraces();
   }
 
+  /** Part of history that is still to be correlated again: it outlives the process. */
+  late(): Promise<{ from_ns: bigint; to_ns: bigint } | null> {
+    return this.#parts.ledger.late();
+  }
+
+  /** Adds to it, or says with null that nothing is left of it. */
+  noteLate(range: { from_ns: bigint; to_ns: bigint } | null): Promise<void> {
+    const { ledger } = this.#parts;
+    return this.#storing(range === null ? ledger.forgetLate() : ledger.noteLate(range.from_ns, range.to_ns));
+  }
+
   /** Watermark and last-heard wall time of each run, of those that segments still know. */
   runs(): RunState[] {
     return this.#landing.runs.list();

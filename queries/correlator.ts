@@ -138,7 +138,7 @@ export class Correlator {
     const behind = to < this.#warehouse.last_apply_no;
     const nothing = { messages: 0, spans: 0, cut_ns: cut, late: 0, behind };
     const { changed: ends_changed, late: spoke_again } = await this.#runs.noteEnds(connection);
-    this.#late.add(spoke_again);
+    await this.#addLate(spoke_again);
     if (to === from && cut === previous_cut && !ends_changed) return nothing;
     const horizon_ns = this.#runs.finishing ? NEVER : cut + SETTLE_NS;
     const news = await this.#takeNew(connection, from, to, horizon_ns);
@@ -155,7 +155,7 @@ export class Correlator {
     this.#moved_to = cut;
     await runSteps(connection, this.#steps, { observe: this.#observe, between: this.#between_steps, memory: this.#memory, computed: computedSteps(connection, this.#between_steps, this.#hopeless, this.#runs.finishing ? undefined : TIMING_BUDGET_MS) });
     const late = await findLate(connection, from, previous_cut);
-    this.#late.add(late.ranges);
+    await this.#addLate(late.ranges);
     const begun = performance.now();
     const spans = await chooseFinished(connection, cut);
     if (spans > 0) await describeFinished(connection);
@@ -186,7 +186,11 @@ export class Correlator {
     for (const evidence of this.#evidence_off) await connection.run('INSERT INTO evidence_off VALUES ($1)', [evidence]);
     this.#ahead = { ...NOTHING_AHEAD, from: this.#read_to };
     if (this.#read_to > 0n) await loadHistory(this.#warehouse, connection, { from_ns: this.#cut, to_ns: NEVER, apply_no: this.#read_to }, this.#limits);
-    if (!this.#started) this.#runs.takeAsEnded(this.#cut);
+    if (!this.#started) {
+      this.#runs.takeAsEnded(this.#cut);
+      const late = await this.#warehouse.late();
+      if (late !== null) this.#late.add([late]);
+    }
     this.#started = true;
     this.#waiting = { count: 1, next_end_ns: 0n, oldest_ns: 0n, quiet_ns: 0n };
     this.#loaded = true;
@@ -226,6 +230,11 @@ export class Correlator {
     this.#waiting = { count: Number(count), next_end_ns, oldest_ns, quiet_ns };
   }
 
+  /** Before the rows count as read: who comes after a kill knows of it. */
+  async #addLate(ranges: readonly TimeRange[]): Promise<void> {
+    if (this.#late.add(ranges) && this.#late.range !== undefined) await this.#warehouse.noteLate(this.#late.range);
+  }
+
   async #redoLate(now: boolean): Promise<void> {
     const range = this.#late.take(now);
     if (range === undefined) return;
@@ -238,6 +247,7 @@ export class Correlator {
         throw error;
       })
       .finally(() => this.#late.took(this.#now() - begun));
+    if (this.#late.range === undefined) await this.#warehouse.noteLate(null);
     this.#log(`late events: ${changes.spans} spans from ${new Date(Number(range.from_ns / 1_000_000n)).toISOString()} on were correlated again, ${changes.links_gained + changes.links_lost + changes.links_moved} links changed`);
   }
 

@@ -20,11 +20,19 @@ export class LateRanges {
     this.#pause_ms = options.pause_ms;
   }
 
-  add(ranges: readonly TimeRange[]): void {
+  get range(): TimeRange | undefined {
+    return this.#range;
+  }
+
+  /** True when more is to be done now. */
+  add(ranges: readonly TimeRange[]): boolean {
+    let more = false;
     for (const range of ranges) {
       const known = this.#range;
       this.#range = known === undefined ? range : { from_ns: range.from_ns < known.from_ns ? range.from_ns : known.from_ns, to_ns: range.to_ns > known.to_ns ? range.to_ns : known.to_ns };
+      more ||= known === undefined || this.#range.from_ns < known.from_ns || this.#range.to_ns > known.to_ns;
     }
+    return more;
   }
 
   /** The range that is due; all there is when `now`. */

@@ -8,8 +8,8 @@ import { simulate } from './queries/simulated-services.ts';
 import { makeBatch } from './support/make-batch.ts';
 import { temporaryFolder } from './support/temporary-folder.ts';
 
-async function open(): Promise<Warehouse> {
-  const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0, retire_after_ms: 10 });
+async function open(folder = temporaryFolder()): Promise<Warehouse> {
+  const warehouse = await Warehouse.open({ folder, seal_every_ms: 0, retire_after_ms: 10 });
   onTestFinished(() => warehouse.close());
   return warehouse;
 }
@@ -39,6 +39,25 @@ test('a late part of history that cannot be done again is tried after the pause,
   warehouse.replaceDerived = replace;
   await correlator.finish();
   expect(await score(warehouse, simulation)).toEqual({ exact: 60, orphaned: 0, wrong: 0 });
+});
+
+test('a late part of history that was not done before the process was killed is done after the next start', async () => {
+  const simulation = simulate({ requests: 60, in_flight: 4, seed: 11 });
+  const folder = temporaryFolder();
+  let warehouse = await open(folder);
+  let correlator = new Correlator(warehouse, { late_pause_ms: 0 });
+  const nodeOf = (name: string) => simulation.batches.filter(({ node }) => node === name);
+  for (const batch of nodeOf('node-0')) await warehouse.apply(batch);
+  await correlator.cycle();
+  warehouse.replaceDerived = () => Promise.reject(new Error('killed'));
+  for (const batch of nodeOf('node-1')) await warehouse.apply(batch);
+  await expect(correlator.cycle()).rejects.toThrow('killed');
+  await warehouse.close();
+  warehouse = await open(folder);
+  correlator = new Correlator(warehouse, { late_pause_ms: 0 });
+  await correlator.finish();
+  expect(await score(warehouse, simulation)).toEqual({ exact: 60, orphaned: 0, wrong: 0 });
+  expect(await warehouse.late()).toBeNull();
 });
 
 test('after a cycle that memory did not suffice for, the next ones read less', async () => {
