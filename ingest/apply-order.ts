@@ -12,6 +12,8 @@ interface UnderWay {
 
 export interface Turn {
   readonly apply_no: bigint;
+  /** Under way when it entered: there when it is, or it fails as they do. */
+  readonly before: readonly Batch[];
   /** Settles when the batch before is there; its error where it failed. */
   come(): Promise<void>;
   /** It is there, and what follows may commit. */
@@ -49,6 +51,7 @@ export class ApplyOrder {
     this.#under_way.push(own);
     return {
       apply_no,
+      before: before.map(({ batch: other }) => other),
       come: async () => {
         const other = await before.at(-1)?.left;
         if (other !== undefined) throw other.failed;

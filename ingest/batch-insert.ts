@@ -3,26 +3,20 @@ import { RELATION_NAMES } from '../schema/relations.ts';
 import type { Batch } from './batch.ts';
 import type { BatchRows } from './duckdb-batch-rows.ts';
 import { sqlName, sqlText } from './duckdb-instance.ts';
-
-/** The time before a run in which its node was not watched, ns since 1970. */
-export interface Unwatched {
-  readonly from_ns: bigint;
-  readonly to_ns: bigint;
-}
+import type { Missed } from './run-states.ts';
 
 export interface Insertion {
   readonly connection: DuckDBConnection;
   readonly source: BatchRows;
   readonly alias: string;
   readonly apply_no: bigint;
-  /** Becomes a row of losses. */
-  readonly unwatched: Unwatched | undefined;
+  readonly missed: readonly Missed[];
   /** Settles when it is this batch's turn; an error undoes it. */
   beforeCommit(): Promise<void>;
 }
 
 /** All rows of a checked batch and the row that says it was applied, in one transaction. */
-export async function insertBatch(batch: Batch, { connection, source, alias, apply_no, unwatched, beforeCommit }: Insertion): Promise<void> {
+export async function insertBatch(batch: Batch, { connection, source, alias, apply_no, missed, beforeCommit }: Insertion): Promise<void> {
   const target = `${sqlName(alias)}.main`;
   const origin = `${sqlText(batch.node)} AS node, ${sqlText(batch.boot_id)} AS boot_id, ${batch.run_id}::BIGINT AS run_id`;
   let rows = 0;
@@ -36,9 +30,9 @@ export async function insertBatch(batch: Batch, { connection, source, alias, app
       await connection.run(`INSERT INTO ${target}.${sqlName(relation)} BY NAME SELECT ${origin}${numbered}, * FROM ${source.functionName(relation)}()`);
       rows += table.rows;
     }
-    if (unwatched !== undefined) {
+    for (const { from_ns, to_ns, cause } of missed) {
       await connection.run(
-        `INSERT INTO ${target}.losses BY NAME SELECT ${origin}, NULL::INTEGER AS cpu, ${unwatched.from_ns}::BIGINT AS from_ns, ${unwatched.to_ns}::BIGINT AS to_ns, NULL::BIGINT AS events_lost, 'not_running' AS cause`,
+        `INSERT INTO ${target}.losses BY NAME SELECT ${origin}, NULL::INTEGER AS cpu, ${from_ns}::BIGINT AS from_ns, ${to_ns}::BIGINT AS to_ns, NULL::BIGINT AS events_lost, '${cause}' AS cause`,
       );
     }
     await connection.run(

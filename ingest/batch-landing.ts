@@ -71,7 +71,7 @@ export class BatchLanding {
     const { connection, rows: source } = parts.batch_writers[lane] as BatchWriter;
     try {
       await requireRoom(parts.folder, rowsOf(batch) * ROW_BYTES);
-      await insertBatch(batch, { connection, source, alias: segment.alias, apply_no, unwatched: this.runs.unwatchedBefore(batch), beforeCommit: () => turn.come() });
+      await insertBatch(batch, { connection, source, alias: segment.alias, apply_no, missed: this.runs.missedBefore(batch, turn.before), beforeCommit: () => turn.come() });
       const result = this.#note(batch, apply_no);
       turn.landed();
       return result;

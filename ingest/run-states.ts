@@ -12,6 +12,15 @@ export interface RunState {
   readonly sequence: bigint;
 }
 
+export type RunHeader = Pick<BatchHeader, 'node' | 'boot_id' | 'run_id' | 'sequence' | 'watermark_ns'>;
+
+/** Becomes a row of losses. */
+export interface Missed {
+  readonly from_ns: bigint;
+  readonly to_ns: bigint;
+  readonly cause: 'not_running' | 'not_received';
+}
+
 /** How far each run has come. */
 export class RunStates {
   readonly #runs = new Map<string, RunState>();
@@ -30,15 +39,30 @@ export class RunStates {
     });
   }
 
-  /** With the first batch of a run: from where its node's previous run was last heard of to this run's start; else undefined. */
-  unwatchedBefore(header: Pick<BatchHeader, 'node' | 'run_id' | 'sequence'>): { from_ns: bigint; to_ns: bigint } | undefined {
-    if (header.sequence !== 1n) return undefined;
+  /**
+   * What the warehouse has not been told before this batch: between the end of its node's previous run and this run's start nobody recorded
+   * (not_running); batches of the run that never came were dropped or lost on their way (not_received). `under_way`: batches before it that
+   * will be there when it is.
+   */
+  missedBefore(header: RunHeader, under_way: readonly RunHeader[] = []): Missed[] {
+    const isOwn = (run: RunHeader | RunState): boolean => run.node === header.node && run.boot_id === header.boot_id && run.run_id === header.run_id;
+    const own = [...this.#runs.values(), ...under_way].filter(isOwn);
+    const known = own.reduce((most, run) => (run.sequence > most ? run.sequence : most), 0n);
+    const missed: Missed[] = [];
     let from_ns: bigint | undefined;
-    for (const run of this.#runs.values()) {
-      if (run.node === header.node && run.run_id < header.run_id && (from_ns === undefined || run.watermark_ns > from_ns)) from_ns = run.watermark_ns;
+    if (known > 0n) from_ns = own.reduce((latest, run) => (run.watermark_ns > latest ? run.watermark_ns : latest), 0n);
+    else {
+      const before = [...this.#runs.values()].filter((run) => run.node === header.node && run.run_id < header.run_id);
+      if (before.length > 0) {
+        const last_ns = before.reduce((latest, run) => (run.watermark_ns > latest ? run.watermark_ns : latest), 0n);
+        // Started before the other had ended: nothing was missed.
+        if (last_ns < header.run_id) missed.push({ from_ns: last_ns, to_ns: header.run_id, cause: 'not_running' });
+        from_ns = header.run_id;
+      }
     }
-    // Started before the other had ended: nothing was missed.
-    return from_ns === undefined || from_ns >= header.run_id ? undefined : { from_ns, to_ns: header.run_id };
+    // A warehouse that is new to the node begins in the middle of a run.
+    if (from_ns !== undefined && header.sequence > known + 1n) missed.push({ from_ns, to_ns: header.watermark_ns > from_ns ? header.watermark_ns : from_ns, cause: 'not_received' });
+    return missed;
   }
 
   async load(connection: DuckDBConnection, batches: string): Promise<void> {

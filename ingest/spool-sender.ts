@@ -1,4 +1,5 @@
 // Sends spooled batches to a warehouse, oldest first, until each is acknowledged.
+import type { FileHandle } from 'node:fs/promises';
 import { FilePost } from './file-post.ts';
 import type { Answer } from './file-post.ts';
 import type { Spool, SpoolEntry, SpooledLoss } from './spool.ts';
@@ -9,7 +10,7 @@ export interface SpoolSenderOptions {
   readonly token?: string;
   readonly compress?: 'none' | 'gzip';
   log(line: string): void;
-  /** A batch that the warehouse will never take was given up. */
+  /** A batch that the warehouse will never take, or whose file has gone, was given up. */
   on_refused?(lost: SpooledLoss): void;
   readonly retry_ms?: { first: number; most: number };
 }
@@ -79,12 +80,13 @@ export class SpoolSender {
   /** undefined when the batch is done with; otherwise what is wrong, to be tried again. */
   async #send(entry: SpoolEntry): Promise<string | undefined> {
     let answer: Answer;
+    const opened = await this.#open(entry);
+    if (typeof opened === 'string' || opened === undefined) return opened;
     try {
-      const file = await this.#spool.read(entry);
       try {
-        answer = await this.#post.send(file, entry.bytes, this.#options.compress === 'gzip');
+        answer = await this.#post.send(opened, entry.bytes, this.#options.compress === 'gzip');
       } finally {
-        await file.close();
+        await opened.close();
       }
     } catch (error) {
       return `cannot reach ${this.#options.url}: ${(error as Error).message}`;
@@ -98,13 +100,30 @@ export class SpoolSender {
     if (status === 400 || status === 413 || status === 422) {
       // Sending it again would meet the same answer for ever and hold back all that follows.
       this.#options.log(`${this.#options.url} refused batch ${entry.name} (${status}): ${text.slice(0, 300)}`);
-      await this.#spool.remove(entry);
-      this.counters.refused += 1;
-      this.#options.on_refused?.({ events: entry.events, from_ns: entry.from_ns, to_ns: entry.to_ns });
+      await this.#giveUp(entry);
       return undefined;
     }
     if (status === 401 || status === 403) return `${this.#options.url} answered ${status}: the token is missing, not valid any more, or lacks ingest:write`;
     return `${this.#options.url} answered ${status}`;
+  }
+
+  /** undefined: the file has gone, or its disk cannot read it. It would hold back all that follows; what was in it is counted. */
+  async #open(entry: SpoolEntry): Promise<FileHandle | string | undefined> {
+    try {
+      return await this.#spool.read(entry);
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code !== 'ENOENT' && code !== 'EIO') return `cannot read the spool: ${message}`;
+      this.#options.log(`batch ${entry.name} is given up: ${message}`);
+      await this.#giveUp(entry);
+      return undefined;
+    }
+  }
+
+  async #giveUp(entry: SpoolEntry): Promise<void> {
+    await this.#spool.remove(entry);
+    this.counters.refused += 1;
+    this.#options.on_refused?.({ events: entry.events, from_ns: entry.from_ns, to_ns: entry.to_ns });
   }
 
   #pause(ms: number): Promise<void> {

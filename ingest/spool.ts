@@ -37,6 +37,8 @@ export class Spool {
   readonly #limit_bytes: number;
   readonly #entries: SpoolEntry[] = [];
   #bytes = 0;
+  /** On its way: whether it arrives is not known. */
+  #reading: SpoolEntry | undefined;
 
   private constructor(folder: string, limit_bytes: number) {
     this.#folder = folder;
@@ -74,6 +76,7 @@ export class Spool {
 
   /** The caller closes it. */
   read(entry: SpoolEntry): Promise<FileHandle> {
+    this.#reading = entry;
     return open(join(this.#folder, entry.name), 'r');
   }
 
@@ -98,7 +101,7 @@ export class Spool {
     }
     this.#add({ name, bytes: bytes.byteLength, events: batch.events, from_ns: batch.from_ns, to_ns: batch.to_ns });
     let lost: SpooledLoss | undefined;
-    for (let entry = this.#entries[0]; this.#bytes > this.#limit_bytes && this.#entries.length > 1 && entry !== undefined; entry = this.#entries[0]) {
+    for (let entry = this.#next(); this.#bytes > this.#limit_bytes && this.#entries.length > 1 && entry !== undefined; entry = this.#next()) {
       await this.remove(entry);
       lost = {
         events: (lost?.events ?? 0) + entry.events,
@@ -120,7 +123,13 @@ export class Spool {
     }
   }
 
+  /** To go: the oldest but for the one on its way, which would be counted as lost and may arrive. */
+  #next(): SpoolEntry | undefined {
+    return this.#entries.find((entry) => entry !== this.#reading);
+  }
+
   #add(entry: SpoolEntry): void {
+    if (this.#entries.some(({ name }) => name === entry.name)) return; // put again: what it pushed out could not be removed
     this.#entries.push(entry);
     this.#bytes += entry.bytes;
   }

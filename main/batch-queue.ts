@@ -6,7 +6,7 @@ export interface BatchQueueOptions<B> {
   apply(batch: B): Promise<void>;
   /** It is applied, and used no longer. */
   on_applied?(batch: B): void;
-  /** Called with true when `limit` batches wait, with false when the queue is short again. */
+  /** Called with true for each batch that comes while `limit` wait, with false when the queue is short again. */
   on_pressure(full: boolean): void;
   /** A batch that could not be applied; the queue tries it again unless this throws. */
   on_error(error: unknown, batch: B): Promise<void>;
@@ -37,9 +37,9 @@ export class BatchQueue<B> {
 
   push(batch: B): void {
     this.#waiting.push(batch);
-    if (!this.#full && this.#waiting.length >= this.#limit) {
+    if (this.#waiting.length >= this.#limit) {
       this.#full = true;
-      this.#options.on_pressure(true);
+      this.#options.on_pressure(true); // each time: a source that is told to end may have gone on
     }
     this.#begin();
   }

@@ -55,6 +55,7 @@ export async function collect(options: CollectOptions): Promise<void> {
   const countLoss = (cause: 'spool_full' | 'undecodable', lost: SpooledLoss): void => collector?.assembler.addLoss({ cause, from_ns: lost.from_ns, to_ns: lost.to_ns, events_lost: BigInt(lost.events) });
   const sender = new SpoolSender(spool, { url: options.to, compress: options.compress, ...(token === undefined ? {} : { token }), log, on_refused: (lost) => countLoss('undecodable', lost) });
   const spare: BatchStream[] = [];
+  let ending = false;
   const queue = new BatchQueue<Encoded>({
     limit: MOST_WAITING,
     apply: async ({ named, bytes }) => {
@@ -70,6 +71,8 @@ export async function collect(options: CollectOptions): Promise<void> {
     },
     on_pressure: (full) => (full ? collector?.pause() : collector?.resume()),
     on_error: async (error) => {
+      // A full disk may pass; the end does not wait for it: the next run's first batch says from when on nothing is known.
+      if (ending) throw error;
       log((error as Error).message);
       await sleep(1000);
     },
@@ -87,8 +90,10 @@ export async function collect(options: CollectOptions): Promise<void> {
   console.log(`collecting, sending to ${options.to}`);
   const early = await Promise.race([stopped.then(() => undefined), collector.ended]);
   await collector.stop();
-  await queue.drain();
+  ending = true;
+  const [drained] = await Promise.allSettled([queue.drain()]);
   await sender.stop(5000);
   if (spool.length > 0) log(`${spool.length} batches are not acknowledged yet; they wait in ${options.spool} for the next start`);
+  if (drained.status === 'rejected') throw drained.reason;
   if (early !== undefined) throw early;
 }

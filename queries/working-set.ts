@@ -28,7 +28,7 @@ export const KEEP_NS = 15_000_000_000n;
 export const SETTLE_NS = 100_000_000n;
 
 /** Losses that hide whole events: a span during which one happened may lack something. */
-export const HIDING_CAUSES = "('ring_full', 'connection_shed', 'not_running', 'spool_full', 'undecodable', 'hook_missed')";
+export const HIDING_CAUSES = "('ring_full', 'connection_shed', 'not_running', 'not_received', 'spool_full', 'undecodable', 'hook_missed')";
 
 /** What the steps and the stored spans need of a message. */
 export const MESSAGE_COLUMNS = [

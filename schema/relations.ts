@@ -183,7 +183,7 @@ export const RELATIONS = {
       col('from_ns', 'int64', '', 'ns since 1970'),
       col('to_ns', 'int64', '', 'ns since 1970'),
       opt('events_lost', 'int64', 'null = not countable'),
-      col('cause', 'dict', "'ring_full','payload_shed','wake_shed','connection_shed','not_running','spool_full','undecodable','parser_gap','hook_missed','state_missed','turn_missed'"),
+      col('cause', 'dict', "'ring_full','payload_shed','wake_shed','connection_shed','not_running','not_received','spool_full','undecodable','parser_gap','hook_missed','state_missed','turn_missed'"),
     ],
   },
   clocks: {

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { makeBatch } from './support/make-batch.ts';
 import { temporaryFolder } from './support/temporary-folder.ts';
@@ -22,4 +22,24 @@ test('the time between two runs of a node is a loss, over a restart of the wareh
   await second.apply(makeBatch({ node: 'a', run_id: 3000n, sequence: 2n, watermark_ns: 3200n }));
   expect(await losses(second)).toEqual([['a', 3000n, 2000n, 3000n]]);
   await second.close();
+});
+
+test('batches that never came are a loss, from what was told last to the next one; of a run that nothing is known of, from its start', async () => {
+  const warehouse = await Warehouse.open({ folder: temporaryFolder() });
+  onTestFinished(() => warehouse.close());
+  const told = async (): Promise<unknown[][]> => (await warehouse.query('SELECT node, run_id, from_ns, to_ns, events_lost, cause FROM stored.losses ORDER BY to_ns')).rows;
+  // A warehouse may be new to a node.
+  await warehouse.apply(makeBatch({ node: 'a', run_id: 1000n, sequence: 7n, watermark_ns: 1500n }));
+  await Promise.all([8n, 9n, 10n].map((sequence) => warehouse.apply(makeBatch({ node: 'a', run_id: 1000n, sequence, watermark_ns: 1500n + sequence }))));
+  expect(await told()).toEqual([]);
+  await warehouse.apply(makeBatch({ node: 'a', run_id: 1000n, sequence: 14n, watermark_ns: 9000n }));
+  await warehouse.apply(makeBatch({ node: 'a', run_id: 1000n, sequence: 14n, watermark_ns: 9000n }));
+  await warehouse.apply(makeBatch({ node: 'a', run_id: 1000n, sequence: 15n, watermark_ns: 9100n }));
+  await warehouse.apply(makeBatch({ node: 'a', run_id: 20_000n, sequence: 2n, watermark_ns: 20_200n }));
+  await warehouse.apply(makeBatch({ node: 'a', run_id: 20_000n, sequence: 3n, watermark_ns: 20_300n }));
+  expect(await told()).toEqual([
+    ['a', 1000n, 1510n, 9000n, null, 'not_received'],
+    ['a', 20_000n, 9100n, 20_000n, null, 'not_running'],
+    ['a', 20_000n, 20_000n, 20_200n, null, 'not_received'],
+  ]);
 });

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -77,6 +77,44 @@ test('sends until acknowledged, through failures, in order, and drops what is re
   expect(given_up).toEqual([{ events: 10, from_ns: 200n, to_ns: 250n }]);
   expect(lines.some((line) => line.includes('answered 503'))).toBe(true);
   expect(lines.some((line) => line.includes('refused batch'))).toBe(true);
+});
+
+test('a batch on its way is not dropped for want of room, and so neither counted as lost nor sent twice', async () => {
+  let answer: () => void = () => undefined;
+  const answered = new Promise<void>((resolve) => (answer = resolve));
+  const got: string[] = [];
+  const server = createServer((request, response) => {
+    request.on('data', (chunk: Buffer) => got.push(chunk.toString().slice(0, 7)));
+    request.on('end', () => void answered.then(() => response.writeHead(200).end('{}')));
+  });
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const spool = Spool.open(folder(), 250);
+  await spool.put(batch(1), Buffer.from('batch 1'.padEnd(100)));
+  const sender = new SpoolSender(spool, { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, log: () => undefined });
+  sender.start();
+  await expect.poll(() => got.length).toBe(1);
+  await spool.put(batch(2), Buffer.from('batch 2'.padEnd(100)));
+  expect(await spool.put(batch(3), Buffer.from('batch 3'.padEnd(100)))).toEqual({ events: 10, from_ns: 200n, to_ns: 250n });
+  answer();
+  await expect.poll(() => spool.length).toBe(0);
+  await sender.stop(1000);
+  expect(got).toEqual(['batch 1', 'batch 3']);
+});
+
+test('a file that somebody has removed is counted as lost, and holds nothing back', async () => {
+  const { url, got } = await warehouse(() => 200);
+  const path = folder();
+  const spool = Spool.open(path, 1e6);
+  for (const n of [1, 2]) await spool.put(batch(n), Buffer.from(`batch ${n}`));
+  rmSync(join(path, readdirSync(path).sort()[0] as string));
+  const given_up: SpooledLoss[] = [];
+  const sender = new SpoolSender(spool, { url, log: () => undefined, on_refused: (lost) => given_up.push(lost) });
+  sender.start();
+  await expect.poll(() => spool.length).toBe(0);
+  await sender.stop(1000);
+  expect(got).toEqual(['batch 2']);
+  expect(given_up).toEqual([{ events: 10, from_ns: 100n, to_ns: 150n }]);
 });
 
 test('packs what it sends when it is asked to, and says so', async () => {
