@@ -23,6 +23,8 @@ export interface SqlJobOptions {
   readonly keep_ms: number;
   /** Queued, running and kept. */
   readonly most_jobs: number;
+  /** Exported files that a statement may need and that are elsewhere; none unless given. */
+  readonly missing_files?: (sql: string) => number;
 }
 
 export const SQL_JOBS: SqlJobOptions = { timeout_ms: 3_600_000, most_bytes: 2 ** 30, keep_ms: 3_600_000, most_jobs: 100 };
@@ -41,6 +43,8 @@ export interface SqlJob {
   readonly progress: SqlProgress;
   /** As of SqlAnswer. */
   readonly missing_since_ms: number | null;
+  /** Exported files that were elsewhere when it ran. */
+  readonly missing_files: number;
   readonly error: unknown;
   /** Of its answer, once it is done. */
   readonly path: string;
@@ -81,7 +85,7 @@ export class SqlJobs {
     const stop = new AbortController();
     const limits: SqlLimits = { ...this.#runner.limits, timeout_ms: this.options.timeout_ms };
     const statement: UserSql = { query_id, timeout_ms: limits.timeout_ms, max_rows: limits.max_rows, ...asked, limits, signal: stop.signal };
-    const job: Job = { query_id, format, state: 'queued', submitted_ms: Date.now(), started_ms: null, ended_ms: null, bytes: 0, progress: { row_count: 0, truncated: false }, missing_since_ms: null, error: null, path: join(this.#folder, query_id), statement, stop };
+    const job: Job = { query_id, format, state: 'queued', submitted_ms: Date.now(), started_ms: null, ended_ms: null, bytes: 0, progress: { row_count: 0, truncated: false }, missing_since_ms: null, missing_files: 0, error: null, path: join(this.#folder, query_id), statement, stop };
     this.#jobs.set(query_id, job);
     this.#startNext();
     return job;
@@ -129,8 +133,10 @@ export class SqlJobs {
     job.state = 'running';
     job.started_ms = Date.now();
     try {
+      const missing_files = this.options.missing_files?.(job.statement.sql) ?? 0;
       const { parts, missing_since_ms, progress } = await this.#runner.run(job.statement, job.format, Infinity);
       job.missing_since_ms = missing_since_ms;
+      job.missing_files = missing_files;
       mkdirSync(this.#folder, { recursive: true });
       await pipeline(Readable.from(lasting(parts), { objectMode: false }), this.#meter(job), createWriteStream(job.path, { mode: 0o600 }));
       job.progress = progress();

@@ -24,8 +24,10 @@ export interface ColdOptions {
 export interface KeptViews {
   /** Statements that bring the views of a kind up to date with its segments; none when nothing has changed. */
   changedViews(kind: SegmentKind, segments: readonly Segment[]): string[];
-  /** A failed publication has changed no view. */
-  forget(): void;
+  /** These are the segments of the kind now, and the views are those of changedViews. */
+  published(kind: SegmentKind, segments: readonly Segment[]): void;
+  /** A failed publication has changed no view; whether files have gone is looked up again. */
+  forget(): Promise<void>;
   /** Files that the views name besides the segments. Another list when it has changed. */
   readonly files: readonly TableFiles[];
 }
@@ -66,6 +68,9 @@ export function relationOfFiles({ kind, table, groups }: TableFiles, all_columns
 
 export const keptView = (table: string, files: string | null): string => `FROM memory.stored.${sqlName(table)}${files === null ? '' : ` UNION ALL BY NAME ${files}`}`;
 
+/** What is here is read here: a file whose segment has not gone yet, or has come back after a crash, would be read twice. */
+const liveOf = (segments: readonly Segment[]): ReadonlySet<string> => new Set(segments.flatMap(({ uid, lineage }) => [uid, ...(lineage?.carries ?? []), ...(lineage?.supersedes ?? [])]));
+
 /** A lookup reads few files; it makes sure that they have not gone since. */
 const MOST_LOOKED_FOR = 200;
 
@@ -89,10 +94,12 @@ export class ColdFiles implements KeptViews {
     return new ColdFiles(options, await columnsOfTables(connection));
   }
 
+  published(kind: SegmentKind, segments: readonly Segment[]): void {
+    this.#live = { ...this.#live, [kind]: liveOf(segments) };
+  }
+
   changedViews(kind: SegmentKind, segments: readonly Segment[]): string[] {
-    // What is here is read here: a file whose segment has not gone yet, or has come back after a crash, would be read twice.
-    const live = new Set(segments.flatMap(({ uid, lineage }) => [uid, ...(lineage?.carries ?? []), ...(lineage?.supersedes ?? [])]));
-    this.#live = { ...this.#live, [kind]: live };
+    const live = liveOf(segments);
     const { exports, places, tables } = this.#options;
     const statements: string[] = [];
     for (const { name } of tables.of(kind)) {
@@ -100,7 +107,7 @@ export class ColdFiles implements KeptViews {
       // Before its files are looked for, which may be thousands.
       const before = this.#views.get(name);
       if (before?.from === [exports.cold_version, places.version, ...doubled].join()) continue;
-      const { files } = this.#here(kind, name, () => true);
+      const { files } = this.#here(kind, name, () => true, live);
       const text = keptView(name, relationOfFiles(files, this.#columns));
       this.#views.set(name, { from: [exports.cold_version, places.version, ...doubled].join(), text });
       if (before?.text === text) continue;
@@ -111,8 +118,9 @@ export class ColdFiles implements KeptViews {
     return statements;
   }
 
-  forget(): void {
+  async forget(): Promise<void> {
     this.#views.clear();
+    await this.#options.places.lookAgain();
   }
 
   /** Rows of files that may lie in [from_ns, to_ns]; null: none. */
@@ -141,14 +149,14 @@ export class ColdFiles implements KeptViews {
   }
 
   /** Files of the table that are read in place of segments, wherever they are. */
-  standIns(kind: SegmentKind, table: string, fits: (file: ColdFile) => boolean = () => true): ColdFile[] {
-    return this.#options.exports.coldFiles(table).filter((file) => !this.#live[kind].has(file.segment_uid) && fits(file));
+  standIns(kind: SegmentKind, table: string, fits: (file: ColdFile) => boolean = () => true, live = this.#live[kind]): ColdFile[] {
+    return this.#options.exports.coldFiles(table).filter((file) => !live.has(file.segment_uid) && fits(file));
   }
 
-  #here(kind: SegmentKind, table: string, fits: (file: ColdFile) => boolean): { files: TableFiles; here: ColdFile[]; away: ColdFile[] } {
+  #here(kind: SegmentKind, table: string, fits: (file: ColdFile) => boolean, live = this.#live[kind]): { files: TableFiles; here: ColdFile[]; away: ColdFile[] } {
     const [here, away]: [ColdFile[], ColdFile[]] = [[], []];
     const groups = new Map<string | null, string[]>();
-    for (const file of this.standIns(kind, table, fits)) {
+    for (const file of this.standIns(kind, table, fits, live)) {
       const path = this.#options.places.pathOf(file);
       (path === null ? away : here).push(file);
       if (path === null) continue;

@@ -1,7 +1,7 @@
 // Where an exported file can be read: in its own folder, or as a copy in DATA/cold-cache.
 import { createHash } from 'node:crypto';
-import { existsSync, linkSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
-import { access } from 'node:fs/promises';
+import { existsSync, linkSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ColdFile } from './export-ledger.ts';
 
@@ -20,6 +20,9 @@ const AT_ONCE = 16;
 export const isRemote = ({ destination }: ColdFile): boolean => !destination.startsWith('/');
 export const sourceOf = ({ destination, path }: ColdFile): string => `${destination}/${path}`;
 
+/** DuckDB opens files to make a view of them: one that was cut short would keep all from being made. */
+const isWhole = (path: string, bytes: number): boolean => statSync(path, { throwIfNoEntry: false })?.size === bytes;
+
 /** The same file of the same place has the same name. */
 const localName = (file: ColdFile): string => `${createHash('sha256').update(sourceOf(file)).digest('hex').slice(0, 32)}.parquet`;
 
@@ -29,8 +32,8 @@ export class ColdPlaces {
   readonly #names = new Map<string, string>();
   readonly #cached = new Set<string>();
   readonly #used = new Map<string, number>();
-  /** Of folders: source -> where it is read; null: it cannot be. */
-  readonly #found = new Map<string, string | null>();
+  /** Of folders, by source: where it is read; null: it cannot be. */
+  readonly #found = new Map<string, { readonly path: string | null; readonly bytes: number }>();
   readonly #complained = new Set<string>();
   #uses = 0;
   #version = 0;
@@ -66,18 +69,18 @@ export class ColdPlaces {
     if (this.#cached.has(this.nameOf(file))) return this.cachePath(file);
     if (isRemote(file)) return null;
     const source = sourceOf(file);
-    let path = this.#found.get(source);
-    if (path === undefined) {
-      path = this.#find(file);
-      this.#found.set(source, path);
+    let found = this.#found.get(source);
+    if (found === undefined) {
+      found = { path: this.#find(file), bytes: Number(file.bytes) };
+      this.#found.set(source, found);
     }
-    return path;
+    return found.path;
   }
 
   #find(file: ColdFile): string | null {
     const { folder, reachable } = this.#options;
     const path = sourceOf(file);
-    if (!existsSync(path)) return this.#unreadable(path, 'it is not there');
+    if (!isWhole(path, Number(file.bytes))) return this.#unreadable(path, existsSync(path) ? `it no longer has the ${file.bytes} bytes that were written` : 'it is not there');
     if (path.startsWith(`${folder}/`) || reachable.includes(file.destination)) return path;
     // The export is younger than this process: until the next start the file has a second name in the data folder.
     const own = join(folder, 'cold', this.nameOf(file));
@@ -101,8 +104,8 @@ export class ColdPlaces {
   /** Forgets where those were found that are there no longer. */
   lookFor(files: readonly ColdFile[]): void {
     for (const file of files) {
-      const path = this.#found.get(sourceOf(file));
-      if (typeof path === 'string' && !existsSync(path)) this.#forget(sourceOf(file));
+      const found = this.#found.get(sourceOf(file));
+      if (typeof found?.path === 'string' && !isWhole(found.path, found.bytes)) this.#forget(sourceOf(file));
     }
   }
 
@@ -116,8 +119,8 @@ export class ColdPlaces {
     const known = [...this.#found];
     for (let at = 0; at < known.length; at += AT_ONCE) {
       await Promise.all(
-        known.slice(at, at + AT_ONCE).map(async ([source, path]) => {
-          const is_there = await access(source).then(() => true, () => false);
+        known.slice(at, at + AT_ONCE).map(async ([source, { path, bytes }]) => {
+          const is_there = await stat(source).then(({ size }) => size === bytes, () => false);
           if (is_there === (path !== null)) return;
           this.#forget(source);
         }),

@@ -219,11 +219,14 @@ export class ExportLedger implements ExportedSegments {
 
   /** From now on the rows of the segment are in these files and in no others of this export. */
   async commitSegment(export_id: string, segment: Segment, files: readonly ExportFile[]): Promise<void> {
-    const superseded = [...(segment.lineage?.supersedes ?? [])].map(
-      (uid) => ["UPDATE ledger.export_files SET state = 'retracted' WHERE export_id = $1 AND segment_uid = $2 AND state = 'done'", [export_id, uid]] as const,
+    const gone = segment.lineage?.supersedes ?? new Set();
+    // Those on their way too: they may have arrived or arrive yet.
+    const superseded = [...gone].map(
+      (uid) => ["UPDATE ledger.export_files SET state = 'retracted' WHERE export_id = $1 AND segment_uid = $2 AND state IN ('staged', 'done')", [export_id, uid]] as const,
     );
     await this.#transaction([...superseded, ...files.map(insertFile), ['INSERT INTO ledger.exported_segments VALUES ($1, $2)', [export_id, segment.uid]]]);
     this.#mark(export_id, segment.uid);
+    for (const [key, file] of this.#staged) if (file.export_id === export_id && gone.has(file.uid)) this.#staged.delete(key);
     for (const file of files) this.#noteState(file);
   }
 
@@ -236,10 +239,11 @@ export class ExportLedger implements ExportedSegments {
     return this.#mutex.run(async () => (await runQuery(this.#connection, 'SELECT coalesce(max(query_to_ns), 0) FROM ledger.exports WHERE export_id = $1', [export_id])).rows[0]?.[0] as bigint);
   }
 
-  /** Of all of them at once. */
-  async setState(files: readonly ExportFile[], state: FileState): Promise<void> {
+  /** Of all of them at once. What was retracted on its way is not done. */
+  async setState(files: readonly ExportFile[], state: 'done' | 'superseded'): Promise<void> {
     if (files.length === 0) return;
-    await this.#transaction(files.map(({ export_id, path }) => ['UPDATE ledger.export_files SET state = $3 WHERE export_id = $1 AND path = $2', [export_id, path, state]]));
+    const from = state === 'done' ? 'staged' : 'retracted';
+    await this.#transaction(files.map(({ export_id, path }) => ['UPDATE ledger.export_files SET state = $3 WHERE export_id = $1 AND path = $2 AND state = $4', [export_id, path, state, from]]));
     for (const file of files) {
       this.#noteState({ ...file, state });
       if (state === 'superseded') this.#forgetCold(file);

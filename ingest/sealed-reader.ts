@@ -53,7 +53,9 @@ class GivenFiles implements KeptViews {
     return statements;
   }
 
-  forget(): void {
+  published(): void {}
+
+  async forget(): Promise<void> {
     this.#views.clear();
   }
 }

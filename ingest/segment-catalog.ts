@@ -164,20 +164,25 @@ export class SegmentCatalog {
   publish(kind: SegmentKind, change: (segments: Segment[]) => Segment[]): Promise<void> {
     return this.#mutex.run(async () => {
       const next = change(this.of(kind)).toSorted((a, b) => (a.from_ns < b.from_ns ? -1 : a.from_ns > b.from_ns ? 1 : 0));
-      const views = this.#tables.of(kind).map(({ name }) => `CREATE OR REPLACE VIEW memory.stored.${sqlName(name)} AS ${[relationText(kind, name, next), ...(kind === 'raw' ? [this.#lasting.get(name)] : [])].filter((part) => part !== undefined).join(' UNION ALL BY NAME ')}`);
-      views.push(...this.#cold.changedViews(kind, next));
-      if (views.length > 0) {
-        try {
-          await this.#connection.run(`BEGIN; ${views.join('; ')}; COMMIT`);
-        } catch (error) {
-          await this.#connection.run('ROLLBACK').catch(() => undefined);
-          this.#cold.forget();
-          throw error;
-        }
-      }
+      // An exported file may have gone since it was looked for.
+      await this.#showViews(kind, next).catch(() => this.#showViews(kind, next));
+      this.#cold.published(kind, next);
       this.#segments = [...this.#segments.filter((segment) => segment.kind !== kind), ...next];
       this.#cold_files = this.#cold.files;
     });
+  }
+
+  async #showViews(kind: SegmentKind, segments: readonly Segment[]): Promise<void> {
+    const views = this.#tables.of(kind).map(({ name }) => `CREATE OR REPLACE VIEW memory.stored.${sqlName(name)} AS ${[relationText(kind, name, segments), ...(kind === 'raw' ? [this.#lasting.get(name)] : [])].filter((part) => part !== undefined).join(' UNION ALL BY NAME ')}`);
+    views.push(...this.#cold.changedViews(kind, segments));
+    if (views.length === 0) return;
+    try {
+      await this.#connection.run(`BEGIN; ${views.join('; ')}; COMMIT`);
+    } catch (error) {
+      await this.#connection.run('ROLLBACK').catch(() => undefined);
+      await this.#cold.forget();
+      throw error;
+    }
   }
 
   /** Segments of a kind that no longer count, and whose files may still be there at the next start. */

@@ -321,13 +321,13 @@ export class Warehouse {
       await this.#indexTraces();
       await this.#parts.keeper.compact();
       await this.#indexTraces();
-      await this.#lookAfterCold();
       this.#keeping_up = true;
     } catch (error) {
       const { message } = this.#storageError(error);
       if (!this.#closed && this.#keeping_up) this.#log(`segments are sealed and put together later: ${message}`);
       this.#keeping_up = false;
     }
+    await this.#lookAfterCold().catch((error: unknown) => this.#log(`exported files: ${this.#storageError(error).message}`));
   }
 
   async #lookAfterCold(): Promise<void> {

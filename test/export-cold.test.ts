@@ -94,6 +94,10 @@ test('SQL says what it did not read, and reads it once it was fetched', async ()
   const without = await count('spans');
   expect(without.json().rows).toEqual([[0]]);
   expect(Number(without.headers['tracehouse-missing-files'])).toBeGreaterThan(0);
+  const job = (await app.inject({ method: 'POST', url: '/api/v1/sql/async', payload: { sql: 'SELECT count(*)::INTEGER AS n FROM spans' } })).json();
+  await expect.poll(async () => (await get(`/api/v1/sql/${job.query_id}`)).json().state).toBe('done');
+  expect((await get(`/api/v1/sql/${job.query_id}`)).json().missing_files).toBe(Number(without.headers['tracehouse-missing-files']));
+  expect((await get(`/api/v1/sql/${job.query_id}/result`)).headers['tracehouse-missing-files']).toBe(without.headers['tracehouse-missing-files']);
   const twice = fetchAll({ relations: ['spans'] });
   expect((await app.inject({ method: 'POST', url: '/api/v1/cold', payload: {} })).json().code).toBe('cold-busy');
   const begun = await twice;

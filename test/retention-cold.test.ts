@@ -1,5 +1,6 @@
-import { cpSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DuckDBInstance } from '@duckdb/node-api';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { buildApp } from '../api/app.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
@@ -122,6 +123,63 @@ test('files that somebody took away are left out, and said to be', async () => {
   await reopen();
   expect(await rowsOf('SELECT (SELECT count(*) FROM spans), (SELECT count(*) FROM socket_events)')).toEqual([[0n, 100n]]);
   expect(lines).toEqual([expect.stringMatching(/^rows that were exported to .*\/spans\/.* are left out of answers: it is not there$/)]);
+});
+
+test('exported files that have gone or were cut short keep nothing from being sealed, dropped and started again', async () => {
+  const [to, event] = [join(folder, 'parquet'), { ts_ns: NOW_NS, socket_id: 1n, op: 'read', bytes: 1n, layer: 'socket' }];
+  const add = async (sequence: bigint): Promise<void> => {
+    await warehouse.apply(makeBatch({ node: 'node-9', run_id: 9n, sequence, watermark_ns: NOW_NS }, { socket_events: [event] }));
+    await warehouse.seal();
+  };
+  await exportTo(to, ['socket_events']);
+  await dropAll();
+  await reopen(); // the files are read in their own places
+  expect(await rowsOf('SELECT count(*) FROM socket_events')).toEqual([[100n]]);
+  rmSync(join(to, 'socket_events'), { recursive: true });
+  await add(1n);
+  await exportTo(to, ['socket_events']);
+  await dropAll();
+  await add(2n);
+  expect(await rowsOf('SELECT count(*) FROM socket_events')).toEqual([[2n]]);
+  const written = readdirSync(to, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.parquet'));
+  truncateSync(join(to, written[0] as string), 8);
+  await reopen();
+  expect(await rowsOf('SELECT count(*) FROM socket_events')).toEqual([[1n]]);
+  expect(lines.at(-1)).toMatch(/left out of answers: it no longer has the \d+ bytes that were written/);
+});
+
+test('while retention drops what was exported, lookups have each row once', async () => {
+  await exportTo(join(folder, 'parquet'));
+  const counts: unknown[] = [];
+  let dropping = true;
+  const dropped = dropAll().finally(() => (dropping = false));
+  const all = { from_ns: 0n, to_ns: NOW_NS * 2n };
+  while (dropping) counts.push(...(await rowsOf(`SELECT count(*) FROM ${warehouse.keptBetween('derived', 'spans', all.from_ns, all.to_ns)}`)).flat());
+  await dropped;
+  expect(new Set(counts)).toEqual(new Set([78n]));
+});
+
+test('a segment that is correlated again while its files are on their way is in the folder once', async () => {
+  const to = join(folder, 'parquet');
+  const { export_id } = await scheduler().add({ destination: to, relations: ['spans'] });
+  rmSync(to, { recursive: true, force: true });
+  writeFileSync(to, 'no folder, so that nothing arrives');
+  const ledger = warehouse.exports;
+  const commit = ledger.commitSegment.bind(ledger);
+  let again: Promise<void> | undefined;
+  ledger.commitSegment = async (id, segment, files) => {
+    await commit(id, segment, files);
+    if (again !== undefined) return;
+    again = warehouse.replaceDerived([segment.uid], async (alias, connection) => void (await connection.run(`INSERT INTO ${alias}.spans FROM "${segment.alias}".main.spans`)));
+    await new Promise((resolve) => setTimeout(resolve, 50)); // it waits for this segment to be free, before the run takes the next one
+  };
+  await expect(scheduler().run(export_id)).rejects.toThrow();
+  await again;
+  rmSync(to);
+  await scheduler().run(export_id);
+  const reader = await (await DuckDBInstance.create(':memory:')).connect();
+  expect((await reader.runAndReadAll(`SELECT count(*), count(DISTINCT span_id) FROM read_parquet('${to}/**/*.parquet', hive_partitioning = false)`)).getRows()).toEqual([[78n, 78n]]);
+  reader.closeSync();
 });
 
 test('what no folder has of a segment is gone when it is dropped', async () => {

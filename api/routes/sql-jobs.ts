@@ -7,6 +7,7 @@ import type { RouteContext } from '../dependencies.ts';
 import { SQL_FORMATS, SQL_FORMAT_NAMES, chooseFormat } from '../formats/sql-formats.ts';
 import type { SqlFormatName } from '../formats/sql-formats.ts';
 import { Count } from '../json-types.ts';
+import { MISSING_HEADER } from '../cold-lookups.ts';
 import { describeError } from '../describe-error.ts';
 import { problems } from '../problem.ts';
 import { SqlJobs } from '../sql-jobs.ts';
@@ -26,6 +27,7 @@ const Status = Type.Object({
   row_count: Type.Union([Count('rows in the answer'), Type.Null()], { description: 'null until it is done' }),
   truncated: Type.Union([Type.Boolean(), Type.Null()], { description: 'there were more than max_rows; null until it is done' }),
   missing_since: Type.Union([Type.String({ format: 'date-time' }), Type.Null()], { description: 'of its answer, as the header tracehouse-missing-since of POST /api/v1/sql' }),
+  missing_files: Count('exported files of its relations that are elsewhere and that it did not read, as the header tracehouse-missing-files of POST /api/v1/sql'),
   error: Type.Union([Type.Object({ code: Type.String(), detail: Type.String(), mend: Type.Optional(Type.String()) }), Type.Null()], { description: 'why it failed' }),
   result_url: Type.Union([Type.String(), Type.Null()], { description: 'of the answer; null until it is done' }),
 }, { description: 'how far the statement is' });
@@ -43,6 +45,7 @@ function statusJson(job: SqlJob) {
     row_count: done ? job.progress.row_count : null,
     truncated: done ? job.progress.truncated : null,
     missing_since: job.missing_since_ms === null ? null : rfc3339Ms(job.missing_since_ms),
+    missing_files: job.missing_files,
     error: job.error === null || job.state === 'cancelled' ? null : { code, detail, ...(mend === undefined ? {} : { mend }) },
     result_url: done ? `/api/v1/sql/${job.query_id}/result` : null,
   };
@@ -50,7 +53,9 @@ function statusJson(job: SqlJob) {
 
 /** Statements that outlast a request. */
 export function sqlJobRoutes(app: App, { sql, warehouse, sql_jobs }: RouteContext): void {
-  const jobs = new SqlJobs(sql, warehouse.folder, sql_jobs);
+  const { archive } = warehouse;
+  const missing_files = (text: string): number => archive.files({ tables: archive.tablesNamedIn(text) }).filter(({ is_here }) => !is_here).length;
+  const jobs = new SqlJobs(sql, warehouse.folder, { ...sql_jobs, missing_files });
   app.addHook('preClose', () => jobs.close());
   const { timeout_ms, keep_ms, most_bytes } = jobs.options;
 
@@ -106,6 +111,7 @@ export function sqlJobRoutes(app: App, { sql, warehouse, sql_jobs }: RouteContex
       if (job.state === 'failed') throw job.error;
       if (job.state !== 'done') throw new TracehouseError('query-running', `the statement is ${job.state}`, { mend: `ask for it again when GET /api/v1/sql/${job.query_id} says done` });
       reply.header('content-type', SQL_FORMATS[job.format].content_type).header('content-length', job.bytes).header('tracehouse-query-id', job.query_id).header('cache-control', 'no-store');
+      if (job.missing_files > 0) reply.header(MISSING_HEADER, String(job.missing_files));
       if (job.missing_since_ms !== null) reply.header(MISSING_SINCE.name, rfc3339Ms(job.missing_since_ms));
       return reply.send(createReadStream(job.path));
     },

@@ -153,9 +153,18 @@ class ExportRun {
     const from_ns = await exports.queryTo(this.#plan.export_id);
     const to_ns = segments.reduce((latest, { kind, state, to_ns }) => (kind === 'derived' && state === 'sealed' && to_ns > latest ? to_ns : latest), from_ns);
     if (to_ns <= from_ns) return;
+    if (from_ns > 0n) this.#requireHere(query, from_ns, to_ns);
     const files = await writeQuery(this.#options.queries ?? queryHere(this.#warehouse), this.#staging, query, { from_ns, to_ns });
     await exports.commitQuery(this.#plan.export_id, to_ns, files.map((file) => ({ ...file, export_id: this.#plan.export_id, state: 'staged', segment_uid: null, written_ns: this.#now_ns() })));
     await this.#publish(await this.#committed());
+  }
+
+  /** A file has no place to say that rows are missing in it. The first one is about all times, of which some may be elsewhere for good. */
+  #requireHere(query: string, from_ns: bigint, to_ns: bigint): void {
+    const { archive } = this.#warehouse;
+    const away = archive.files({ tables: archive.tablesNamedIn(query), range: { from_ns: from_ns - HOUR_NS, to_ns } }).filter(({ is_here }) => !is_here);
+    if (away.length === 0) return;
+    throw new TracehouseError('export-away', `${away.length} exported files with rows of that time are elsewhere (${away[0]?.file.destination})`, { mend: 'export to a folder besides, or keep rows for longer than the query waits: --keep-for' });
   }
 
   /** What is not where it belongs yet. Asked for at once, so that no file goes whose successor is not among those that come. */

@@ -23,10 +23,15 @@ const NO_NODE = 'all';
 
 export interface StagedFile extends Pick<ExportFile, 'relation' | 'path' | 'rows' | 'bytes' | 'min_ns' | 'max_ns' | 'checksum' | 'shape'> {}
 
+/** A file system's names have 255 bytes; a longer name of a node is cut, and told from its like by a hash. */
+const MOST_NAME = 200;
+
 /** date=2026-01-31/hour=05/node=web-1, UTC; a node's name is escaped as Hive does it. */
 export function partitionPath(hour: bigint, node: string): string {
   const [date, time] = new Date(Number(hour) * 3_600_000).toISOString().split('T') as [string, string];
-  return `date=${date}/hour=${time.slice(0, 2)}/node=${encodeURIComponent(node).replaceAll(/[!'()*.]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`)}`;
+  const name = encodeURIComponent(node).replaceAll(/[!'()*.]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+  const part = name.length <= MOST_NAME ? name : `${name.slice(0, MOST_NAME - 17).replace(/%.?$/, '')}-${createHash('sha256').update(node).digest('hex').slice(0, 16)}`;
+  return `date=${date}/hour=${time.slice(0, 2)}/node=${part}`;
 }
 
 export async function columnsOf(connection: DuckDBConnection, kind: Segment['kind'], table: string): Promise<StoredColumn[]> {
