@@ -74,8 +74,8 @@ export class MessageBook {
   #beginResponse(socket: SocketState, side: Side, event: SocketEvent, at: number): OpenMessage {
     const { waiting } = socket;
     if (socket.pairing_lost) {
-      // Without pipelining the request before this response is the latest one that lies before it.
-      const before = waiting.filter((exchange) => exchange.start < event.other);
+      // Without pipelining the request before this response is the latest one that lies before it; one that was lost may have followed those before the gap.
+      const before = waiting.filter((exchange) => exchange.start >= socket.requests_lost_to && exchange.start < event.other);
       const after = waiting.filter((exchange) => exchange.start >= event.other);
       waiting.splice(0, waiting.length, ...before.slice(-1), ...after);
       socket.pairing_lost = false;
@@ -158,11 +158,14 @@ export class MessageBook {
     this.#spare.push(message);
   }
 
-  /** Rows for what is still open and has grown since its last one: requests, and answers that nobody understands, which end only when more follows. */
+  /**
+   * Rows for what is still open and has grown since its last one: requests, and answers that end only when more follows: nobody understands
+   * them, or their heads were longer than what is captured.
+   */
   appendPartial(): void {
     for (const message of this.#open) {
       const socket = message.socket;
-      if (socket === null || !message.changed || (message.kind !== 'request' && message.http) || !message.head_done) continue;
+      if (socket === null || !message.changed || (message.kind !== 'request' && message.http && message.complete) || !message.head_done) continue;
       message.changed = false;
       this.#options.rows.append(message, socket, 'open', true);
     }

@@ -375,7 +375,9 @@ export class Http1 implements Protocol {
     side.head_length = 0;
     side.tentative = false;
     side.state = at_boundary ? START : LOST;
-    if (!at_boundary && !socket.isRequestSide(side)) socket.pairing_lost = true;
+    if (at_boundary) return;
+    if (socket.isRequestSide(side)) socket.requests_lost_to = to;
+    else socket.pairing_lost = true;
   }
 
   close(socket: SocketState, side: Side, reason: EndReason, errno: number): void {

@@ -67,6 +67,8 @@ export class SocketState {
   readonly waiting: Exchange[] = [];
   /** Responses were lost: which exchanges wait is no longer known. */
   pairing_lost = false;
+  /** Offset in the requests up to which some may have been lost. */
+  requests_lost_to = -1;
   followed = false;
   /** Events that came before what they depend on. */
   pending: SocketEvent[] = [];

@@ -253,3 +253,23 @@ test('a request without end does not make a trace without end: later calls begin
   const { rows } = await warehouse.query("SELECT l.evidence, l.score, l.chosen FROM span_links l JOIN spans s USING (span_id) WHERE s.parent_span_id IS NULL AND s.kind = 'client' ORDER BY ALL");
   expect(rows).toEqual([['split', 1, false], ['split', 1, false], ['thread', 1, false], ['thread', 1, false]]);
 });
+
+test.each(['is still open', 'was closed later'])('a thread is free once it has written an answer whose head is longer than what is captured, while the connection %s', async (connection) => {
+  const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0 });
+  onTestFinished(() => warehouse.close());
+  const who = { process_id: PROCESS, pid: 7, protocol: 'http', stream_offset: 0, first_thread_id: 5n, last_thread_id: 5n, complete: true, partial: false };
+  const message = (socket: number, kind: string, role: string, ms: number, more: object): Row => ({ ...who, socket_id: BigInt(socket), conn_id: BigInt(socket), role, kind, direction: (role === 'client') === (kind === 'request') ? 'out' : 'in', ts_ns: at(ms), end_ts_ns: at(ms + 0.01), end_offset: 100, ...more }) as Row;
+  const open = connection === 'is still open';
+  await warehouse.apply(makeBatch({ node: 'n', boot_id: 'b', run_id: 1n, sequence: 1n, watermark_ns: at(30_000), utc_ns: at(30_000) }, {
+    messages: [
+      message(1, 'request', 'server', 0, { method: 'GET', path: '/a', end_reason: 'no_body' }),
+      message(1, 'response', 'server', 10, { status: 200, complete: false, partial: open, end_reason: open ? 'open' : 'close' }),
+      message(2, 'request', 'client', 3000, { method: 'GET', path: '/timer', end_reason: 'no_body' }),
+      message(2, 'response', 'client', 3010, { status: 200, end_reason: 'length' }),
+    ],
+    socket_events: open ? [] : [{ ts_ns: at(5000), socket_id: 1n, op: 'close', layer: 'socket' }],
+  }));
+  await new Correlator(warehouse, { late_pause_ms: 0, silent_ms: 1e9 }).cycle();
+  const { rows } = await warehouse.query("SELECT url_path, parent_span_id FROM spans WHERE kind = 'client'");
+  expect(rows).toEqual([['/timer', null]]);
+});

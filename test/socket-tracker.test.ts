@@ -73,6 +73,20 @@ describe('beyond the captured bytes', () => {
     expect(losses).toMatchObject([{ cause: 'parser_gap', events_lost: 1n, cpu: null }]);
   });
 
+  test('an answer whose head is cut is told before it is known to have ended', () => {
+    const batches: Batch[] = [];
+    const assembler = new BatchAssembler({ node: 'n', keep_payload: false, keep_query: false, on_batch: (batch) => batches.push(batch), now_ms: 0 });
+    const socket = new TestSocket({ budget: 60 });
+    const long = `HTTP/1.1 200 OK\r\nSet-Cookie: ${'c'.repeat(200)}\r\nContent-Length: 5\r\n\r\nhello`;
+    for (const chunk of [runStart(), ...frames(socket, [['accept'], ['<', GET], ['>', long]]), frame('watermark', { mono_ns: 200_000_000n })]) assembler.push(chunk);
+    assembler.tick(300);
+    const told = (): unknown[][] => allRows(batches, 'messages').map((row) => [row['kind'], row['partial'], row['complete'], row['end_reason'], row['status']]);
+    expect(told()).toEqual([['request', false, true, 'no_body', null], ['response', true, false, 'open', 200]]);
+    for (const chunk of frames(socket, [['<', GET]])) assembler.push(chunk);
+    assembler.push(frame('bye'));
+    expect(told().slice(2)).toEqual([['response', false, false, 'next', 200], ['request', false, true, 'no_body', null]]);
+  });
+
   test('a head that is cut but seen to end with its call needs no change of direction', () => {
     const socket = new TestSocket({ budget: 30 });
     const long = `GET /long HTTP/1.1\r\nCookie: ${'c'.repeat(200)}\r\n\r\n`;
@@ -180,6 +194,15 @@ describe('gaps', () => {
     socket.skip('write', 100);
     const { messages } = run([...chunks, ...frames(socket, [['<', GET], ['>', OK]])]);
     expect(brief(messages)).toEqual(['request 0 /a 0..34 no_body complete', 'response 0 200 0..43 length complete', 'request 1 /a 134..168 no_body complete', 'response 1 200 143..186 length complete']);
+  });
+
+  test('an answer and the next request lost: what is answered then is not the request before them', () => {
+    const socket = new TestSocket();
+    const chunks = frames(socket, [['accept'], ['<', GET]]);
+    socket.skip('write', 43);
+    socket.skip('read', 34);
+    const { messages } = run([...chunks, ...frames(socket, [['>', 'HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n'], ['<', GET], ['>', OK]])]);
+    expect(brief(messages)).toEqual(['response -1 500 43..81 length complete', 'request 0 /a 0..34 no_body complete', 'request 1 /a 68..102 no_body complete', 'response 1 200 81..124 length complete']);
   });
 
   test('a lost response leaves its request alone, the next one gets its own', () => {

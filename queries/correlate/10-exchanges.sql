@@ -67,6 +67,7 @@ SELECT
   max(CASE WHEN a.partial THEN NULL ELSE a.end_ts_ns END) AS answer_end_ns,
   max(CASE WHEN a.partial THEN NULL ELSE a.end_reason END) AS answer_end_reason,
   max(CASE WHEN a.partial THEN NULL ELSE a.last_thread_id END) AS answer_thread_id,
+  max(CASE WHEN a.partial OR NOT a.complete THEN 0 ELSE 1 END) AS answer_whole,
   max(a.end_ts_ns) AS answer_seen_ns,
   max(a.apply_no * 2 + CASE WHEN a.partial THEN 0 ELSE 1 END) AS answer_no
 FROM messages a
@@ -107,10 +108,12 @@ SELECT
   e.first_thread_id AS first_thread_id, e.last_thread_id AS last_thread_id, e.ts_ns AS ts_ns, e.request_end_ns AS request_end_ns, e.request_open AS request_open,
   NOT e.request_open AND e.protocol IS NOT NULL AND e.request_end_reason IN ('length', 'chunked', 'no_body') AS request_whole,
   e.connect_ts_ns AS connect_ts_ns, e.connect_thread_id AS connect_thread_id, e.task_id AS task_id, e.apply_no AS apply_no, e.answer_ns AS answer_ns,
-  -- When the server was done with it. Of bytes that nobody understood only the first of the answer is known to belong to it.
+  -- When the server was done with it. Of bytes that nobody understood only the first of the answer is known to belong to it. An answer whose
+  -- end is not known (its head was longer than what is captured) has ended with what was written last.
   CASE
     WHEN e.answer_ns IS NOT NULL AND e.protocol IS NULL THEN e.answer_ns
-    WHEN e.answer_end_ns IS NOT NULL AND e.answer_end_reason = 'close' AND e.close_ns > e.answer_end_ns THEN e.close_ns
+    WHEN e.answer_ns IS NOT NULL AND e.answer_end_ns IS NULL THEN e.answer_seen_ns
+    WHEN e.answer_end_ns IS NOT NULL AND e.answer_end_reason = 'close' AND e.answer_whole = 1 AND e.close_ns > e.answer_end_ns THEN e.close_ns
     WHEN e.end_ns > e.given_up_ns THEN e.given_up_ns
     ELSE e.end_ns
   END AS free_ns,
@@ -120,7 +123,7 @@ SELECT
   e.answer_no AS answer_no, e.answer_thread_id AS answer_thread_id
 FROM (
   SELECT
-    p.*, a.answer_ns AS answer_ns, a.answer_end_ns AS answer_end_ns, a.answer_end_reason AS answer_end_reason, a.answer_thread_id AS answer_thread_id, a.answer_no AS answer_no,
+    p.*, a.answer_ns AS answer_ns, a.answer_end_ns AS answer_end_ns, a.answer_end_reason AS answer_end_reason, a.answer_whole AS answer_whole, a.answer_seen_ns AS answer_seen_ns, a.answer_thread_id AS answer_thread_id, a.answer_no AS answer_no,
     c.close_ns AS close_ns, p.ts_ns + l.open_limit_ns AS given_up_ns,
     CASE
       WHEN p.kind = 'connect' THEN p.request_end_ns

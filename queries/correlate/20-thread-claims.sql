@@ -133,7 +133,7 @@ FROM (
   FROM (
     SELECT l.node AS node, l.from_ns AS at_ns, 0 AS step, l.to_ns AS span_id, FALSE AS at_connect, l.to_ns AS to_ns
     FROM losses l
-    WHERE l.cause IN ('ring_full', 'hook_missed', 'undecodable', 'spool_full', 'not_received')
+    WHERE l.cause IN ('ring_full', 'hook_missed', 'undecodable', 'connection_shed', 'spool_full', 'not_received')
     UNION ALL
     SELECT e.node AS node, m.at_ns AS at_ns, 1 AS step, m.span_id AS span_id, m.at_connect AS at_connect, CAST(0 AS BIGINT) AS to_ns
     FROM call_moments m
