@@ -55,7 +55,7 @@ static __always_inline int socket_io(void *ctx, struct sock *sk, const bool dire
 		return 0;
 	state = find_sock(sk);
 	u64 cookie = cookie_of(sk, direct);
-	if (!state || (cookie && state->cookie != cookie)) {
+	if (!state || state->cookie != cookie) {
 		/* Sockets of the kernel itself (NFS and the like) have no file. */
 		struct socket *socket = GET(direct, sk, sk_socket);
 		if (!socket || !GET(direct, socket, file))

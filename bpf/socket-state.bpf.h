@@ -86,13 +86,13 @@ static __noinline int add_sock(u64 key, u16 family, u64 cookie, u32 netns)
 	return bpf_map_update_elem(&socks, &key, &state, BPF_NOEXIST);
 }
 
-/* A cookie given after the state was made (0 there) belongs to the same socket; another one means that the address was reused. */
+/* A cookie given after the state was made (0 there) belongs to the same socket; another one, or none again, means that the address was reused. */
 static __always_inline struct sock_state *sock_of(struct sock *sk, u16 family, u64 cookie, u32 netns)
 {
 	struct sock_state *state = find_sock(sk);
 	u64 key = (u64)sk;
 
-	if (state && cookie && state->cookie != cookie) {
+	if (state && state->cookie != cookie) {
 		if (state->cookie) {
 			bpf_map_delete_elem(&socks, &key);
 			state = NULL;

@@ -7,6 +7,7 @@
  *   load crowd            200 threads blocked in a read at once
  *   load reset            a connection whose accepting end resets it
  *   load serve PORT / load ask PORT    one exchange between two processes
+ *   load exits N          N processes one after the other, on one processor: each asks over a Unix socket and ends without closing it
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -15,6 +16,7 @@
 #include <linux/io_uring.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -368,6 +370,34 @@ static void reset(void)
 	close(refused);
 }
 
+static void exits(long count)
+{
+	struct sockaddr_storage address;
+	socklen_t length;
+	int listener = listen_on(AF_UNIX, &address, &length);
+	cpu_set_t first;
+	char data[8];
+
+	CPU_ZERO(&first);
+	CPU_SET(0, &first);
+	CHECK(sched_setaffinity(0, sizeof(first), &first)); /* the kernel gives the memory of a socket that has gone to the next one */
+	for (long i = 0; i < count; i++) {
+		pid_t child = CHECK(fork());
+		if (!child) {
+			int connection = CHECK(socket(AF_UNIX, SOCK_STREAM, 0));
+			CHECK(connect(connection, (struct sockaddr *)&address, length));
+			CHECK(write(connection, "ask", 3));
+			_exit(read(connection, data, sizeof(data)) == 3 ? 0 : 1);
+		}
+		int connection = CHECK(accept(listener, NULL, NULL)), status;
+		if (read(connection, data, sizeof(data)) == 3)
+			CHECK(write(connection, "yes", 3));
+		CHECK(waitpid(child, &status, 0));
+		close(connection);
+	}
+	printf("exits %ld\n", count);
+}
+
 static void serve(int port)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
@@ -488,6 +518,8 @@ int main(int argc, char **argv)
 		crowd();
 	else if (!strcmp(what, "threads"))
 		threads();
+	else if (!strcmp(what, "exits"))
+		exits(atol(argv[2]));
 	else if (!strcmp(what, "serve"))
 		serve(atoi(argv[2]));
 	else if (!strcmp(what, "ask"))

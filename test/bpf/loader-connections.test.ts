@@ -82,6 +82,23 @@ describe('connections', () => {
     }
   });
 
+  test('Unix sockets that end with their process: the next one in the same place is another socket', async () => {
+    const run = await LoaderRun.start('--scope', `netns:${network.name}`);
+    const load = new LoadProgram(network.name, 'exits', '40');
+    await load.line('exits 40');
+    await run.settled();
+    await run.stop();
+    await load.end();
+    const connects = run.of('connect');
+    expect(connects.length).toBe(40);
+    expect(new Set(connects.map((event) => event.socket_id)).size).toBe(40);
+    for (const connect of connects) {
+      const moved = run.events.filter((event) => event.conn_id === connect.conn_id && (event.op === 3 || event.op === 4));
+      expect(moved.map((event) => [event.op === 4 ? 'write' : 'read', event.stream_offset, event.other_offset, event.bytes]).toSorted()).toEqual([['read', 0n, 0n, 3], ['read', 0n, 3n, 3], ['write', 0n, 0n, 3], ['write', 0n, 3n, 3]]);
+      expect(new Set(moved.map((event) => event.socket_id)).size).toBe(2);
+    }
+  });
+
   test('refused and reset connections say why', async () => {
     const run = await LoaderRun.start('--scope', `netns:${network.name}`);
     const load = new LoadProgram(network.name, 'reset');
