@@ -66,6 +66,7 @@ export async function createWorkingSet(connection: DuckDBConnection): Promise<vo
     CREATE OR REPLACE TEMP TABLE known_lag_calls (service VARCHAR, callee_ip VARCHAR, callee_port INTEGER, fresh BOOLEAN, calls DOUBLE);
     CREATE OR REPLACE TEMP TABLE known_lag_orders (service VARCHAR, callee_ip VARCHAR, callee_port INTEGER, fresh BOOLEAN, calls DOUBLE, at_once DOUBLE);
     CREATE OR REPLACE TEMP TABLE known_flushes (service VARCHAR, before_ns DOUBLE, between_ns DOUBLE);
+    CREATE OR REPLACE TEMP TABLE known_own (service VARCHAR, calls DOUBLE, own DOUBLE);
     CREATE OR REPLACE TEMP TABLE known_call_counts (span_id BIGINT, calls BIGINT);
     CREATE OR REPLACE TEMP TABLE evidence_off (evidence VARCHAR);
     CREATE OR REPLACE TEMP TABLE timing_claims (span_id BIGINT, candidate_span_id BIGINT, score DOUBLE, at_connect BOOLEAN);

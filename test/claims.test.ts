@@ -273,3 +273,24 @@ test.each(['is still open', 'was closed later'])('a thread is free once it has w
   const { rows } = await warehouse.query("SELECT url_path, parent_span_id FROM spans WHERE kind = 'client'");
   expect(rows).toEqual([['/timer', null]]);
 });
+
+test('open: what a service calls while nobody waits for it is remembered, when one request is open by chance', async () => {
+  const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0 });
+  onTestFinished(() => warehouse.close());
+  const correlator = new Correlator(warehouse, { late_pause_ms: 0, silent_ms: 1e9 });
+  const exchange = (socket: number, role: string, thread: bigint, from: number, to: number, path: string): Row[] =>
+    (['request', 'response'] as const).map((kind) => ({
+      process_id: PROCESS, pid: 7, protocol: 'http', stream_offset: 0, end_offset: 100, first_thread_id: thread, last_thread_id: thread, complete: true, partial: false, socket_id: BigInt(socket), conn_id: BigInt(socket), role, kind,
+      direction: (role === 'client') === (kind === 'request') ? 'out' : 'in', ts_ns: at(kind === 'request' ? from : to), end_ts_ns: at((kind === 'request' ? from : to) + 0.01), ...(kind === 'request' ? { method: 'GET', path, end_reason: 'no_body' } : { status: 200, end_reason: 'length' }),
+    }) as Row);
+  // Every ten seconds, in cycles of their own; requests come in between, and one is open at the last of them.
+  for (let n = 0; n < 6; n += 1) {
+    const ms = n * 10_000;
+    const messages = [...exchange(100 + n, 'client', 9n, ms + 20, ms + 40, `/timer/${n}`), ...exchange(200 + n, 'server', 5n, n === 5 ? ms : ms + 1000, n === 5 ? ms + 100 : ms + 1100, `/asked/${n}`)];
+    await warehouse.apply(makeBatch({ node: 'n', boot_id: 'b', run_id: 1n, sequence: BigInt(n + 1), watermark_ns: at(ms + 9000), utc_ns: at(ms + 9000) }, { messages }));
+    await correlator.cycle();
+  }
+  await correlator.finish();
+  const { rows } = await warehouse.query("SELECT path, parent_span_id IS NULL, candidates FROM stored.spans WHERE NOT is_server ORDER BY 1");
+  expect(rows).toEqual([0, 1, 2, 3, 4].map((n) => [`/timer/${n}`, true, 0]).concat([['/timer/5', true, 1]]));
+});

@@ -1,7 +1,8 @@
 -- Question:  which requests could have caused a call that nothing else decides?
--- Input:     unsure_calls; work; open_places, call_places; loop_calls; lag_calls; limits
+-- Input:     unsure_calls; work; open_places, call_places; loop_calls; lag_calls; processes; known_own; limits
 -- Assumes:   what a process calls, it calls for a request that it has read, and answers that once the call has ended. The only such
---            request is the cause, unless the process also calls on its own account: seen from its calls while none was open.
+--            request is the cause, unless the process also calls on its own account: seen from its
+--            service's calls while none was open.
 -- Known false matches: timers and other background work, while one request is open; a request that stays open for long (a stream, a
 --            long poll) while others come and go too fast to be seen.
 -- Local to a node.
@@ -33,17 +34,37 @@ JOIN open_places k ON k.process_id = c.process_id AND k.width = c.width AND k.pi
   AND k.request_end_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > c.at_ns)
   AND (k.answer_ns IS NULL OR NOT c.answered OR k.answer_ns >= c.end_ns)
 
+-- @needs unsure_calls
+
 -- @name open_counts
 -- How many they were.
 SELECT c.span_id AS span_id, c.process_id AS process_id, coalesce(k.open, 0) AS open
 FROM unsure_calls c
 LEFT JOIN (SELECT p.span_id AS span_id, count(*) AS open FROM open_pairs p GROUP BY p.span_id) k ON k.span_id = c.span_id
 
+-- @name own_sums
+-- How many such calls a service has made, and how many of them while nobody waited for it: now, and as far as is remembered.
+SELECT s.service AS service, sum(s.calls) AS calls, sum(s.own) AS own
+FROM (
+  SELECT coalesce(p.service_name, CAST(o.process_id AS VARCHAR)) AS service, CAST(1 AS DOUBLE) AS calls, CASE WHEN o.open = 0 THEN CAST(1 AS DOUBLE) ELSE CAST(0 AS DOUBLE) END AS own
+  FROM open_counts o
+  LEFT JOIN processes p ON p.process_id = o.process_id
+  UNION ALL
+  SELECT k.service AS service, k.calls AS calls, k.own AS own
+  FROM known_own k
+) s
+WHERE s.service IS NOT NULL
+GROUP BY s.service
+
 -- @name own_account
--- The share of a process's undecided calls that it made while nobody waited for it.
-SELECT o.process_id AS process_id, sum(CASE WHEN o.open = 0 THEN CAST(1 AS DOUBLE) ELSE CAST(0 AS DOUBLE) END) / count(*) AS share
+-- The share of a process's undecided calls that its service made on its own account.
+SELECT o.process_id AS process_id, max(s.own / s.calls) AS share
 FROM open_counts o
+LEFT JOIN processes p ON p.process_id = o.process_id
+JOIN own_sums s ON s.service = coalesce(p.service_name, CAST(o.process_id AS VARCHAR))
 GROUP BY o.process_id
+
+-- @needs work
 
 -- @name open_claims
 -- The only one, unless it has been open for 10 s; else each a part of what is left to doubt: not enough to be chosen, but kept.
