@@ -19,6 +19,8 @@ export interface SqlJobOptions {
   readonly timeout_ms: number;
   /** Of one answer. */
   readonly most_bytes: number;
+  /** Of all of them: they take their room from what is to be stored. */
+  readonly most_bytes_kept: number;
   /** Answers are kept for so long. */
   readonly keep_ms: number;
   /** Queued, running and kept. */
@@ -27,7 +29,7 @@ export interface SqlJobOptions {
   readonly missing_files?: (sql: string) => number;
 }
 
-export const SQL_JOBS: SqlJobOptions = { timeout_ms: 3_600_000, most_bytes: 2 ** 30, keep_ms: 3_600_000, most_jobs: 100 };
+export const SQL_JOBS: SqlJobOptions = { timeout_ms: 3_600_000, most_bytes: 2 ** 30, most_bytes_kept: 2 ** 32, keep_ms: 3_600_000, most_jobs: 100 };
 
 export type SqlJobState = 'queued' | 'running' | 'done' | 'failed' | 'cancelled';
 
@@ -152,12 +154,14 @@ export class SqlJobs {
 
   /** Counts, and stops what would fill the disk. */
   #meter(job: Job): Transform {
-    const { most_bytes } = this.options;
+    const { most_bytes, most_bytes_kept } = this.options;
+    const kept = (): number => [...this.#jobs.values()].reduce((sum, { state, bytes }) => (state === 'running' || state === 'done' ? sum + bytes : sum), 0);
     let looked = 0;
     return new Transform({
       transform: (part: Uint8Array, _encoding, done) => {
         job.bytes += part.byteLength;
         if (job.bytes > most_bytes) return done(new TracehouseError('sql-limit', `the answer is larger than ${most_bytes} bytes`, { mend: 'ask for fewer rows or columns, or for parquet' }));
+        if (kept() > most_bytes_kept) return done(new TracehouseError('sql-limit', `the answers that are kept would be larger than ${most_bytes_kept} bytes together`, { mend: 'delete those that you have: DELETE /api/v1/sql/{query_id}' }));
         if (job.bytes - looked < LOOK_BYTES) return done(null, part);
         looked = job.bytes;
         requireRoom(this.#folder, LOOK_BYTES).then(() => done(null, part), done);

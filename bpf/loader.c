@@ -313,7 +313,7 @@ int main(int argc, char **argv)
 	char boot_id[64], hostname[256] = "";
 	struct th_settings settings;
 	struct sigaction action = {.sa_handler = on_signal};
-	uint64_t run_id = read_clock(CLOCK_REALTIME), reported = 0, swept = 0, epoch_began = 0, drained_at, position;
+	uint64_t reported = 0, swept = 0, epoch_began = 0, yielded = 0, drained_at, position;
 	struct utsname kernel;
 	bool drained = true, stop = false;
 	int code = 0, pause_ms = 0, wakes;
@@ -356,7 +356,8 @@ int main(int argc, char **argv)
 		hooks_close(&hooks);
 		return complain(1, "cannot map the ring buffer: %s", strerror(errno));
 	}
-	struct th_hello hello = {.run_id = run_id, .abi_version = TH_ABI_VERSION, .cpus = libbpf_num_possible_cpus(), .ring_bytes = bpf_map__max_entries(map), .started_mono_ns = mono_now()};
+	/* The run begins with its hooks: nobody watched before. */
+	struct th_hello hello = {.run_id = read_clock(CLOCK_REALTIME), .abi_version = TH_ABI_VERSION, .cpus = libbpf_num_possible_cpus(), .ring_bytes = bpf_map__max_entries(map), .started_mono_ns = mono_now()};
 	output_frame(TH_RECORD_HELLO, &hello, sizeof(hello), (const char *[]){boot_id, hostname, kernel.release}, 3);
 	if (settings.task_identity && !task_identity_lacks(object))
 		task_identity_open(object, live);
@@ -392,8 +393,6 @@ int main(int argc, char **argv)
 			losses_report(&hooks, mono_now());
 			write_watermark();
 			task_identity_sweep(now);
-			if (options.gives_way)
-				yield_to_others();
 			reported = now;
 			if (now - epoch_began >= EPOCH_NS) {
 				live->tell_epoch++;
@@ -403,6 +402,11 @@ int main(int argc, char **argv)
 				processes_sweep(now);
 				swept = now;
 			}
+		}
+		/* Also while its output has no room: it may be held, and the file for what waits be full. */
+		if (options.gives_way && now - yielded >= REPORT_NS) {
+			yield_to_others();
+			yielded = now;
 		}
 		if (!output_flush()) {
 			hooks_close(&hooks);

@@ -105,6 +105,19 @@ test('answers that are too large, too many or too old do not stay', async () => 
   await expect.poll(() => readdirSync(join(folder, 'tmp', 'sql-answers'))).toEqual([]);
 }, 30_000);
 
+test('all answers that are kept have a limit together; deleting one makes room', async () => {
+  await app.close();
+  start({ most_bytes_kept: 60_000 });
+  const ask = (): ReturnType<typeof submit> => submit('FROM range(8000)', 'csv'); // 39 kB
+  const first = await ask();
+  await until(first.query_id, 'done');
+  const second = await ask();
+  await until(second.query_id, 'failed');
+  expect(await status(second.query_id)).toMatchObject({ error: { code: 'sql-limit' } });
+  await app.inject({ method: 'DELETE', url: `/api/v1/sql/${first.query_id}` });
+  await until((await ask()).query_id, 'done');
+});
+
 test('with the server they go', async () => {
   await submit(ENDLESS);
   const { query_id } = await submit('SELECT 1');
