@@ -26,6 +26,11 @@ function isOurs(host: string, { host_names = [] }: Named, request: FastifyReques
   return host_names.includes(hostname) || (called !== undefined && hostname === (called.includes(':') ? `[${called}]` : called));
 }
 
+/** By somebody, in a window of its own: a frame runs a question too, and how long that takes tells of its answer. */
+function isFollowedLink({ headers }: FastifyRequest): boolean {
+  return firstOf(headers['sec-fetch-mode']) === 'navigate' && firstOf(headers['sec-fetch-dest']) === 'document' && firstOf(headers['sec-fetch-user']) === '?1';
+}
+
 /** Throws host-refused or origin-refused. */
 function requireOurs(request: FastifyRequest, named: Named): void {
   const { host, origin } = request.headers;
@@ -37,7 +42,7 @@ function requireOurs(request: FastifyRequest, named: Named): void {
     throw new TracehouseError('origin-refused', `pages of ${origin} may not use this server`);
   }
   const site = firstOf(request.headers['sec-fetch-site']);
-  if ((site === 'cross-site' || site === 'same-site') && firstOf(request.headers['sec-fetch-mode']) !== 'navigate') {
+  if ((site === 'cross-site' || site === 'same-site') && !isFollowedLink(request)) {
     throw new TracehouseError('origin-refused', 'pages from elsewhere may not use this server');
   }
 }

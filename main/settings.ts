@@ -4,6 +4,7 @@ import { Option } from 'commander';
 import { InvalidArgumentError } from 'commander';
 import { SCOPES } from '../api/access/scopes.ts';
 import type { Scope } from '../api/access/scopes.ts';
+import { parseTime as parseInstant } from '../api/time-text.ts';
 
 export interface Setting {
   readonly flags: string;
@@ -38,16 +39,14 @@ function number(low: number, high: number): (text: string) => number {
   };
 }
 
-/** '2026-01-31T12:00:00Z' or '15m', '2h', '3d' ago -> ns since 1970. */
+/** '2026-01-31T12:00:00Z', a day, or '15m', '2h', '3d' ago, or ns since 1970 -> ns since 1970. UTC where no zone is said, as everything that is printed. */
 export function parseTime(text: string, now_ms: number = Date.now()): bigint {
-  const ago = /^(\d+)(s|m|h|d)$/.exec(text);
-  if (ago !== null) {
-    const unit = { s: 1e3, m: 60e3, h: 3600e3, d: 86400e3 }[ago[2] as 's' | 'm' | 'h' | 'd'];
-    return BigInt(now_ms - Number(ago[1]) * unit) * 1_000_000n;
+  const [, day, clock = 'T00:00:00'] = /^(\d{4}-\d{2}-\d{2})([T ]\d{2}:\d{2}:\d{2}(?:\.\d+)?)?(?: ?UTC)?$/.exec(text) ?? [];
+  try {
+    return parseInstant('', day === undefined ? text : `${day}${clock}Z`, BigInt(now_ms) * 1_000_000n);
+  } catch {
+    throw new InvalidArgumentError(`'${text}' is no time: write 2026-01-31T12:00:00Z, or 15m, 2h, 3d for that long ago.`);
   }
-  const ms = Date.parse(text);
-  if (Number.isNaN(ms)) throw new InvalidArgumentError(`'${text}' is no time: write 2026-01-31T12:00:00Z, or 15m, 2h, 3d for that long ago.`);
-  return BigInt(ms) * 1_000_000n;
 }
 
 /** '15m', '12h', '7d' -> ns. */

@@ -58,7 +58,12 @@ describe('pages from elsewhere', () => {
     expect(await ask({ 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' })).toEqual([403, 'origin-refused']);
     expect(await ask({ 'sec-fetch-site': 'same-site', 'sec-fetch-mode': 'cors' })).toEqual([403, 'origin-refused']);
     expect(await ask({ 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': 'cors' })).toEqual([200, undefined]);
-    expect(await ask({ 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' })).toEqual([200, undefined]);
+    const link = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document', 'sec-fetch-user': '?1' };
+    expect(await ask(link)).toEqual([200, undefined]);
+    // A page that opens one in a frame, or a window by itself.
+    expect(await ask({ ...link, 'sec-fetch-dest': 'iframe' })).toEqual([403, 'origin-refused']);
+    const { 'sec-fetch-user': _, ...unasked } = link;
+    expect(await ask(unasked)).toEqual([403, 'origin-refused']);
   });
 
   test('the check comes before everything, also where there is nothing', async () => {

@@ -25,6 +25,10 @@ test('sizes and times are read as people write them', () => {
   expect(() => parseBytes('many')).toThrow('no size');
   expect(parseTime('2h', 10_000_000)).toBe(2_800_000_000_000n);
   expect(parseTime('2026-01-31T12:00:00Z')).toBe(1_769_860_800_000_000_000n);
+  // As everything that is printed: UTC, to the nanosecond.
+  for (const text of ['2026-01-31T12:00:00', '2026-01-31 12:00:00', '2026-01-31 12:00:00 UTC', '2026-01-31T13:00:00+01:00', '1769860800000000000']) expect(parseTime(text)).toBe(1_769_860_800_000_000_000n);
+  expect(parseTime('2026-01-31 12:00:00.123456789 UTC')).toBe(1_769_860_800_123_456_789n);
+  expect(parseTime('2026-01-31')).toBe(1_769_817_600_000_000_000n);
   expect(() => parseTime('yesterday-ish')).toThrow('no time');
 });
 

@@ -15,6 +15,7 @@ test('calls in a row, each with eight triggers: a row for each owner, not for ea
   await connection.run(`
     CREATE TEMP TABLE turn_triggers AS SELECT span_id, read_span_id, is_request, CAST(score AS DOUBLE) AS score, fresh FROM (VALUES ${triggers.join(', ')}) t(span_id, read_span_id, is_request, score, fresh);
     CREATE TEMP TABLE work AS SELECT 1 AS span_id;
+    CREATE TEMP TABLE placed_calls AS SELECT 1 AS span_id;
     CREATE TEMP TABLE known_owners (span_id BIGINT, owner BIGINT, score DOUBLE)`);
   await runSteps(connection, loadSteps('portable').filter(({ name }) => name === 'turn_owners'));
   const found = await connection.runAndReadAll('SELECT count(*)::INTEGER, count(DISTINCT (span_id, owner))::INTEGER, min(score), max(score), bool_or(moved), min(span_id) FILTER (fresh) FROM turn_owners');
