@@ -24,6 +24,8 @@ const MOST_GAP_MS = 2000;
 const MIB = 2 ** 20;
 /** The truth of so many events, and all spans that were found, fit into memory. */
 const MOST_JUDGED = 2e6;
+/** As `up` does: a cycle that fails is tried again, and one that memory did not suffice for reads less then. */
+const MOST_TRIES = 5;
 /** A third of less is two or three cycles. */
 const LEAST_IN_THIRD = 50_000;
 /** Says how far it is after each so many events. */
@@ -51,6 +53,7 @@ interface Built {
   readonly made: Generated;
   readonly thirds: readonly Third[];
   readonly cycles: number;
+  readonly retried: number;
   readonly truth: TruthList | undefined;
   readonly judged: Judged | undefined;
 }
@@ -89,12 +92,21 @@ async function build(folder: string, events: number): Promise<Built> {
   const thirds: Third[] = Array.from({ length: 3 }, () => ({ events: 0, ms: 0, cpu_ms: 0 }));
   const truth = events <= MOST_JUDGED ? new TruthList() : undefined;
   const batches = generatedBatches(events, truth);
-  let [applied, waiting, cycles] = [0, 0, 0];
+  let [applied, waiting, cycles, retried] = [0, 0, 0, 0];
   let due_ns = 0n;
   const correlate = async (): Promise<number> => {
     const third = thirds[Math.min(2, Math.floor((3 * applied) / events))] as Third;
     const [started, cpu_before] = [performance.now(), cpuMs()];
-    for (let behind = true; behind; cycles += 1) ({ behind } = await correlator.cycle());
+    for (let [behind, failed] = [true, 0]; behind; ) {
+      try {
+        ({ behind } = await correlator.cycle());
+        [cycles, failed] = [cycles + 1, 0];
+      } catch (error) {
+        if ((failed += 1) === MOST_TRIES) throw error;
+        retried += 1;
+        say(`a cycle failed, and is tried again: ${(error as Error).message.split('\n')[0]}`);
+      }
+    }
     const took_ms = performance.now() - started;
     third.ms += took_ms;
     third.cpu_ms += cpuMs() - cpu_before;
@@ -118,7 +130,7 @@ async function build(folder: string, events: number): Promise<Built> {
   await correlator.finish();
   const judged = await judge(warehouse, truth);
   await warehouse.close();
-  return { made: next.value, thirds, cycles, truth, judged };
+  return { made: next.value, thirds, cycles, retried, truth, judged };
 }
 
 function run(what: 'correlate' | 'gather' | 'sort', folder: string): Promise<Ran> {
@@ -150,13 +162,13 @@ export function growthExponent(points: readonly { events: number; seconds: numbe
 
 const lostShare = ({ events, events_lost }: Generated): number => events_lost / (events + events_lost);
 
-function incremental({ made, thirds, cycles, judged }: Built, size: Size): Figure[] {
+function incremental({ made, thirds, cycles, retried, judged }: Built, size: Size): Figure[] {
   const us = ({ events, ms }: Third): number => (1000 * ms) / events;
   const cpuUs = ({ events, cpu_ms }: Third): number => (1000 * cpu_ms) / events;
   const sum = (of: keyof Third): number => thirds.reduce((total, third) => total + third[of], 0);
   const all = { events: sum('events'), ms: sum('ms'), cpu_ms: sum('cpu_ms') };
   const [first, , last] = thirds as [Third, Third, Third];
-  const notes = { events: made.events, cycles, events_a_cycle: Math.round(all.events / cycles), simulated_s: Math.round(made.simulated_seconds), runs: 1 };
+  const notes = { events: made.events, cycles, cycles_tried_again: retried, events_a_cycle: Math.round(all.events / cycles), simulated_s: Math.round(made.simulated_seconds), runs: 1 };
   const lost_share = lostShare(made);
   const figures = [
     figure({ figure: 'correlate_incremental', variant: inWords(size.events), unit: 'us an event', values: [us(all)], goal: { of: 'value', at_most: 2.5 }, lost_share, notes: { ...notes, ...inNotes(judged) } }),
