@@ -224,7 +224,7 @@ export class ExportLedger implements ExportedSegments {
     const superseded = [...gone].map(
       (uid) => ["UPDATE ledger.export_files SET state = 'retracted' WHERE export_id = $1 AND segment_uid = $2 AND state IN ('staged', 'done')", [export_id, uid]] as const,
     );
-    await this.#transaction([...superseded, ...files.map(insertFile), ['INSERT INTO ledger.exported_segments VALUES ($1, $2)', [export_id, segment.uid]]]);
+    await this.#transaction([...superseded, ...insertFiles(files), ['INSERT INTO ledger.exported_segments VALUES ($1, $2)', [export_id, segment.uid]]]);
     this.#mark(export_id, segment.uid);
     for (const [key, file] of this.#staged) if (file.export_id === export_id && gone.has(file.uid)) this.#staged.delete(key);
     for (const file of files) this.#noteState(file);
@@ -232,7 +232,7 @@ export class ExportLedger implements ExportedSegments {
 
   /** The same for what a query answered about the time up to to_ns. */
   async commitQuery(export_id: string, to_ns: bigint, files: readonly ExportFile[]): Promise<void> {
-    await this.#transaction([...files.map(insertFile), ['UPDATE ledger.exports SET query_to_ns = $2 WHERE export_id = $1', [export_id, to_ns]]]);
+    await this.#transaction([...insertFiles(files), ['UPDATE ledger.exports SET query_to_ns = $2 WHERE export_id = $1', [export_id, to_ns]]]);
   }
 
   async queryTo(export_id: string): Promise<bigint> {
@@ -295,7 +295,14 @@ export class ExportLedger implements ExportedSegments {
   }
 }
 
-function insertFile(file: ExportFile): readonly [string, QueryParams] {
+/** A statement for many: each is planned. */
+const FILES_TOGETHER = 100;
+
+function insertFiles(files: readonly ExportFile[]): (readonly [string, QueryParams])[] {
   const names = FILE_COLUMNS.split(', ') as (keyof ExportFile)[];
-  return [`INSERT INTO ledger.export_files (${FILE_COLUMNS}) VALUES (${names.map((_, at) => `$${at + 1}`).join(', ')})`, names.map((name) => file[name])];
+  return Array.from({ length: Math.ceil(files.length / FILES_TOGETHER) }, (_, part) => {
+    const rows = files.slice(part * FILES_TOGETHER, (part + 1) * FILES_TOGETHER);
+    const places = rows.map((_row, row) => `(${names.map((_name, at) => `$${row * names.length + at + 1}`).join(', ')})`);
+    return [`INSERT INTO ledger.export_files (${FILE_COLUMNS}) VALUES ${places.join(', ')}`, rows.flatMap((file) => names.map((name) => file[name]))] as const;
+  });
 }

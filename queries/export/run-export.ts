@@ -102,13 +102,19 @@ class ExportRun {
           publishing.catch(() => undefined); // it is told when the next segment is written
         }
       }
-      await publishing;
+      await Promise.all([publishing, this.#closeCopies()]);
     } finally {
       await publishing.catch(() => undefined);
-      await this.#copies?.close();
+      await this.#closeCopies();
     }
     await removeEmpty(this.#staging);
     return this.#report;
+  }
+
+  async #closeCopies(): Promise<void> {
+    const copies = this.#copies;
+    this.#copies = undefined;
+    await copies?.close();
   }
 
   /** Neighbours of one hour first become one segment: few files, and each holds rows of one segment alone. */
