@@ -6,6 +6,7 @@ import { open } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setImmediate } from 'node:timers/promises';
 import { DuckDBInstance } from '@duckdb/node-api';
 import type { Batch } from '../ingest/batch.ts';
 import { BatchAssembler } from '../ingest/batch-assembler.ts';
@@ -13,13 +14,12 @@ import { PIECE_BYTES } from '../ingest/output-reader.ts';
 import { WRITING_LANES } from '../ingest/segment-writer.ts';
 import { SegmentTables, schemaFolder } from '../ingest/segment-tables.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
+import { BatchQueue } from '../main/batch-queue.ts';
 import { RELATION_NAMES } from '../schema/relations.ts';
 import { alternate, figure, quantile, spread } from './figure.ts';
 import type { Figure } from './figure.ts';
 import { writeGeneratedFrames } from './generated-recording.ts';
 
-/** As many wait in front of the warehouse as in `up`. */
-const MOST_WAITING = 4;
 const MEMORY_LIMIT = '512MB';
 const READ_BYTES = 2 ** 20;
 
@@ -49,36 +49,38 @@ async function* pieces(path: string): AsyncGenerator<Uint8Array> {
 async function load(frames: string, folder: string): Promise<Loaded> {
   const warehouse = await Warehouse.open({ folder, retire_after_ms: 1, memory_limit: MEMORY_LIMIT });
   const delay = monitorEventLoopDelay({ resolution: 1 });
-  const waiting: Batch[] = [];
   const applied_ms: number[] = [];
   let [events, rows] = [0, 0];
-  const assembler = new BatchAssembler({ node: 'bench', keep_payload: false, keep_query: false, on_batch: (batch) => waiting.push(batch) });
-  let ended = false;
-  const applying = Array.from({ length: WRITING_LANES }, async () => {
-    while (!ended || waiting.length > 0) {
-      const batch = waiting.shift();
-      if (batch === undefined) {
-        await new Promise((resolve) => setImmediate(resolve));
-        continue;
-      }
+  let [relieved, relieve] = [Promise.resolve(), (): void => undefined];
+  const queue = new BatchQueue<Batch>({
+    at_once: WRITING_LANES,
+    apply: async (batch) => {
       const started = performance.now();
       await warehouse.apply(batch);
       applied_ms.push(performance.now() - started);
+    },
+    on_applied: (batch) => {
       events += batch.tables.socket_events.rows + batch.tables.thread_events.rows;
       rows += RELATION_NAMES.reduce((sum, name) => sum + batch.tables[name].rows, 0);
       assembler.giveBack(batch);
-    }
+    },
+    on_pressure: (full) => {
+      if (full) relieved = new Promise((resolve) => (relieve = resolve));
+      else relieve();
+    },
+    on_error: (error) => Promise.reject(error),
   });
+  const assembler = new BatchAssembler({ node: 'bench', keep_payload: false, keep_query: false, on_batch: (batch) => queue.push(batch) });
   delay.enable();
   const started = performance.now();
   for await (const piece of pieces(frames)) {
     assembler.push(piece);
-    do await new Promise((resolve) => setImmediate(resolve));
-    while (waiting.length > MOST_WAITING);
+    // Pieces of a pipe come one by one.
+    await setImmediate();
+    await relieved;
   }
   assembler.end();
-  ended = true;
-  await Promise.all(applying);
+  await queue.drain();
   await warehouse.seal();
   const seconds = (performance.now() - started) / 1000;
   delay.disable();
