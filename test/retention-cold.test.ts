@@ -173,7 +173,7 @@ test('a segment that is correlated again while its files are on their way is in 
     again = warehouse.replaceDerived([segment.uid], async (alias, connection) => void (await connection.run(`INSERT INTO ${alias}.spans FROM "${segment.alias}".main.spans`)));
     await new Promise((resolve) => setTimeout(resolve, 50)); // it waits for this segment to be free, before the run takes the next one
   };
-  await expect(scheduler().run(export_id)).rejects.toThrow();
+  await expect(scheduler().run(export_id)).rejects.toThrow(to);
   await again;
   rmSync(to);
   await scheduler().run(export_id);

@@ -46,7 +46,9 @@ test('files whose rows did not all arrive in the one that should replace them st
   await add(warehouse, 1n);
   await add(warehouse, 2n);
   const raw = () => warehouse.segments.filter(({ kind, state }) => kind === 'raw' && state === 'sealed');
-  (raw()[0]?.rows as Map<string, number>).set('socket_events', 2); // one more than can be read
+  const [first] = raw();
+  if (first === undefined) throw new Error('nothing was sealed');
+  (first.rows as Map<string, number>).set('socket_events', 2); // one more than can be read
   await expect(warehouse.compact()).rejects.toThrow('2 of 3 rows of socket_events were copied');
   expect(raw().length).toBe(2);
   expect((await warehouse.query('SELECT count(*) FROM stored.socket_events')).rows).toEqual([[2n]]);
