@@ -1,6 +1,8 @@
 import type { Kysely } from 'kysely';
 import type { Warehouse } from '../ingest/warehouse.ts';
 import type { ColdCache } from '../queries/export/cold-cache.ts';
+import type { TimeRange } from '../queries/late-ranges.ts';
+import type { ChangeReport } from '../queries/recorrelate.ts';
 import type { ExportScheduler } from '../queries/export/scheduler.ts';
 import type { Access } from './access/access.ts';
 import type { WholeLookup } from './cold-lookups.ts';
@@ -28,6 +30,8 @@ export interface ApiDependencies {
 export interface CorrelatorState {
   /** Every span that ended before is readable; ns since 1970. */
   readonly cut_ns: bigint;
+  /** Correlates a part of history again without coming into its own way. */
+  again?(range: TimeRange): Promise<ChangeReport>;
 }
 
 export interface ApiOptions {

@@ -1,11 +1,12 @@
 // Live correlation: every cycle reads what has landed since the last one, decides what can be decided, stores what is over.
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { isOutOfMemory } from '../ingest/duckdb-errors.ts';
-import type { Warehouse } from '../ingest/warehouse.ts';
+import { Mutex } from '../ingest/mutex.ts';
+import type { DerivedSegment, Warehouse } from '../ingest/warehouse.ts';
 import { CLOSES_BACK_NS, carryOver, forgetOld, someIn } from './carry-over.ts';
 import { chooseFinished } from './choose-finished.ts';
 import { LateRanges, findLate, type TimeRange } from './late-ranges.ts';
-import { recorrelate, type ChangeReport } from './recorrelate.ts';
+import { bothReports, recorrelate, type ChangeReport } from './recorrelate.ts';
 import { computedSteps, type HopelessServices } from './timing/claim.ts';
 import { RunWatch } from './run-watch.ts';
 import { StepMemory, loadSteps, runSteps, type Step } from './step-runner.ts';
@@ -42,6 +43,8 @@ export interface CycleReport {
 
 /** What nothing depends on any more goes that often. */
 const FORGET_EVERY_NS = 5_000_000_000n;
+/** What ended so long before the cut has been stored: nothing waits for longer to be decided. */
+const SETTLED_NS = 60_000_000_000n;
 /** Of a cycle: timing may not make everything else late. */
 const TIMING_BUDGET_MS = 2000;
 const NEVER = 9_000_000_000_000_000_000n;
@@ -62,6 +65,7 @@ export class Correlator {
   readonly #between_steps: CorrelatorOptions['between_steps'];
   readonly #steps: readonly Step[];
   readonly #late: LateRanges;
+  readonly #alone = new Mutex();
   readonly #runs: RunWatch;
   /** False: the working set has to be read again. */
   #loaded = false;
@@ -99,14 +103,33 @@ export class Correlator {
   }
 
   /** One cycle; running it again without new batches changes nothing. */
-  async cycle(): Promise<CycleReport> {
+  cycle(): Promise<CycleReport> {
+    return this.#alone.run(() => this.#cycle());
+  }
+
+  /**
+   * History again, as recorrelate does it, beside live cycles: what these have ended is done while they go on, and the newest of it between two of them,
+   * as it holds what they have not decided yet.
+   */
+  async again(range: TimeRange): Promise<ChangeReport> {
+    const settled_ns = this.#cut - SETTLED_NS;
+    const before = await recorrelate(this.#warehouse, { ...range, limits: this.#limits, only: (segment) => segment.to_ns <= settled_ns });
+    const newest = await this.#alone.run(() => this.#redo(range, (segment) => segment.to_ns > settled_ns));
+    return bothReports(before, newest);
+  }
+
+  async #cycle(): Promise<CycleReport> {
     const report = await this.#run();
     if (!report.behind) await this.#redoLate(false);
     return report;
   }
 
   /** For the end of a process that has applied its last batch: everything is decided, what is still open is stored as incomplete. */
-  async finish(): Promise<void> {
+  finish(): Promise<void> {
+    return this.#alone.run(() => this.#finish());
+  }
+
+  async #finish(): Promise<void> {
     while ((await this.#run()).behind);
     this.#runs.finishing = true;
     try {
@@ -239,8 +262,6 @@ export class Correlator {
     const range = this.#late.take(now);
     if (range === undefined) return;
     const begun = this.#now();
-    // Two working sets at once are more than the memory of a small node; this one is read again afterwards.
-    this.#loaded = false;
     const changes = await this.#redo(range)
       .catch((error: unknown) => {
         this.#late.add([range]); // it is still to be done
@@ -251,8 +272,10 @@ export class Correlator {
     this.#log(`late events: ${changes.spans} spans from ${new Date(Number(range.from_ns / 1_000_000n)).toISOString()} on were correlated again, ${changes.links_gained + changes.links_lost + changes.links_moved} links changed`);
   }
 
-  async #redo(range: TimeRange): Promise<ChangeReport> {
+  async #redo(range: TimeRange, only: (segment: DerivedSegment) => boolean = () => true): Promise<ChangeReport> {
+    // Two working sets at once are more than the memory of a small node; this one is read again afterwards.
+    this.#loaded = false;
     await this.#warehouse.withDerived((_alias, connection) => dropWorkingSet(connection));
-    return recorrelate(this.#warehouse, { ...range, limits: this.#limits, run_ends: this.#runs.ends() });
+    return recorrelate(this.#warehouse, { ...range, limits: this.#limits, run_ends: this.#runs.ends(), only });
   }
 }

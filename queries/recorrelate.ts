@@ -30,6 +30,8 @@ export interface RecorrelateOptions {
   readonly run_ends?: readonly RunEnd[];
   /** How long each step took, for measurements. */
   readonly observe?: ((step: Step, elapsed_ms: number) => void) | undefined;
+  /** Of the segments in the range. */
+  readonly only?: (segment: DerivedSegment) => boolean;
   /** Spans that are written in one go, and held in memory with what they need; 500,000. */
   readonly most_spans?: number;
 }
@@ -82,8 +84,8 @@ export async function recorrelate(warehouse: Warehouse, options: RecorrelateOpti
   }
 }
 
-function segmentsOf(warehouse: Warehouse, { from_ns, to_ns }: RecorrelateOptions): DerivedSegment[] {
-  return warehouse.derivedSegments(from_ns, to_ns).toSorted((a, b) => (a.from_ns < b.from_ns ? -1 : 1));
+function segmentsOf(warehouse: Warehouse, { from_ns, to_ns, only = () => true }: RecorrelateOptions): DerivedSegment[] {
+  return warehouse.derivedSegments(from_ns, to_ns).filter(only).toSorted((a, b) => (a.from_ns < b.from_ns ? -1 : 1));
 }
 
 /** Neighbours are done together. */
@@ -100,6 +102,14 @@ function firstChunk(warehouse: Warehouse, segments: readonly DerivedSegment[], m
     if (segment.to_ns > to_ns) to_ns = segment.to_ns;
   }
   return { ids, from_ns: first.from_ns, to_ns };
+}
+
+/** Of two parts of history together. */
+export function bothReports(a: ChangeReport, b: ChangeReport): ChangeReport {
+  return {
+    spans: a.spans + b.spans, kept: a.kept + b.kept, unchanged: a.unchanged + b.unchanged, links_gained: a.links_gained + b.links_gained, links_lost: a.links_lost + b.links_lost,
+    links_moved: a.links_moved + b.links_moved,
+  };
 }
 
 async function redoChunk(warehouse: Warehouse, chunk: Chunk, options: RecorrelateOptions, last: boolean): Promise<ChangeReport> {

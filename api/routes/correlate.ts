@@ -15,7 +15,7 @@ const Answer = Type.Object({
   links_moved: Count('spans that have another parent now'),
 }, { description: 'what changed' });
 
-export function correlateRoute(app: App, { warehouse }: RouteContext): void {
+export function correlateRoute(app: App, { warehouse, correlator }: RouteContext): void {
   let running = false;
   app.route({
     method: 'POST',
@@ -37,7 +37,7 @@ export function correlateRoute(app: App, { warehouse }: RouteContext): void {
       if (running) throw new TracehouseError('correlate-busy', 'history is being correlated already', { mend: 'wait until that is done' });
       running = true;
       try {
-        return await recorrelate(warehouse, { from_ns, to_ns });
+        return await (correlator?.again?.({ from_ns, to_ns }) ?? recorrelate(warehouse, { from_ns, to_ns }));
       } finally {
         running = false;
       }
