@@ -89,6 +89,7 @@ export class SpoolSender {
         await opened.close();
       }
     } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EIO') return this.#unreadable(entry, error as Error);
       return `cannot reach ${this.#options.url}: ${(error as Error).message}`;
     }
     const { status, text } = answer;
@@ -114,10 +115,14 @@ export class SpoolSender {
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       if (code !== 'ENOENT' && code !== 'EIO') return `cannot read the spool: ${message}`;
-      this.#options.log(`batch ${entry.name} is given up: ${message}`);
-      await this.#giveUp(entry);
-      return undefined;
+      return this.#unreadable(entry, error as Error);
     }
+  }
+
+  /** What is wrong if it cannot be given up either. */
+  async #unreadable(entry: SpoolEntry, error: Error): Promise<string | undefined> {
+    this.#options.log(`batch ${entry.name} is given up: ${error.message}`);
+    return this.#giveUp(entry).then(() => undefined, (again: Error) => `cannot clear the spool: ${again.message}`);
   }
 
   async #giveUp(entry: SpoolEntry): Promise<void> {

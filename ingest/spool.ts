@@ -129,7 +129,7 @@ export class Spool {
   }
 
   #add(entry: SpoolEntry): void {
-    if (this.#entries.some(({ name }) => name === entry.name)) return; // put again: what it pushed out could not be removed
+    if (this.#entries.at(-1)?.name === entry.name) return; // put again: what it pushed out could not be removed
     this.#entries.push(entry);
     this.#bytes += entry.bytes;
   }

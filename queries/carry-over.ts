@@ -30,11 +30,17 @@ export async function carryOver(connection: DuckDBConnection, cut_ns: bigint, ho
       CREATE OR REPLACE TEMP TABLE known_lag_orders AS SELECT s.service, callee_ip, callee_port, fresh, calls * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS calls, at_once * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS at_once FROM lag_orders s LEFT JOIN seen_now n ON n.service = s.service WHERE calls >= ${LEAST_HABIT};
       CREATE OR REPLACE TEMP TABLE known_flushes AS SELECT s.service, before_ns * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS before_ns, between_ns * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS between_ns FROM flushes s LEFT JOIN seen_now n ON n.service = s.service`);
   }
-  if (await someIn(connection, 'own_sums')) {
-    await connection.run(`CREATE OR REPLACE TEMP TABLE known_own AS
-      SELECT s.service, s.calls * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS calls, s.own * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS own
-      FROM own_sums s LEFT JOIN (SELECT DISTINCT coalesce(p.service_name, CAST(o.process_id AS VARCHAR)) AS service FROM open_counts o LEFT JOIN processes p ON p.process_id = o.process_id) n ON n.service = s.service
-      WHERE s.calls >= ${LEAST_HABIT}`);
+  if (await someIn(connection, 'open_counts')) {
+    // Each call once, when it is decided.
+    await connection.run(`CREATE OR REPLACE TEMP TABLE own_now AS
+      SELECT coalesce(p.service_name, CAST(o.process_id AS VARCHAR)) AS service, CAST(count(*) AS DOUBLE) AS calls, CAST(count(*) FILTER (o.open = 0) AS DOUBLE) AS own
+      FROM open_counts o SEMI JOIN decisions d ON d.span_id = o.span_id LEFT JOIN processes p ON p.process_id = o.process_id WHERE coalesce(p.service_name, CAST(o.process_id AS VARCHAR)) IS NOT NULL GROUP BY 1;
+      CREATE OR REPLACE TEMP TABLE known_own AS
+      SELECT service, sum(calls) AS calls, sum(own) AS own FROM (
+        FROM own_now
+        UNION ALL
+        SELECT k.service, k.calls * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END, k.own * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END FROM known_own k LEFT JOIN own_now n ON n.service = k.service
+      ) GROUP BY service HAVING sum(calls) >= ${LEAST_HABIT}`);
   }
   await connection.run(`INSERT INTO known_holds SELECT h.span_id, h.thread_id, h.from_ns, h.to_ns FROM new_holds h JOIN over_now o ON o.span_id = h.span_id WHERE h.from_ns < h.to_ns`);
   await connection.run(`INSERT INTO decided_stored SELECT f.span_id, f.parent_span_id, f.start_ns, f.trace_hi, f.trace_lo, f.end_ns, TRUE FROM over_now f`);

@@ -14,6 +14,7 @@ const MARGIN_NS = { one_node: 20_000_000n, several: 300_000_000n } as const;
 const MOST_ROWS = 240_000;
 /** Of them, where memory does not suffice for more. */
 const FEWEST_ROWS = 15_000;
+const MORE_ROWS = 500;
 /** A run this far behind the newest one sends what it has kept for long: the others do not wait for it, and what it tells is late. */
 const LAGS_NS = 300_000_000_000n;
 const NEVER = 9_000_000_000_000_000_000n;
@@ -75,7 +76,7 @@ export class RunWatch {
     for (const run of this.#warehouse.runs()) {
       const before = this.#ended.get(key(run));
       if (!this.#isAlive(run) || lags(run)) {
-        if (lags(run) && before !== undefined && run.watermark_ns > before) late.push({ from_ns: before, to_ns: run.watermark_ns });
+        if (before !== undefined && run.watermark_ns > before) late.push({ from_ns: before, to_ns: run.watermark_ns });
         ends.push({ run_id: run.run_id, node: run.node, run_end_ns: run.watermark_ns });
         ended.set(key(run), run.watermark_ns);
       } else if (before !== undefined && run.watermark_ns > before) {
@@ -101,8 +102,9 @@ export class RunWatch {
     this.#most_rows = Math.max(FEWEST_ROWS, this.#most_rows / 2);
   }
 
+  /** After one that it sufficed for: slowly, or every other one would fail. */
   readMore(): void {
-    this.#most_rows = Math.min(MOST_ROWS, this.#most_rows * 2);
+    this.#most_rows = Math.min(MOST_ROWS, this.#most_rows + MORE_ROWS);
   }
 
   /** Of those that were taken as ended, by what has landed of them since. */
@@ -112,7 +114,10 @@ export class RunWatch {
 
   #lags(): (run: RunState) => boolean {
     const newest = this.#warehouse.runs().reduce((latest, run) => max(latest, run.watermark_ns), 0n);
-    return (run) => !run.final && run.watermark_ns + LAGS_NS < newest;
+    // A clock that is ahead makes nobody late.
+    const now_ns = BigInt(Math.floor(this.#now())) * 1_000_000n;
+    const limit_ns = (newest < now_ns ? newest : now_ns) - LAGS_NS;
+    return (run) => !run.final && run.watermark_ns < limit_ns;
   }
 
   #isAlive(run: RunState): boolean {

@@ -84,7 +84,7 @@ WHERE t.span_id IS NULL OR t.run_id = q.run_id
 SELECT q.span_id AS span_id, q.run_id AS run_id, q.socket_id AS socket_id, q.exchange_no AS exchange_no
 FROM own_requests q
 LEFT JOIN responses a ON a.socket_id = q.socket_id AND a.exchange_no = q.exchange_no AND a.run_id = q.run_id
-WHERE q.kind = 'request' AND a.answer_ns IS NULL
+WHERE q.kind = 'request' AND (a.answer_ns IS NULL OR (q.protocol IS NOT NULL AND a.answer_end_ns IS NULL))
 
 -- @needs unanswered
 
