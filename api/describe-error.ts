@@ -1,6 +1,7 @@
 // What an error is called outside: its status, its stable code, and what may be said of it.
 import { STATUS_CODES } from 'node:http';
 import type { FastifyError } from 'fastify';
+import { isOutOfMemory } from '../ingest/duckdb-errors.ts';
 import { TracehouseError } from '../schema/errors.ts';
 
 /** HTTP status of the codes that other layers throw; what is not here is our fault and says nothing of itself. */
@@ -70,6 +71,9 @@ export function describeError(error: unknown): ProblemDetails {
   if (fastify_error.validation !== undefined) return { status: 400, code: 'invalid-request', detail: describeValidation(fastify_error), mend: '/docs describes each parameter' };
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
     return { status: statusCode, code: CODE_OF_FASTIFY[code ?? ''] ?? 'invalid-request', detail: message ?? STATUS_CODES[statusCode] ?? '' };
+  }
+  if (isOutOfMemory(error) || isOutOfMemory((error as Error | undefined)?.cause)) {
+    return { status: 503, code: 'out-of-memory', detail: 'the question needs more memory than there is for it', mend: 'narrow its time range, or start the server with more --memory-limit' };
   }
   return { status: 500, code: 'internal', detail: 'something went wrong here; the log has it under this request id' };
 }

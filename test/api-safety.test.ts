@@ -4,6 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describeError } from '../api/describe-error.ts';
+import { TracehouseError } from '../schema/errors.ts';
 import { buildApp } from '../api/app.ts';
 import { listenBoth, parseListen } from '../api/listen.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
@@ -145,4 +147,11 @@ describe('listening', () => {
     expect(performance.now() - from).toBeLessThan(2500);
     expect(await ended).toContain('sql-cancelled');
   });
+});
+
+test('a question that needs more memory than there is is told so, not called an internal error', () => {
+  const error = new Error('Out of Memory Error: failed to pin block of size 256.0 KiB (488.2 MiB/488.2 MiB used)');
+  for (const thrown of [error, new TracehouseError('storage-failed', 'storage failed', { cause: error })]) {
+    expect(describeError(thrown)).toEqual({ status: 503, code: 'out-of-memory', detail: expect.any(String), mend: expect.stringContaining('--memory-limit') });
+  }
 });
