@@ -65,18 +65,18 @@ test('a late part of history that was not done before the process was killed is 
 test('history that is correlated again between live cycles has each span once', async () => {
   const warehouse = await open();
   const correlator = new Correlator(warehouse, { late_pause_ms: 0, silent_ms: 1e9 });
-  const batches = generate({ events: 15_000, seed: 3, shapes: ['worker-pool', 'timers', 'asyncio'], applications: 3, nodes: 1, loss_share: 0, truth: new TruthList() });
+  const batches = generate({ events: 9000, seed: 3, shapes: ['worker-pool', 'timers', 'asyncio'], applications: 3, nodes: 1, loss_share: 0, truth: new TruthList() });
   let applied = 0;
   for (const batch of batches) {
     await warehouse.apply(batch);
     await correlator.cycle();
     // What waits to be decided then is decided by it, and is not to be decided again by what follows.
-    if (applied < 7500 && applied + batch.tables.socket_events.rows >= 7500) await correlator.again({ from_ns: 0n, to_ns: 1n << 62n });
+    if (applied < 4500 && applied + batch.tables.socket_events.rows >= 4500) await correlator.again({ from_ns: 0n, to_ns: 1n << 62n });
     applied += batch.tables.socket_events.rows;
   }
   await correlator.finish();
   const [[spans, distinct]] = (await warehouse.query('SELECT count(*), count(DISTINCT span_id) FROM stored.spans')).rows as [[bigint, bigint]];
-  expect(spans).toBeGreaterThan(2000n);
+  expect(spans).toBeGreaterThan(1500n);
   expect(spans).toBe(distinct);
 });
 

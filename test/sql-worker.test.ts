@@ -387,6 +387,8 @@ describe('a statement that wants too much is the only one to suffer', () => {
     for (const pid of workers()) process.kill(pid, 'SIGKILL');
     expect(await running).toBe('sql-died');
     await survives();
+    // Nor did one come any further that was still starting.
+    expect(logged.splice(0).filter((line) => !line.includes('did not start'))).toEqual([]);
   });
 });
 

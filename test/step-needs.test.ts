@@ -18,7 +18,7 @@ test('what a step needs is read from the lines before it', () => {
 async function correlated(shapes: readonly string[], steps: readonly Step[]): Promise<{ rows: string[]; ran: number }> {
   const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0 });
   onTestFinished(() => warehouse.close());
-  const batches = generate({ events: 6000, seed: 21, shapes, applications: shapes.length, nodes: 1, truth: new TruthList() });
+  const batches = generate({ events: 4500, seed: 21, shapes, applications: shapes.length, nodes: 1, truth: new TruthList() });
   let ran = 0;
   const correlator = new Correlator(warehouse, { silent_ms: 1e9, steps, observe: () => (ran += 1) });
   let waiting = 0;
@@ -35,11 +35,11 @@ async function correlated(shapes: readonly string[], steps: readonly Step[]): Pr
   return { rows, ran };
 }
 
-test.each([['kept-connections'], ['java-pool', 'worker-pool'], ['asyncio', 'node'], ['go-parallel', 'timers'], ['mix']])('steps that are left out change nothing: %s %s', async (...shapes) => {
+test.each([['kept-connections', 'timers'], ['java-pool', 'worker-pool'], ['asyncio', 'go-parallel', 'nginx']])('steps that are left out change nothing: %s and more', async (...shapes) => {
   const all = loadSteps();
   const found = await correlated(shapes, all);
   const whole = await correlated(shapes, all.map((step) => ({ ...step, needs: [] })));
   expect(found.rows).toEqual(whole.rows);
-  expect(found.rows.length).toBeGreaterThan(500);
+  expect(found.rows.length).toBeGreaterThan(300);
   expect(found.ran).toBeLessThan(whole.ran);
 }, 120_000);
