@@ -1,10 +1,10 @@
 -- Question:  which requests could have caused a call that nothing else decides?
 -- Input:     unsure_calls; work; open_places, call_places; loop_calls; lag_calls; processes; known_own; limits
 -- Assumes:   what a process calls, it calls for a request that it has read, and answers that once the call has ended. The only such
---            request is the cause, unless the process also calls on its own account: seen from its
---            service's calls while none was open.
--- Known false matches: timers and other background work, while one request is open; a request that stays open for long (a stream, a
---            long poll) while others come and go too fast to be seen.
+--            request is the cause, unless the process also calls on its own account: seen from its service's calls while none was
+--            open, which are remembered.
+-- Known false matches: timers and other background work, while one request is open, of a service that was not seen at it before; a
+--            request that stays open for long (a stream, a long poll) while others come and go too fast to be seen.
 -- Local to a node.
 
 -- @needs unsure_calls
