@@ -185,9 +185,10 @@ export class SegmentCatalog {
     }
   }
 
-  /** Segments of a kind that no longer count, and whose files may still be there at the next start. */
+  /** Segments of a kind that no longer count, and whose files may still be there at the next start. A sealed one counts while its name of an open one leaves: both have one uid. */
   leaving(kind: SegmentKind): Segment[] {
-    return [...this.#leaving].filter((segment) => segment.kind === kind);
+    const counting = new Set(this.of(kind).map(({ uid }) => uid));
+    return [...this.#leaving].filter((segment) => segment.kind === kind && !counting.has(segment.uid));
   }
 
   /** Detaches and deletes segments that the views no longer name; settles when that is done. */

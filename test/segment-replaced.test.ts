@@ -41,6 +41,17 @@ test('a file that was put together with others is not counted again, although th
   expect(raw().length).toBe(1);
 });
 
+test('a file that was just sealed counts, although others were put together while its name of an open one was still on its way out', async () => {
+  const folder = temporaryFolder();
+  let warehouse = await open(folder);
+  for (const sequence of [1n, 2n, 3n]) await add(warehouse, sequence);
+  await warehouse.withSealed((sealed, gather) => gather(sealed.filter(({ kind }) => kind === 'raw').toSorted((a, b) => (a.to_ns < b.to_ns ? -1 : 1)).slice(0, 2)));
+  await warehouse.close();
+  warehouse = await open(folder);
+  expect((await warehouse.query('SELECT sequence FROM stored.batches ORDER BY 1')).rows).toEqual([[1n], [2n], [3n]]);
+  expect((await warehouse.query('SELECT count(*), count(DISTINCT ts_ns) FROM stored.socket_events')).rows).toEqual([[3n, 3n]]);
+});
+
 test('files whose rows did not all arrive in the one that should replace them stay', async () => {
   const warehouse = await open(temporaryFolder());
   await add(warehouse, 1n);
