@@ -1,5 +1,6 @@
 // Stored tables over only the files that the index of traces does not rule out, as relations to put after FROM.
 import type { ColdFiles } from './cold-files.ts';
+import { windowsOfRows } from './row-windows.ts';
 import type { SegmentCatalog } from './segment-catalog.ts';
 import { INDEXED } from './trace-index.ts';
 import type { IndexedTime, NsRange, TraceIndex } from './trace-index.ts';
@@ -18,6 +19,16 @@ function relationOver({ catalog, cold }: IndexedFiles, table: string, fits: (uid
 
 export function keptWhere(files: IndexedFiles, indexed: IndexedTime, asked: readonly NsRange[]): string {
   return relationOver(files, INDEXED[indexed].table, (uid) => files.trace_index.mayHold(indexed, uid, asked));
+}
+
+/** The range in pieces in which about so many rows lie, in order of time. What is not sealed yet, or not indexed, is little, and counts for nothing. */
+export function windowsWhere({ catalog, cold, trace_index }: IndexedFiles, indexed: IndexedTime, range: NsRange, most_rows: number): NsRange[] {
+  const { table } = INDEXED[indexed];
+  const files = [
+    ...catalog.sealed('derived').map(({ uid, rows }) => ({ uid, rows: rows?.get(table) ?? 0 })),
+    ...cold.standIns('derived', table).map(({ segment_uid, rows }) => ({ uid: segment_uid, rows: Number(rows) })),
+  ];
+  return windowsOfRows(files.map(({ uid, rows }) => ({ rows, ranges: trace_index.rangesOf(indexed, uid) ?? [] })), range, most_rows);
 }
 
 /** Earliest start of a span that the index knows of, and a relation over the spans that it does not know of. */

@@ -13,7 +13,7 @@ import { ConnectionPool, runQuery } from './duckdb-query.ts';
 import type { QueryParams, QueryResult } from './duckdb-query.ts';
 import { keepProcesses } from './lasting-processes.ts';
 import type { ExportLedger } from './export-ledger.ts';
-import { keptWhere, oldestKnown } from './indexed-relation.ts';
+import { keptWhere, oldestKnown, windowsWhere } from './indexed-relation.ts';
 import { Mutex } from './mutex.ts';
 import type { RunState } from './run-states.ts';
 import { UnsealedCopies } from './unsealed-copies.ts';
@@ -196,6 +196,11 @@ export class Warehouse {
    */
   keptWhere(indexed: IndexedTime, asked: readonly NsRange[]): string {
     return keptWhere(this.#parts, indexed, asked);
+  }
+
+  /** A long range in pieces, in order of time, of which each has about so many rows in the stored table of the indexed time. */
+  windowsWhere(indexed: IndexedTime, range: NsRange, most_rows: number): NsRange[] {
+    return windowsWhere(this.#parts, indexed, range, most_rows);
   }
 
   /** Start of the oldest span that is kept; null: there is none. */

@@ -1,8 +1,8 @@
 // What is said of a trace follows from its spans here, and from the stored rows in the view traces: both must say the same.
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { openDatabase } from '../api/database.ts';
 import { requireTrace } from '../api/lookups/one-trace.ts';
-import { searchTraces, tracesWithIds } from '../api/lookups/trace-search.ts';
+import { TRACE_ORDERS, searchTraces, tracesWithIds } from '../api/lookups/trace-search.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { EPOCH_NS } from './support/stored-spans.ts';
 import { keptFolder } from './support/temporary-folder.ts';
@@ -42,4 +42,43 @@ test('a search and a lookup say of each trace what the view says', async () => {
   for (const trace of found) expect(sameText(trace)).toBe(sameText(of_view.get(trace.trace_id)));
   for (const { trace_id } of found.slice(0, 60)) expect(sameText((await requireTrace(db, warehouse, trace_id, { max_spans: 100 })).trace)).toBe(sameText(of_view.get(trace_id)));
   await db.destroy();
+});
+
+test('a long history, searched a piece at a time, is searched as one, page by page', async () => {
+  const { folder: own, remove: removeOwn } = keptFolder();
+  const many = await Warehouse.open({ folder: own, seal_every_ms: 0 });
+  const db = openDatabase(many);
+  const HOURS = 3;
+  try {
+    for (let hour = 0; hour < HOURS; hour++) {
+      await many.withDerived(async (alias, connection) => void (await connection.run(`INSERT INTO ${alias}.spans BY NAME SELECT * REPLACE (trace_hi + ${hour} * 3600000000000 AS trace_hi, start_ns + ${hour} * 3600000000000 AS start_ns, end_ns + ${hour} * 3600000000000 AS end_ns,
+        printf('%016x%016x', trace_hi + ${hour} * 3600000000000, trace_lo) AS trace_id) FROM (${ROWS})`)));
+      await many.seal();
+    }
+    const range = { start_ns: EPOCH_NS, end_ns: EPOCH_NS + BigInt(HOURS) * 3_600_000_000_000n };
+    const pages = async (order: (typeof TRACE_ORDERS)[number], filters: { service?: string }, most_grouped: number): Promise<string[]> => {
+      const ids: string[] = [];
+      for (let [last, more] = [undefined as { duration_ns: bigint; trace_id: string } | undefined, true]; more; ) {
+        const page = await searchTraces(db, many, { range, filters, order, limit: 400, after: last, most_grouped });
+        ids.push(...page.map(({ trace_id }) => trace_id));
+        [last, more] = [page.at(-1), page.length === 400];
+      }
+      return ids;
+    };
+    const asked = vi.spyOn(many, 'windowsWhere');
+    for (const order of TRACE_ORDERS) {
+      for (const filters of order.endsWith('duration') ? [{}, { service: 'zeta' }] : [{}]) {
+        const whole = await pages(order, filters, 1e9);
+        asked.mockClear();
+        expect(await pages(order, filters, 600)).toEqual(whole);
+        expect(Math.max(...asked.mock.results.map(({ value }) => (value as unknown[]).length))).toBeGreaterThan(HOURS);
+        expect(new Set(whole).size).toBe(whole.length);
+        expect(whole.length).toBeGreaterThan(filters.service === undefined ? 800 : 100);
+      }
+    }
+  } finally {
+    await db.destroy();
+    await many.close();
+    removeOwn();
+  }
 });

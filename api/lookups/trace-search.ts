@@ -33,6 +33,8 @@ export interface TraceSearch {
   readonly limit: number;
   /** Last row of the page before. */
   readonly after?: { readonly duration_ns: bigint; readonly trace_id: string } | undefined;
+  /** Spans that are grouped at once, about. */
+  readonly most_grouped?: number;
 }
 
 export type TraceRow = TracesTable;
@@ -97,38 +99,72 @@ const rowsIn = (warehouse: Warehouse, window: SearchRange): { rows: string; in_w
   in_window: sql<boolean>`trace_hi >= ${window.start_ns} AND trace_hi < ${window.end_ns}`,
 });
 
-function idsOf(warehouse: Warehouse, window: SearchRange, search: TraceSearch): RawBuilder<StoredTraceId> {
+/** What is to be found, and how long it took: by that, too, pages are in order. */
+interface Found extends StoredTraceId {
+  readonly took_ns: bigint;
+}
+
+function idsOf(warehouse: Warehouse, window: SearchRange, search: TraceSearch): RawBuilder<Found> {
   const { rows, in_window } = rowsIn(warehouse, window);
   const direction = sql.raw(search.order.startsWith('-') ? 'DESC' : 'ASC');
   const having = conditions(search);
   const by = COMPARED[search.order].by;
   return sql`
-    SELECT trace_hi, trace_lo FROM ${spanColumns(warehouse, CONDITION_COLUMNS, rows, in_window)} GROUP BY trace_hi, trace_lo
+    SELECT trace_hi, trace_lo, ${DURATION} AS took_ns FROM ${spanColumns(warehouse, CONDITION_COLUMNS, rows, in_window)} GROUP BY trace_hi, trace_lo
     ${having.length === 0 ? sql`` : sql`HAVING ${sql.join(having, sql` AND `)}`}
     ORDER BY ${by === null ? sql`` : sql`${by} ${direction}, `}trace_hi ${direction}, trace_lo ${direction} LIMIT ${search.limit}`;
 }
 
 const idOf = ({ trace_hi, trace_lo }: StoredTraceId): string => trace_hi.toString(16).padStart(16, '0') + trace_lo.toString(16).padStart(16, '0');
 
+const compare = <T>(a: T, b: T): number => (a < b ? -1 : a > b ? 1 : 0);
+const signOf = (order: TraceOrder): number => (order.startsWith('-') ? -1 : 1);
+
 /** As the search orders them. */
 function inOrder(traces: readonly TraceRow[], order: TraceOrder): TraceRow[] {
-  const sign = order.startsWith('-') ? -1 : 1;
-  const compare = <T>(a: T, b: T): number => (a < b ? -sign : a > b ? sign : 0);
-  return traces.toSorted((a, b) => (COMPARED[order].by === null ? 0 : compare(a.duration_ns, b.duration_ns)) || compare(a.trace_id, b.trace_id));
+  return traces.toSorted((a, b) => signOf(order) * ((COMPARED[order].by === null ? 0 : compare(a.duration_ns, b.duration_ns)) || compare(a.trace_id, b.trace_id)));
+}
+
+const longestFirst = (order: TraceOrder) => (a: Found, b: Found): number => signOf(order) * (compare(a.took_ns, b.took_ns) || compare(a.trace_hi, b.trace_hi) || compare(a.trace_lo, b.trace_lo));
+
+/**
+ * Of a long history a piece at a time: a trace began in one of them, so what the pieces find is what all of it holds, and no more
+ * traces are gathered at once than fit beside those of other searches. By start it ends where enough is found.
+ */
+async function findIds(db: Kysely<Database>, warehouse: Warehouse, windows: readonly SearchRange[], search: TraceSearch): Promise<Found[]> {
+  let found: Found[] = [];
+  for (const window of windows) {
+    const by_start = COMPARED[search.order].by === null;
+    const limit = by_start ? search.limit - found.length : search.limit;
+    if (limit === 0) break;
+    const { rows } = await idsOf(warehouse, window, { ...search, limit }).execute(db);
+    found = by_start ? [...found, ...rows] : [...found, ...rows].toSorted(longestFirst(search.order)).slice(0, search.limit);
+  }
+  return found;
 }
 
 /** Beyond, and where a page's traces are not neighbours, to plan a second statement costs less than to unpack (docs/adr/0019) every span between them: a join does that, a list of starts goes to the scan. */
 const SHORT_NS = 60n * SECOND_NS;
 
-async function tracesIn(db: Kysely<Database>, warehouse: Warehouse, window: SearchRange, search: TraceSearch): Promise<TraceRow[]> {
-  const ids = idsOf(warehouse, window, search);
-  if (COMPARED[search.order].by === null && window.end_ns - window.start_ns <= SHORT_NS) {
-    const { rows, in_window } = rowsIn(warehouse, window);
+/** Of one piece; fewer spans than this are grouped within 100 MB, if each is a trace of its own. */
+const MOST_GROUPED = 2_000_000;
+
+function windowsOf(warehouse: Warehouse, { start_ns, end_ns }: SearchRange, { order, most_grouped = MOST_GROUPED }: TraceSearch): SearchRange[] {
+  if (end_ns <= start_ns) return [];
+  const windows = warehouse.windowsWhere('trace_start', between({ start_ns, end_ns }), most_grouped).map(({ from_ns, to_ns }) => ({ start_ns: from_ns, end_ns: to_ns + 1n }));
+  return order === '-start_time' ? windows.toReversed() : windows;
+}
+
+async function tracesIn(db: Kysely<Database>, warehouse: Warehouse, range: SearchRange, search: TraceSearch): Promise<TraceRow[]> {
+  const windows = windowsOf(warehouse, range, search);
+  const [only] = windows;
+  if (only !== undefined && windows.length === 1 && COMPARED[search.order].by === null && range.end_ns - range.start_ns <= SHORT_NS) {
+    const { rows, in_window } = rowsIn(warehouse, only);
     const spans = spanColumns(warehouse, SUMMARY_COLUMNS, `(FROM ${rows} SEMI JOIN found USING (trace_hi, trace_lo))`, in_window);
-    const found = await sql<SummarySpan>`WITH found AS MATERIALIZED (${ids}) FROM ${spans} LIMIT ${MOST_ROWS + 1}`.execute(db);
+    const found = await sql<SummarySpan>`WITH found AS MATERIALIZED (${idsOf(warehouse, only, search)}) FROM ${spans} LIMIT ${MOST_ROWS + 1}`.execute(db);
     if (found.rows.length <= MOST_ROWS) return inOrder([...tracesOf(found.rows).values()], search.order);
   }
-  const found = (await ids.execute(db)).rows;
+  const found = await findIds(db, warehouse, windows, search);
   if (found.length === 0) return [];
   const wanted = new Set(found.map(idOf));
   const starts = [...new Set(found.map(({ trace_hi }) => trace_hi))];
@@ -138,15 +174,18 @@ async function tracesIn(db: Kysely<Database>, warehouse: Warehouse, window: Sear
   return inOrder(traces, search.order);
 }
 
-async function newestTraces(db: Kysely<Database>, warehouse: Warehouse, search: TraceSearch): Promise<TraceRow[]> {
-  const { range, after, limit } = search;
-  const end_ns = after === undefined ? range.end_ns : startOf(after.trace_id) + 1n;
-  for (const window_ns of WINDOWS_NS) {
-    if (end_ns - range.start_ns <= (window_ns > SHORT_NS ? window_ns : SHORT_NS)) break;
-    const traces = await tracesIn(db, warehouse, { start_ns: end_ns - window_ns, end_ns }, search);
-    if (traces.length >= limit) return traces;
+/** The newest first, in ever larger pieces. */
+async function newestTraces(db: Kysely<Database>, warehouse: Warehouse, { start_ns, end_ns }: SearchRange, search: TraceSearch): Promise<TraceRow[]> {
+  const found: TraceRow[] = [];
+  let until_ns = end_ns;
+  for (const window_ns of [...WINDOWS_NS, null]) {
+    const enough = window_ns === null || end_ns - start_ns <= (window_ns > SHORT_NS ? window_ns : SHORT_NS);
+    const from_ns = enough ? start_ns : end_ns - window_ns;
+    found.push(...(await tracesIn(db, warehouse, { start_ns: from_ns, end_ns: until_ns }, { ...search, limit: search.limit - found.length })));
+    if (enough || found.length >= search.limit) break;
+    until_ns = from_ns;
   }
-  return tracesIn(db, warehouse, { start_ns: range.start_ns, end_ns }, search);
+  return found;
 }
 
 export async function tracesWithIds(db: Kysely<Database>, warehouse: Warehouse, ids: readonly string[]): Promise<TraceRow[]> {
@@ -154,5 +193,11 @@ export async function tracesWithIds(db: Kysely<Database>, warehouse: Warehouse, 
 }
 
 export async function searchTraces(db: Kysely<Database>, warehouse: Warehouse, search: TraceSearch): Promise<TraceRow[]> {
-  return search.order === '-start_time' ? newestTraces(db, warehouse, search) : tracesIn(db, warehouse, search.range, search);
+  const { order, after } = search;
+  let { start_ns, end_ns } = search.range;
+  // A page goes on where the one before ended.
+  const last_ns = after === undefined ? null : startOf(after.trace_id);
+  if (order === '-start_time' && last_ns !== null && last_ns < end_ns) end_ns = last_ns + 1n;
+  if (order === 'start_time' && last_ns !== null && last_ns > start_ns) start_ns = last_ns;
+  return order === '-start_time' ? newestTraces(db, warehouse, { start_ns, end_ns }, search) : tracesIn(db, warehouse, { start_ns, end_ns }, search);
 }
