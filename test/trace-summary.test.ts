@@ -1,6 +1,8 @@
 // What is said of a trace follows from its spans here, and from the stored rows in the view traces: both must say the same.
+import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { openDatabase } from '../api/database.ts';
+import { findTraceIds } from '../api/lookups/matching-traces.ts';
 import { requireTrace } from '../api/lookups/one-trace.ts';
 import { TRACE_ORDERS, searchTraces, tracesWithIds } from '../api/lookups/trace-search.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
@@ -75,6 +77,17 @@ test('a long history, searched a piece at a time, is searched as one, page by pa
         expect(new Set(whole).size).toBe(whole.length);
         expect(whole.length).toBeGreaterThan(filters.service === undefined ? 800 : 100);
       }
+    }
+    // By their spans, of which some are in another piece than the start of their trace, or begin before it.
+    for (const begin_ns of [EPOCH_NS - 10_000n, EPOCH_NS + 150_000_000n + 30n]) {
+      const match = { range: { start_ns: begin_ns, end_ns: range.end_ns }, conditions: [sql<boolean>`service_name = 'zeta'`], limit: 1000 };
+      const whole = await findTraceIds(db, many, match, 1e9);
+      asked.mockClear();
+      expect(await findTraceIds(db, many, match, 600)).toEqual(whole);
+      expect(asked.mock.results.flatMap(({ value }) => value as unknown[]).length).toBeGreaterThan(HOURS);
+      expect(whole).toEqual((await many.query(`SELECT DISTINCT trace_id FROM spans WHERE service_name = 'zeta' AND start_ns >= ${begin_ns} ORDER BY 1 DESC`)).rows.map(([id]) => id));
+      expect(whole.length).toBeGreaterThan(100);
+      expect(await findTraceIds(db, many, { ...match, limit: 70 }, 600)).toEqual(whole.slice(0, 70));
     }
   } finally {
     await db.destroy();

@@ -4,7 +4,7 @@ import type { Kysely, RawBuilder } from 'kysely';
 import type { Warehouse } from '../../ingest/warehouse.ts';
 import type { Database } from '../database.ts';
 import type { SearchRange } from '../search-range.ts';
-import { spansBeginning, viewOfTraces } from './indexed-views.ts';
+import { between, since, viewOfTraces, viewWhere } from './indexed-views.ts';
 import { SPAN_COLUMNS } from './trace-spans.ts';
 import type { SpanRow } from './trace-spans.ts';
 
@@ -27,25 +27,42 @@ const WINDOWS_NS = [10n * SECOND_NS, 600n * SECOND_NS, 28_800n * SECOND_NS];
 const MOST_SPANS_OF_A_TRACE = 10_000;
 const MOST_SPANS = 100_000;
 
-const hexTime = (ns: bigint): string => ns.toString(16).padStart(16, '0');
+/** Of one piece of the time. */
+const MOST_SPANS_A_PIECE = 2_000_000;
 
-async function idsIn(db: Kysely<Database>, warehouse: Warehouse, range: SearchRange, { conditions, limit }: SpanMatch): Promise<string[]> {
-  let query = db.selectFrom(spansBeginning(warehouse, range).as('spans')).select('trace_id');
+/** Traces that began in a time; null: however long before, or after, the spans that are asked for. */
+interface Began {
+  readonly from_ns: bigint | null;
+  readonly until_ns: bigint | null;
+}
+
+async function idsIn(db: Kysely<Database>, warehouse: Warehouse, { range, conditions }: SpanMatch, { from_ns, until_ns }: Began, limit: number): Promise<string[]> {
+  const meets = [sql<boolean>`start_ns >= ${range.start_ns} AND start_ns < ${range.end_ns}`];
+  if (from_ns !== null) meets.push(sql<boolean>`trace_hi >= ${from_ns}`);
+  if (until_ns !== null) meets.push(sql<boolean>`trace_hi < ${until_ns}`);
+  const [indexed, asked] = from_ns === null ? (['span_start', between(range)] as const) : (['trace_start', until_ns === null ? since(from_ns) : between({ start_ns: from_ns, end_ns: until_ns })] as const);
+  let query = db.selectFrom(viewWhere(warehouse, 'spans', indexed, [asked], sql<boolean>`${sql.join(meets, sql` AND `)}`).as('spans')).select('trace_id');
   for (const condition of conditions) query = query.where(condition);
   const rows = await query.groupBy('trace_id').orderBy('trace_id', 'desc').limit(limit).execute();
   return rows.map(({ trace_id }) => trace_id);
 }
 
-export async function findTraceIds(db: Kysely<Database>, warehouse: Warehouse, match: SpanMatch): Promise<string[]> {
-  const { range, limit } = match;
-  for (const window_ns of WINDOWS_NS) {
-    const start_ns = range.end_ns - window_ns;
-    if (start_ns <= range.start_ns) break;
-    const ids = await idsIn(db, warehouse, { start_ns, end_ns: range.end_ns }, match);
-    // A trace that began earlier may be newer than none of those further back.
-    if (ids.filter((id) => id >= hexTime(start_ns)).length >= limit) return ids;
+/** The newest first, in ever larger pieces, of which none has more spans than can be grouped beside others. */
+function piecesOf(warehouse: Warehouse, { start_ns, end_ns }: SearchRange, most_spans: number): Began[] {
+  const cuts = WINDOWS_NS.map((window_ns) => end_ns - window_ns).filter((cut_ns) => cut_ns > start_ns);
+  const edges = [end_ns, ...cuts, start_ns];
+  const within = edges.slice(1).flatMap((from_ns, at) => (from_ns < (edges[at] as bigint) ? warehouse.windowsWhere('trace_start', between({ start_ns: from_ns, end_ns: edges[at] as bigint }), most_spans).toReversed() : []));
+  const starts = within.slice(0, -1).map(({ from_ns }) => from_ns);
+  return [...starts, null].map((from_ns, at) => ({ from_ns, until_ns: starts[at - 1] ?? null }));
+}
+
+export async function findTraceIds(db: Kysely<Database>, warehouse: Warehouse, match: SpanMatch, most_spans = MOST_SPANS_A_PIECE): Promise<string[]> {
+  const ids: string[] = [];
+  for (const piece of piecesOf(warehouse, match.range, most_spans)) {
+    ids.push(...(await idsIn(db, warehouse, match, piece, match.limit - ids.length)));
+    if (ids.length >= match.limit) break;
   }
-  return idsIn(db, warehouse, range, match);
+  return ids;
 }
 
 /** In the order of the ids. */
