@@ -6,6 +6,7 @@ import type { Warehouse } from '../../ingest/warehouse.ts';
 import type { Database } from '../database.ts';
 import type { SearchRange } from '../search-range.ts';
 import { between, since, viewWhere } from './indexed-views.ts';
+import { percentiles } from './percentiles.ts';
 
 const CLOCKS_APART_NS = 60_000_000_000n;
 
@@ -30,9 +31,7 @@ export interface EdgeRow extends Measures {
 const MEASURES = [
   sql<bigint>`count(*)`.as('count'),
   sql<bigint>`count(*) FILTER (WHERE c.status = 'error')`.as('error_count'),
-  sql<number>`quantile_cont(c.duration_ns, 0.50)`.as('p50_ns'),
-  sql<number>`quantile_cont(c.duration_ns, 0.95)`.as('p95_ns'),
-  sql<number>`quantile_cont(c.duration_ns, 0.99)`.as('p99_ns'),
+  ...percentiles(sql`c.duration_ns`),
 ] as const;
 
 const startedIn = (warehouse: Warehouse, range: SearchRange) => viewWhere(warehouse, 'spans', 'span_start', [between(range)], sql<boolean>`start_ns >= ${range.start_ns} AND start_ns < ${range.end_ns}`);

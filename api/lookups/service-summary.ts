@@ -6,6 +6,7 @@ import type { Warehouse } from '../../ingest/warehouse.ts';
 import type { Database } from '../database.ts';
 import type { SearchRange } from '../search-range.ts';
 import { between, viewWhere } from './indexed-views.ts';
+import { percentiles } from './percentiles.ts';
 
 export interface ServiceRow {
   readonly service_name: string;
@@ -72,9 +73,7 @@ export async function listOperations(db: Kysely<Database>, warehouse: Warehouse,
       'kind',
       sql<bigint>`count(*)`.as('span_count'),
       sql<bigint>`count(*) FILTER (WHERE status = 'error')`.as('error_count'),
-      sql<number>`quantile_cont(duration_ns, 0.50)`.as('p50_ns'),
-      sql<number>`quantile_cont(duration_ns, 0.95)`.as('p95_ns'),
-      sql<number>`quantile_cont(duration_ns, 0.99)`.as('p99_ns'),
+      ...percentiles(sql`duration_ns`),
     ])
     .groupBy(sql`1, 2, 3`)
     .orderBy('service_name')
