@@ -20,8 +20,14 @@ const AT_ONCE = 16;
 export const isRemote = ({ destination }: ColdFile): boolean => !destination.startsWith('/');
 export const sourceOf = ({ destination, path }: ColdFile): string => `${destination}/${path}`;
 
-/** DuckDB opens files to make a view of them: one that was cut short would keep all from being made. */
-const isWhole = (path: string, bytes: number): boolean => statSync(path, { throwIfNoEntry: false })?.size === bytes;
+/** DuckDB opens files to make a view of them: one that was cut short, or whose disk or folder cannot be looked at, would keep all from being made. */
+function isWhole(path: string, bytes: number): boolean {
+  try {
+    return statSync(path).size === bytes;
+  } catch {
+    return false;
+  }
+}
 
 /** The same file of the same place has the same name. */
 const localName = (file: ColdFile): string => `${createHash('sha256').update(sourceOf(file)).digest('hex').slice(0, 32)}.parquet`;

@@ -285,12 +285,13 @@ export class ExportLedger implements ExportedSegments {
     await this.#mutex.run(() => this.#readCold());
   }
 
-  /** The export, if any, whose files of the table are read in place of the segment's rows: one, or they would be read twice. Folders are nearer. */
+  /** The export, if any, whose files of the table are read in place of the segment's rows: one, or they would be read twice. Folders are nearer; two exports to one have the same files, which are as the later one wrote them. */
   async #standIn(segment: Segment, table: string): Promise<string | null> {
     const uids = uidsOf(segment).map((uid) => `'${uid}'`).join(', ');
     const found = await this.#mutex.run(() => runQuery(this.#connection, `
       SELECT f.export_id FROM ledger.export_files f JOIN ledger.exports e ON e.export_id = f.export_id
-      WHERE f.relation = $1 AND f.segment_uid IN (${uids}) AND f.state <> 'superseded' ORDER BY NOT starts_with(e.destination, '/'), f.export_id LIMIT 1`, [table]));
+      WHERE f.relation = $1 AND f.segment_uid IN (${uids}) AND f.state <> 'superseded'
+      GROUP BY f.export_id, e.destination ORDER BY NOT starts_with(e.destination, '/'), max(f.written_ns) DESC, f.export_id LIMIT 1`, [table]));
     return (found.rows[0]?.[0] ?? null) as string | null;
   }
 }

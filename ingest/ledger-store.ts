@@ -5,6 +5,7 @@ import { TracehouseError } from '../schema/errors.ts';
 import { checkpointWhenFree } from './checkpoint.ts';
 import type { AppliedBatches } from './ledger.ts';
 import { sqlText } from './duckdb-instance.ts';
+import { Mutex } from './mutex.ts';
 
 /** Of the data folder as a whole; raised when an older tracehouse must not touch it any more. */
 export const WAREHOUSE_VERSION = 1n;
@@ -17,6 +18,7 @@ const ISLANDS = (from: string): string => `
 
 export class LedgerStore {
   readonly #connection: DuckDBConnection;
+  readonly #mutex = new Mutex();
 
   private constructor(connection: DuckDBConnection) {
     this.#connection = connection;
@@ -69,17 +71,26 @@ export class LedgerStore {
     return from_ns === null || to_ns === null ? null : { from_ns, to_ns };
   }
 
-  /** A part of history is to be correlated again, and this has to outlive the process. One statement: others use the connection too. */
-  async noteLate(from_ns: bigint, to_ns: bigint): Promise<void> {
-    await this.#connection.run(`INSERT INTO ledger.numbers VALUES ('late_from_ns', ${from_ns}), ('late_to_ns', ${to_ns})`);
+  /** A part of history is to be correlated again, and this has to outlive the process. */
+  noteLate(from_ns: bigint, to_ns: bigint): Promise<void> {
+    return this.alone(async (connection) => void (await connection.run(`INSERT INTO ledger.numbers VALUES ('late_from_ns', ${from_ns}), ('late_to_ns', ${to_ns})`)));
   }
 
-  async forgetLate(): Promise<void> {
-    await this.#connection.run("DELETE FROM ledger.numbers WHERE name IN ('late_from_ns', 'late_to_ns')");
+  forgetLate(): Promise<void> {
+    return this.alone(async (connection) => void (await connection.run("DELETE FROM ledger.numbers WHERE name IN ('late_from_ns', 'late_to_ns')")));
+  }
+
+  /** Nothing else gets into a transaction that work begins on the connection. */
+  alone<T>(work: (connection: DuckDBConnection) => Promise<T>): Promise<T> {
+    return this.#mutex.run(() => work(this.#connection));
   }
 
   /** Before segments are dropped: everything applied so far stays known without them. */
-  async keep(applied: AppliedBatches, last_apply_no: bigint): Promise<void> {
+  keep(applied: AppliedBatches, last_apply_no: bigint): Promise<void> {
+    return this.alone(() => this.#keep(applied, last_apply_no));
+  }
+
+  async #keep(applied: AppliedBatches, last_apply_no: bigint): Promise<void> {
     const rows = [...applied.entries()].map(({ run, from, to }) => `(${sqlText(run.node)}, ${sqlText(run.boot_id)}, ${run.run_id}, ${from}, ${to})`);
     await this.#connection.run('BEGIN');
     try {

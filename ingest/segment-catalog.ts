@@ -174,9 +174,9 @@ export class SegmentCatalog {
 
   async #showViews(kind: SegmentKind, segments: readonly Segment[]): Promise<void> {
     const views = this.#tables.of(kind).map(({ name }) => `CREATE OR REPLACE VIEW memory.stored.${sqlName(name)} AS ${[relationText(kind, name, segments), ...(kind === 'raw' ? [this.#lasting.get(name)] : [])].filter((part) => part !== undefined).join(' UNION ALL BY NAME ')}`);
-    views.push(...this.#cold.changedViews(kind, segments));
-    if (views.length === 0) return;
     try {
+      views.push(...this.#cold.changedViews(kind, segments));
+      if (views.length === 0) return;
       await this.#connection.run(`BEGIN; ${views.join('; ')}; COMMIT`);
     } catch (error) {
       await this.#connection.run('ROLLBACK').catch(() => undefined);
@@ -191,9 +191,14 @@ export class SegmentCatalog {
     return [...this.#leaving].filter((segment) => segment.kind === kind && !counting.has(segment.uid));
   }
 
+  /** Its file could not be removed. Whatever is written from now on names it as replaced, so that the next start deletes it. */
+  leaves(segment: Segment): void {
+    this.#leaving.add(segment);
+  }
+
   /** Detaches and deletes segments that the views no longer name; settles when that is done. */
   retire(segments: readonly Segment[]): Promise<void> {
-    for (const segment of segments) this.#leaving.add(segment);
+    for (const segment of segments) this.leaves(segment);
     const done = this.#retire(segments).finally(() => this.#retiring.delete(done));
     this.#retiring.add(done);
     return done;
@@ -210,7 +215,6 @@ export class SegmentCatalog {
         this.#leaving.delete(segment);
         if (!this.#segments.some(({ uid }) => uid === segment.uid)) this.#whole.delete(segment.uid);
       } catch (error) {
-        // Whatever is written from now on names it as replaced, so that the next start deletes it.
         this.#log(`could not remove ${segment.path}: ${error instanceof Error ? error.message : String(error)}`);
       }
     }

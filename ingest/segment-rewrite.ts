@@ -79,7 +79,7 @@ export async function rewriteSegments(context: RewriteContext, job: Rewrite): Pr
     await (job.when === undefined ? swap() : job.when(swap));
   } catch (error) {
     await catalog.detach(segment.alias).catch(() => undefined);
-    await removeDatabase(path);
+    await removeDatabase(path).catch(() => catalog.leaves(segment));
     throw error;
   }
   return { segment, retired: catalog.retire(inputs) };

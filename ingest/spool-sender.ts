@@ -62,7 +62,7 @@ export class SpoolSender {
         await this.#pause(1000);
         continue;
       }
-      const problem = await this.#send(entry);
+      const problem = await this.#send(entry).catch((error: Error) => `cannot clear the spool: ${error.message}`);
       if (problem === undefined) {
         if (this.#failing) this.#options.log(`${this.#options.url} takes batches again; ${this.#spool.length} waiting`);
         this.#failing = false;
@@ -114,19 +114,18 @@ export class SpoolSender {
       return await this.#spool.read(entry);
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
-      if (code !== 'ENOENT' && code !== 'EIO') return `cannot read the spool: ${message}`;
+      if ((code !== 'ENOENT' && code !== 'EIO') || this.#spool.isAway) return `cannot read the spool: ${message}`;
       return this.#unreadable(entry, error as Error);
     }
   }
 
-  /** What is wrong if it cannot be given up either. */
-  async #unreadable(entry: SpoolEntry, error: Error): Promise<string | undefined> {
+  async #unreadable(entry: SpoolEntry, error: Error): Promise<undefined> {
     this.#options.log(`batch ${entry.name} is given up: ${error.message}`);
-    return this.#giveUp(entry).then(() => undefined, (again: Error) => `cannot clear the spool: ${again.message}`);
+    await this.#giveUp(entry);
   }
 
   async #giveUp(entry: SpoolEntry): Promise<void> {
-    await this.#spool.remove(entry);
+    if (!(await this.#spool.remove(entry))) return; // it had to go for want of room, and is counted as that
     this.counters.refused += 1;
     this.#options.on_refused?.({ events: entry.events, from_ns: entry.from_ns, to_ns: entry.to_ns });
   }

@@ -37,6 +37,7 @@ export class Spool {
   readonly #limit_bytes: number;
   readonly #entries: SpoolEntry[] = [];
   #bytes = 0;
+  #device = 0;
   /** On its way: whether it arrives is not known. */
   #reading: SpoolEntry | undefined;
 
@@ -50,6 +51,7 @@ export class Spool {
     const spool = new Spool(folder, limit_bytes);
     try {
       mkdirSync(folder, { recursive: true, mode: 0o750 });
+      spool.#device = statSync(folder).dev;
       for (const name of readdirSync(folder).sort()) {
         const match = NAME.exec(name);
         if (match === null) continue;
@@ -102,7 +104,12 @@ export class Spool {
     this.#add({ name, bytes: bytes.byteLength, events: batch.events, from_ns: batch.from_ns, to_ns: batch.to_ns });
     let lost: SpooledLoss | undefined;
     for (let entry = this.#next(); this.#bytes > this.#limit_bytes && this.#entries.length > 1 && entry !== undefined; entry = this.#next()) {
-      await this.remove(entry);
+      try {
+        await this.remove(entry);
+      } catch (error) {
+        if (lost !== undefined) break; // what has gone has to be counted; the next batch finds the limit passed again
+        throw error;
+      }
       lost = {
         events: (lost?.events ?? 0) + entry.events,
         from_ns: lost === undefined || entry.from_ns < lost.from_ns ? entry.from_ns : lost.from_ns,
@@ -112,14 +119,30 @@ export class Spool {
     return lost;
   }
 
-  async remove(entry: SpoolEntry): Promise<void> {
-    await unlink(join(this.#folder, entry.name)).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') throw error;
-    });
+  /** False: somebody else is about it, or was. From the beginning on nobody meets it any more; if it cannot be deleted it is there again. */
+  async remove(entry: SpoolEntry): Promise<boolean> {
     const at = this.#entries.indexOf(entry);
-    if (at >= 0) {
-      this.#entries.splice(at, 1);
-      this.#bytes -= entry.bytes;
+    if (at < 0) return false;
+    this.#entries.splice(at, 1);
+    this.#bytes -= entry.bytes;
+    try {
+      await unlink(join(this.#folder, entry.name));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return true;
+      const place = this.#entries.findIndex(({ name }) => name > entry.name);
+      this.#entries.splice(place < 0 ? this.#entries.length : place, 0, entry);
+      this.#bytes += entry.bytes;
+      throw error;
+    }
+    return true;
+  }
+
+  /** The folder is not there, or it is that of another disk: unmounted, or renamed for a moment. What is in it has not gone. */
+  get isAway(): boolean {
+    try {
+      return statSync(this.#folder).dev !== this.#device;
+    } catch {
+      return true;
     }
   }
 

@@ -372,12 +372,12 @@ export class Warehouse {
    */
   async drop(choose: (sealed: readonly Segment[]) => readonly Segment[], reasonOf: (segment: Segment) => string): Promise<DroppedFiles> {
     this.#writers();
-    const { keeper, ledger, exports, connections } = this.#parts;
+    const { keeper, ledger, exports } = this.#parts;
     return this.#storing(
       keeper.drop(choose, async (leaving) => {
         await this.#indexTraces(); // of what goes, too: its exported files are found by it
         await ledger.keep(this.#landing.applied, this.last_apply_no);
-        await keepProcesses(connections.ledger, leaving);
+        await ledger.alone((connection) => keepProcesses(connection, leaving));
         await exports.noteDropped(leaving, reasonOf, BigInt(this.#now()) * 1_000_000n);
       }),
     );

@@ -41,9 +41,10 @@ function number(low: number, high: number): (text: string) => number {
 
 /** '2026-01-31T12:00:00Z', a day, or '15m', '2h', '3d' ago, or ns since 1970 -> ns since 1970. UTC where no zone is said, as everything that is printed. */
 export function parseTime(text: string, now_ms: number = Date.now()): bigint {
-  const [, day, clock = 'T00:00:00'] = /^(\d{4}-\d{2}-\d{2})([T ]\d{2}:\d{2}:\d{2}(?:\.\d+)?)?(?: ?UTC)?$/.exec(text) ?? [];
+  const [, day, minute = 'T00:00', second = ':00'] = /^(\d{4}-\d{2}-\d{2})(?:([T ]\d{2}:\d{2})(:\d{2}(?:\.\d+)?)?)?(?:Z| ?UTC)?$/.exec(text) ?? [];
   try {
-    return parseInstant('', day === undefined ? text : `${day}${clock}Z`, BigInt(now_ms) * 1_000_000n);
+    if (/^\d{1,15}$/.test(text) && text !== '0') throw new RangeError('20260131 is no day but a moment of 1970');
+    return parseInstant('', day === undefined ? text : `${day}${minute}${second}Z`, BigInt(now_ms) * 1_000_000n);
   } catch {
     throw new InvalidArgumentError(`'${text}' is no time: write 2026-01-31T12:00:00Z, or 15m, 2h, 3d for that long ago.`);
   }

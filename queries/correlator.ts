@@ -65,6 +65,8 @@ export class Correlator {
   readonly #between_steps: CorrelatorOptions['between_steps'];
   readonly #steps: readonly Step[];
   readonly #late: LateRanges;
+  /** False: the ledger does not know all of it yet. */
+  #late_noted = true;
   readonly #alone = new Mutex();
   readonly #runs: RunWatch;
   /** False: the working set has to be read again. */
@@ -210,7 +212,7 @@ export class Correlator {
     this.#ahead = { ...NOTHING_AHEAD, from: this.#read_to };
     if (this.#read_to > 0n) await loadHistory(this.#warehouse, connection, { from_ns: this.#cut, to_ns: NEVER, apply_no: this.#read_to }, this.#limits);
     if (!this.#started) {
-      this.#runs.takeAsEnded(this.#cut);
+      await this.#runs.takeAsEnded(connection, this.#read_to, this.#cut);
       const late = await this.#warehouse.late();
       if (late !== null) this.#late.add([late]);
     }
@@ -255,7 +257,10 @@ export class Correlator {
 
   /** Before the rows count as read: who comes after a kill knows of it. */
   async #addLate(ranges: readonly TimeRange[]): Promise<void> {
-    if (this.#late.add(ranges) && this.#late.range !== undefined) await this.#warehouse.noteLate(this.#late.range);
+    if (this.#late.add(ranges)) this.#late_noted = false;
+    if (this.#late_noted || this.#late.range === undefined) return;
+    await this.#warehouse.noteLate(this.#late.range);
+    this.#late_noted = true;
   }
 
   async #redoLate(now: boolean): Promise<void> {

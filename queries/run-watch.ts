@@ -92,9 +92,10 @@ export class RunWatch {
     return { changed, late };
   }
 
-  /** Whoever correlated before this process may have stored what the runs that ended by the cut left open. */
-  takeAsEnded(cut: bigint): void {
-    for (const run of this.#warehouse.runs()) if (run.watermark_ns <= cut) this.#ended.set(key(run), run.watermark_ns);
+  /** Whoever correlated before this process may have stored what the runs that ended by the cut left open, as far as batches were read: more may have landed since. */
+  async takeAsEnded(connection: DuckDBConnection, read_to: bigint, cut: bigint): Promise<void> {
+    const heard = await connection.runAndReadAll(`SELECT node, run_id, max(watermark_ns) AS end_ns FROM memory.stored.batches WHERE apply_no <= ${read_to} GROUP BY node, run_id HAVING end_ns <= ${cut}`);
+    for (const [node, run_id, end_ns] of heard.getRows() as [string, bigint, bigint][]) this.#ended.set(key({ node, run_id }), end_ns);
   }
 
   /** After a cycle that memory did not suffice for: the next ones read less, or would fail as it did. */

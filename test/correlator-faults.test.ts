@@ -62,6 +62,50 @@ test('a late part of history that was not done before the process was killed is 
   expect(await warehouse.late()).toBeNull();
 });
 
+test('a late part that could not be noted at first outlives the process all the same', async () => {
+  const simulation = simulate({ requests: 60, in_flight: 4, seed: 11 });
+  const folder = temporaryFolder();
+  let warehouse = await open(folder);
+  let correlator = new Correlator(warehouse, { late_pause_ms: 0 });
+  const nodeOf = (name: string) => simulation.batches.filter(({ node }) => node === name);
+  for (const batch of nodeOf('node-0')) await warehouse.apply(batch);
+  await correlator.cycle();
+  warehouse.replaceDerived = () => Promise.reject(new Error('killed'));
+  const note = warehouse.noteLate.bind(warehouse);
+  warehouse.noteLate = () => Promise.reject(new Error('no room'));
+  for (const batch of nodeOf('node-1')) await warehouse.apply(batch);
+  await expect(correlator.cycle()).rejects.toThrow('no room');
+  warehouse.noteLate = note;
+  await expect(correlator.cycle()).rejects.toThrow('killed');
+  await warehouse.close();
+  warehouse = await open(folder);
+  correlator = new Correlator(warehouse, { late_pause_ms: 0 });
+  await correlator.finish();
+  expect(await score(warehouse, simulation)).toEqual({ exact: 60, orphaned: 0, wrong: 0 });
+});
+
+test.each(['before the batch', 'after the batch'])('a request that is open at an orderly restart gets its answer, with the first cycle %s that brings it', async (first_cycle) => {
+  const MINUTE = 60_000_000_000n;
+  const at = (ns: bigint) => ({ ts_ns: ns, end_ts_ns: ns });
+  const request = { process_id: 9, role: 'server', kind: 'request', direction: 'in', protocol: 'http', exchange_no: 0, stream_offset: 0, end_offset: 10, complete: true, partial: false, end_reason: 'no_body', method: 'GET', path: '/', first_thread_id: 1, last_thread_id: 1, socket_id: 5, conn_id: 5 };
+  const folder = temporaryFolder();
+  const options = { late_pause_ms: 0, silent_ms: 1e15 };
+  let warehouse = await open(folder);
+  let correlator = new Correlator(warehouse, options);
+  await warehouse.apply(makeBatch({ sequence: 1n, watermark_ns: 2n * MINUTE }, { messages: [{ ...request, ...at(MINUTE) }] }));
+  await correlator.cycle();
+  await correlator.finish();
+  expect((await warehouse.query('SELECT answered, end_reason FROM stored.spans')).rows).toEqual([[false, 'stop']]);
+  await warehouse.close();
+  warehouse = await open(folder);
+  correlator = new Correlator(warehouse, options);
+  if (first_cycle === 'before the batch') await correlator.cycle();
+  await warehouse.apply(makeBatch({ sequence: 2n, watermark_ns: 3n * MINUTE }, { messages: [{ ...request, ...at(2n * MINUTE + 1000n), kind: 'response', direction: 'out', end_reason: 'length', status: 200 }] }));
+  await correlator.cycle();
+  await correlator.finish();
+  expect((await warehouse.query('SELECT answered, end_reason FROM stored.spans')).rows).toEqual([[true, 'length']]);
+});
+
 test('history that is correlated again between live cycles has each span once', async () => {
   const warehouse = await open();
   const correlator = new Correlator(warehouse, { late_pause_ms: 0, silent_ms: 1e9 });

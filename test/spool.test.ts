@@ -1,12 +1,25 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { SpoolSender } from '../ingest/spool-sender.ts';
 import { Spool, type SpooledLoss } from '../ingest/spool.ts';
+
+/** Deletions whose end the event loop learns of late. */
+const slow = vi.hoisted(() => ({ unlink: null as RegExp | null }));
+vi.mock('node:fs/promises', async (original) => {
+  const real = await original<typeof import('node:fs/promises')>();
+  return {
+    ...real,
+    unlink: async (path: string): Promise<void> => {
+      await real.unlink(path);
+      if (slow.unlink?.test(path) === true) await new Promise((resolve) => setTimeout(resolve, 300));
+    },
+  };
+});
 
 const folder = (): string => mkdtempSync(join(tmpdir(), 'spool-'));
 const batch = (sequence: number, events = 10) => ({ run_id: 1_700_000_000_000_000_000n, sequence: BigInt(sequence), events, from_ns: BigInt(sequence * 100), to_ns: BigInt(sequence * 100 + 50) });
@@ -100,6 +113,67 @@ test('a batch on its way is not dropped for want of room, and so neither counted
   await expect.poll(() => spool.length).toBe(0);
   await sender.stop(1000);
   expect(got).toEqual(['batch 1', 'batch 3']);
+});
+
+test('a batch that has to go for want of room just when the one before it is acknowledged is counted as lost once', async () => {
+  const answers: (() => void)[] = [];
+  const got: string[] = [];
+  const server = createServer((request, response) => {
+    request.on('data', (chunk: Buffer) => got.push(chunk.toString().slice(0, 7)));
+    request.on('end', () => answers.push(() => response.writeHead(200).end('{}')));
+  });
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const path = folder();
+  const spool = Spool.open(path, 250);
+  for (const n of [1, 2]) await spool.put(batch(n), Buffer.from(`batch ${n}`.padEnd(100)));
+  const lost: SpooledLoss[] = [];
+  const sender = new SpoolSender(spool, { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, log: () => undefined, on_refused: (one) => lost.push(one) });
+  sender.start();
+  await expect.poll(() => answers.length).toBe(1);
+  slow.unlink = /-0000000002-/;
+  const put = spool.put(batch(3), Buffer.from('batch 3'.padEnd(100)));
+  await expect.poll(() => readdirSync(path).some((name) => name.includes('-0000000002-'))).toBe(false);
+  answers[0]?.();
+  const dropped = await put;
+  slow.unlink = null;
+  if (dropped !== undefined) lost.push(dropped);
+  await expect.poll(() => answers.length).toBe(2);
+  answers[1]?.();
+  await expect.poll(() => spool.length).toBe(0);
+  await sender.stop(1000);
+  expect(got).toEqual(['batch 1', 'batch 3']);
+  expect(lost).toEqual([{ events: 10, from_ns: 200n, to_ns: 250n }]);
+});
+
+test('a spool whose folder is away for a moment is sent when it is there again', async () => {
+  const { url, got } = await warehouse(() => 200);
+  const path = folder();
+  const spool = Spool.open(path, 1e6);
+  for (const n of [1, 2, 3]) await spool.put(batch(n), Buffer.from(`batch ${n}`));
+  const lost: SpooledLoss[] = [];
+  const sender = new SpoolSender(spool, { url, log: () => undefined, on_refused: (one) => lost.push(one), retry_ms: { first: 5, most: 10 } });
+  renameSync(path, `${path}-away`);
+  sender.start();
+  await expect.poll(() => sender.counters.retried).toBeGreaterThan(2);
+  renameSync(`${path}-away`, path);
+  await expect.poll(() => spool.length).toBe(0);
+  await sender.stop(1000);
+  expect({ got, lost, left: readdirSync(path) }).toEqual({ got: ['batch 1', 'batch 2', 'batch 3'], lost: [], left: [] });
+});
+
+test('a batch that was taken but cannot be deleted is sent again until it can, and nothing ends', async () => {
+  const { url, got } = await warehouse(() => 200);
+  const path = folder();
+  const spool = Spool.open(path, 1e6);
+  await spool.put(batch(1), Buffer.from('batch 1'));
+  const sender = new SpoolSender(spool, { url, log: () => undefined, retry_ms: { first: 5, most: 10 } });
+  const unlinked = vi.spyOn(spool, 'remove').mockRejectedValueOnce(new Error('EROFS: read-only file system'));
+  sender.start();
+  await expect.poll(() => spool.length).toBe(0);
+  await sender.stop(1000);
+  expect(unlinked).toHaveBeenCalledTimes(2);
+  expect(got).toEqual(['batch 1', 'batch 1']);
 });
 
 test('a file that somebody has removed is counted as lost, and holds nothing back', async () => {

@@ -74,6 +74,7 @@ class ExportRun {
   readonly #now_ns: () => bigint;
   readonly #staging: string;
   #copies: CopyInstance | undefined;
+  #closing: Promise<void> | undefined;
   #report: ExportReport = { files: 0, rows: 0n, bytes: 0n };
 
   constructor(warehouse: Warehouse, plan: ExportPlan, destination: Destination, options: RunOptions, now_ns: () => bigint) {
@@ -111,10 +112,10 @@ class ExportRun {
     return this.#report;
   }
 
-  async #closeCopies(): Promise<void> {
-    const copies = this.#copies;
-    this.#copies = undefined;
-    await copies?.close();
+  /** Asked twice, both wait for the same end. */
+  #closeCopies(): Promise<void> {
+    this.#closing ??= this.#copies?.close() ?? Promise.resolve();
+    return this.#closing;
   }
 
   /** Neighbours of one hour first become one segment: few files, and each holds rows of one segment alone. */
