@@ -7,6 +7,8 @@ import { KEEP_NS, readMessages, type Limits } from './working-set.ts';
 export const CLOSES_BACK_NS = 2_000_000_000n;
 /** What was learned of programs' habits counts so much in the next cycle: a program may be replaced by a newer one. */
 const HABIT_DECAY = 0.98;
+/** A process that has read no request for so long is none that serves; of one that has called nothing for so long, nothing is remembered. */
+const SERVES_NS = 3_600_000_000_000n;
 /** What has faded to so little of one call, after 700 cycles in which its program was seen, is forgotten: addresses come and go. */
 const LEAST_HABIT = 1e-6;
 
@@ -23,6 +25,8 @@ export async function carryOver(connection: DuckDBConnection, cut_ns: bigint, ho
   await connection.run('INSERT INTO known_call_ends SELECT c.* FROM new_call_ends c SEMI JOIN over_now o ON o.span_id = c.span_id');
   if (await someIn(connection, 'work')) {
     await connection.run('INSERT INTO known_work SELECT w.* FROM new_work w SEMI JOIN over_now o ON o.span_id = w.span_id');
+    await connection.run(`CREATE OR REPLACE TEMP TABLE known_servers AS SELECT process_id, max(seen_ns) AS seen_ns FROM (
+      FROM known_servers UNION ALL SELECT process_id, ts_ns FROM new_work) GROUP BY process_id HAVING max(seen_ns) >= ${cut_ns - SERVES_NS}`);
     // Habits fade with what is seen of a program, not with time.
     await connection.run(`CREATE OR REPLACE TEMP TABLE seen_now AS SELECT DISTINCT service FROM call_groups;
       CREATE OR REPLACE TEMP TABLE known_lags AS SELECT s.service, callee_ip, callee_port, fresh, source_ip, source_port, lag, explained * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS explained FROM lag_sums s LEFT JOIN seen_now n ON n.service = s.service WHERE explained >= ${LEAST_HABIT};
@@ -33,14 +37,14 @@ export async function carryOver(connection: DuckDBConnection, cut_ns: bigint, ho
   if (await someIn(connection, 'open_counts')) {
     // Each call once, when it is decided.
     await connection.run(`CREATE OR REPLACE TEMP TABLE own_now AS
-      SELECT coalesce(p.service_name, CAST(o.process_id AS VARCHAR)) AS service, CAST(count(*) AS DOUBLE) AS calls, CAST(count(*) FILTER (o.open = 0) AS DOUBLE) AS own
-      FROM open_counts o SEMI JOIN decisions d ON d.span_id = o.span_id LEFT JOIN processes p ON p.process_id = o.process_id WHERE coalesce(p.service_name, CAST(o.process_id AS VARCHAR)) IS NOT NULL GROUP BY 1;
+      SELECT CASE WHEN v.process_id IS NOT NULL AND p.service_name IS NOT NULL THEN p.service_name ELSE CAST(o.process_id AS VARCHAR) END AS counted, CAST(count(*) AS DOUBLE) AS calls, CAST(count(*) FILTER (o.open = 0) AS DOUBLE) AS own
+      FROM open_counts o SEMI JOIN decisions d ON d.span_id = o.span_id LEFT JOIN serving v ON v.process_id = o.process_id LEFT JOIN processes p ON p.process_id = o.process_id WHERE o.process_id IS NOT NULL GROUP BY 1;
       CREATE OR REPLACE TEMP TABLE known_own AS
-      SELECT service, sum(calls) AS calls, sum(own) AS own FROM (
-        FROM own_now
+      SELECT counted, sum(calls) AS calls, sum(own) AS own, max(seen_ns) AS seen_ns FROM (
+        SELECT counted, calls, own, CAST(${cut_ns} AS BIGINT) AS seen_ns FROM own_now
         UNION ALL
-        SELECT k.service, k.calls * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END, k.own * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END FROM known_own k LEFT JOIN own_now n ON n.service = k.service
-      ) GROUP BY service HAVING sum(calls) >= ${LEAST_HABIT}`);
+        SELECT k.counted, k.calls * CASE WHEN n.counted IS NULL THEN 1 ELSE ${HABIT_DECAY} END, k.own * CASE WHEN n.counted IS NULL THEN 1 ELSE ${HABIT_DECAY} END, k.seen_ns FROM known_own k LEFT JOIN own_now n ON n.counted = k.counted
+      ) GROUP BY counted HAVING sum(calls) >= ${LEAST_HABIT} AND (TRY_CAST(counted AS BIGINT) IS NULL OR max(seen_ns) >= ${cut_ns - SERVES_NS})`);
   }
   await connection.run(`INSERT INTO known_holds SELECT h.span_id, h.thread_id, h.from_ns, h.to_ns FROM new_holds h JOIN over_now o ON o.span_id = h.span_id WHERE h.from_ns < h.to_ns`);
   await connection.run(`INSERT INTO decided_stored SELECT f.span_id, f.parent_span_id, f.start_ns, f.trace_hi, f.trace_lo, f.end_ns, TRUE FROM over_now f`);
@@ -80,16 +84,27 @@ export async function carryOver(connection: DuckDBConnection, cut_ns: bigint, ho
 }
 
 /**
- * Of history, before carryOver: what landed late, lies among later rows (stored_late), and was over so long ago that nothing which is still
- * to come can hang on it. It stays there as it is: a node may have been away for days.
+ * Of a live cycle, before carryOver: what landed late and was over that long before the cut. It is left to the rewrite of its part of history, which reads
+ * the evidence of its time; in a later cycle it would be stored among the rows of today, as it looked before its answer landed.
  */
-export async function leaveLate(connection: DuckDBConnection, cut_ns: bigint): Promise<void> {
-  await connection.run(`CREATE OR REPLACE TEMP TABLE left_late AS
-    SELECT e.span_id FROM exchanges e SEMI JOIN late_exchanges l ON l.span_id = e.span_id SEMI JOIN stored_late s ON s.span_id = e.span_id WHERE e.end_ns < ${cut_ns - KEEP_NS}`);
+export async function leaveToRewrite(connection: DuckDBConnection, previous_cut_ns: bigint): Promise<void> {
+  await leave(connection, `SELECT span_id FROM late_exchanges WHERE end_ns <= ${previous_cut_ns - KEEP_NS}`);
+}
+
+async function leave(connection: DuckDBConnection, spans: string): Promise<void> {
+  await connection.run(`CREATE OR REPLACE TEMP TABLE left_late AS ${spans}`);
   if (!(await someIn(connection, 'left_late'))) return;
   await connection.run(`
     DELETE FROM exchanges e WHERE EXISTS (FROM left_late l WHERE l.span_id = e.span_id);
     DELETE FROM decided_open d WHERE EXISTS (FROM left_late l WHERE l.span_id = d.span_id)`);
+}
+
+/**
+ * Of history, before carryOver: what landed late, lies among later rows (stored_late), and was over so long ago that nothing which is still
+ * to come can hang on it. It stays there as it is: a node may have been away for days.
+ */
+export async function leaveLate(connection: DuckDBConnection, cut_ns: bigint): Promise<void> {
+  await leave(connection, `SELECT e.span_id FROM exchanges e SEMI JOIN late_exchanges l ON l.span_id = e.span_id SEMI JOIN stored_late s ON s.span_id = e.span_id WHERE e.end_ns < ${cut_ns - KEEP_NS}`);
 }
 
 /** Now and then: what nothing that is still to come can hang on. */

@@ -3,7 +3,7 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import { isOutOfMemory } from '../ingest/duckdb-errors.ts';
 import { Mutex } from '../ingest/mutex.ts';
 import type { DerivedSegment, Warehouse } from '../ingest/warehouse.ts';
-import { CLOSES_BACK_NS, carryOver, forgetOld, someIn } from './carry-over.ts';
+import { CLOSES_BACK_NS, carryOver, forgetOld, leaveToRewrite, someIn } from './carry-over.ts';
 import { chooseFinished } from './choose-finished.ts';
 import { LateRanges, findLate, type TimeRange } from './late-ranges.ts';
 import { bothReports, recorrelate, type ChangeReport } from './recorrelate.ts';
@@ -11,7 +11,7 @@ import { computedSteps, type HopelessServices } from './timing/claim.ts';
 import { RunWatch } from './run-watch.ts';
 import { StepMemory, loadSteps, runSteps, type Step } from './step-runner.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
-import { CLOSING, DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, addThreadMoves, createWorkingSet, dropWorkingSet, loadHistory, loadProcesses, SETTLE_NS, readMessages, setLimits, type Limits } from './working-set.ts';
+import { CLOSING, DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, addThreadMoves, createWorkingSet, dropWorkingSet, loadHistory, loadProcesses, rememberHabits, SETTLE_NS, readMessages, setLimits, type Limits } from './working-set.ts';
 
 export interface CorrelatorOptions {
   readonly log?: (line: string) => void;
@@ -45,6 +45,8 @@ export interface CycleReport {
 const FORGET_EVERY_NS = 5_000_000_000n;
 /** What ended so long before the cut has been stored: nothing waits for longer to be decided. */
 const SETTLED_NS = 60_000_000_000n;
+/** Spans of a late part of history that is done again between two cycles, about. */
+const MOST_REDONE = 200_000;
 /** Of a cycle: timing may not make everything else late. */
 const TIMING_BUDGET_MS = 2000;
 const NEVER = 9_000_000_000_000_000_000n;
@@ -71,6 +73,8 @@ export class Correlator {
   readonly #runs: RunWatch;
   /** False: the working set has to be read again. */
   #loaded = false;
+  /** No cycle has worked on it yet. */
+  #read_anew = false;
   #started = false;
   #read_to = 0n;
   /**
@@ -114,8 +118,9 @@ export class Correlator {
    * as it holds what they have not decided yet.
    */
   async again(range: TimeRange): Promise<ChangeReport> {
+    if (!this.#started) await this.cycle(); // what had been decided before this process is known then
     const settled_ns = this.#cut - SETTLED_NS;
-    const before = await recorrelate(this.#warehouse, { ...range, limits: this.#limits, only: (segment) => segment.to_ns <= settled_ns });
+    const before = await recorrelate(this.#warehouse, { ...range, limits: this.#limits, run_ends: this.#runs.ends(), only: (segment) => segment.to_ns <= settled_ns });
     const newest = await this.#alone.run(() => this.#redo(range, (segment) => segment.to_ns > settled_ns));
     return bothReports(before, newest);
   }
@@ -179,7 +184,7 @@ export class Correlator {
     await addThreadMoves(this.#warehouse, connection, max(this.#moved_to, previous_cut - KEEP_NS), cut);
     this.#moved_to = cut;
     await runSteps(connection, this.#steps, { observe: this.#observe, between: this.#between_steps, memory: this.#memory, computed: computedSteps(connection, this.#between_steps, this.#hopeless, this.#runs.finishing ? undefined : TIMING_BUDGET_MS) });
-    const late = await findLate(connection, from, previous_cut);
+    const late = await findLate(connection, { apply_no: from, cut_ns: previous_cut, left_ns: this.#read_anew ? previous_cut - KEEP_NS : null });
     await this.#addLate(late.ranges);
     const begun = performance.now();
     const spans = await chooseFinished(connection, cut);
@@ -192,11 +197,13 @@ export class Correlator {
     const stored = performance.now();
     this.#observe?.({ file: '', name: 'store', sql: '', repeat: false, view: false, needs: [] }, stored - begun);
     const ahead = await this.#lookAhead(connection, to, horizon_ns);
+    if (late.count > 0) await leaveToRewrite(connection, previous_cut);
     await this.#forget(connection, cut, horizon_ns);
     this.#ahead = ahead;
     this.#observe?.({ file: '', name: 'forget', sql: '', repeat: false, view: false, needs: [] }, performance.now() - stored);
     this.#read_to = to;
     this.#cut = cut;
+    this.#read_anew = false;
     return { messages: news.messages, spans, cut_ns: cut, late: late.count, behind };
   }
 
@@ -205,6 +212,7 @@ export class Correlator {
     const [apply_no, cut_ns] = (progress.getRows()[0] ?? [0n, 0n]) as [bigint, bigint];
     this.#read_to = max(this.#read_to, apply_no);
     this.#cut = max(this.#cut, cut_ns);
+    await rememberHabits(connection); // of one that a failure has spoiled
     await createWorkingSet(connection);
     this.#moved_to = 0n;
     this.#memory = new StepMemory();
@@ -219,6 +227,7 @@ export class Correlator {
     this.#started = true;
     this.#waiting = { count: 1, next_end_ns: 0n, oldest_ns: 0n, quiet_ns: 0n };
     this.#loaded = true;
+    this.#read_anew = true;
   }
 
   /** Adds what landed in (from, to] to the working set, and what landed before and was ahead of its cycle. */
@@ -263,9 +272,23 @@ export class Correlator {
     this.#late_noted = true;
   }
 
+  /** At most so much of it that live cycles do not stand still for long. */
+  #firstOf(range: TimeRange): TimeRange {
+    const spans = new Map(this.#warehouse.segments.map((segment) => [segment.uid, segment.rows?.get('spans') ?? 0]));
+    let [to_ns, sum] = [range.from_ns, 0];
+    for (const segment of this.#warehouse.derivedSegments(range.from_ns, range.to_ns).toSorted((a, b) => (a.from_ns < b.from_ns ? -1 : 1))) {
+      sum += spans.get(segment.id) ?? 0;
+      if (sum > MOST_REDONE && to_ns > range.from_ns) return { from_ns: range.from_ns, to_ns };
+      to_ns = max(to_ns, segment.to_ns);
+    }
+    return range;
+  }
+
   async #redoLate(now: boolean): Promise<void> {
-    const range = this.#late.take(now);
-    if (range === undefined) return;
+    const all = this.#late.take(now);
+    if (all === undefined) return;
+    const range = now ? all : this.#firstOf(all);
+    if (range !== all) this.#late.add([{ from_ns: range.to_ns + 1n, to_ns: all.to_ns }]);
     const begun = this.#now();
     const changes = await this.#redo(range)
       .catch((error: unknown) => {
@@ -280,7 +303,10 @@ export class Correlator {
   async #redo(range: TimeRange, only: (segment: DerivedSegment) => boolean = () => true): Promise<ChangeReport> {
     // Two working sets at once are more than the memory of a small node; this one is read again afterwards.
     this.#loaded = false;
-    await this.#warehouse.withDerived((_alias, connection) => dropWorkingSet(connection));
+    await this.#warehouse.withDerived(async (_alias, connection) => {
+      await rememberHabits(connection);
+      await dropWorkingSet(connection);
+    });
     return recorrelate(this.#warehouse, { ...range, limits: this.#limits, run_ends: this.#runs.ends(), only });
   }
 }

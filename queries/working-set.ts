@@ -47,7 +47,7 @@ export interface RunEnd {
 
 const text = (value: string): string => `'${value.replaceAll("'", "''")}'`;
 
-/** Empty tables, and what stays the same. */
+/** Empty tables but for what live correlation has learned of programs, and what stays the same. */
 export async function createWorkingSet(connection: DuckDBConnection): Promise<void> {
   await connection.run('SET asof_loop_join_threshold = 0');
   await connection.run(URL_TEMPLATE_MACRO);
@@ -66,7 +66,8 @@ export async function createWorkingSet(connection: DuckDBConnection): Promise<vo
     CREATE OR REPLACE TEMP TABLE known_lag_calls (service VARCHAR, callee_ip VARCHAR, callee_port INTEGER, fresh BOOLEAN, calls DOUBLE);
     CREATE OR REPLACE TEMP TABLE known_lag_orders (service VARCHAR, callee_ip VARCHAR, callee_port INTEGER, fresh BOOLEAN, calls DOUBLE, at_once DOUBLE);
     CREATE OR REPLACE TEMP TABLE known_flushes (service VARCHAR, before_ns DOUBLE, between_ns DOUBLE);
-    CREATE OR REPLACE TEMP TABLE known_own (service VARCHAR, calls DOUBLE, own DOUBLE);
+    CREATE OR REPLACE TEMP TABLE known_own (counted VARCHAR, calls DOUBLE, own DOUBLE, seen_ns BIGINT);
+    CREATE OR REPLACE TEMP TABLE known_servers (process_id BIGINT, seen_ns BIGINT);
     CREATE OR REPLACE TEMP TABLE known_call_counts (span_id BIGINT, calls BIGINT);
     CREATE OR REPLACE TEMP TABLE evidence_off (evidence VARCHAR);
     CREATE OR REPLACE TEMP TABLE timing_claims (span_id BIGINT, candidate_span_id BIGINT, score DOUBLE, at_connect BOOLEAN);
@@ -77,7 +78,25 @@ export async function createWorkingSet(connection: DuckDBConnection): Promise<vo
     CREATE OR REPLACE TEMP TABLE decided_open (span_id BIGINT, parent_span_id BIGINT, start_ns BIGINT, trace_hi BIGINT, trace_lo BIGINT, end_ns BIGINT, stored BOOLEAN);
     CREATE OR REPLACE TEMP TABLE decided_stored (span_id BIGINT, parent_span_id BIGINT, start_ns BIGINT, trace_hi BIGINT, trace_lo BIGINT, end_ns BIGINT, stored BOOLEAN);
     CREATE OR REPLACE TEMP VIEW decided AS FROM decided_open UNION ALL FROM decided_stored;`);
+  await recallHabits(connection);
   await readMessages(connection);
+}
+
+/** What was learned of programs, which takes time to learn anew. */
+const HABITS = ['known_lags', 'known_lag_calls', 'known_lag_orders', 'known_flushes', 'known_own', 'known_servers'] as const;
+
+/** Before the working set of live correlation is dropped or made anew: the next one, also that of a rewrite meanwhile, begins with what this one has learned. */
+export async function rememberHabits(connection: DuckDBConnection): Promise<void> {
+  const found = await connection.runAndReadAll("SELECT table_name FROM duckdb_tables() WHERE database_name = 'temp'");
+  const there = new Set(found.getRows().map(([name]) => name as string));
+  if (!HABITS.every((name) => there.has(name))) return;
+  await connection.run(HABITS.map((name) => `CREATE OR REPLACE TABLE memory.live.${name} AS FROM temp.main.${name}`).join(';'));
+}
+
+async function recallHabits(connection: DuckDBConnection): Promise<void> {
+  const found = await connection.runAndReadAll("SELECT table_name FROM duckdb_tables() WHERE database_name = 'memory' AND schema_name = 'live'");
+  const there = new Set(found.getRows().map(([name]) => name as string));
+  for (const name of HABITS) if (there.has(name)) await connection.run(`INSERT INTO temp.main.${name} FROM memory.live.${name}`);
 }
 
 /** What steps have made too: memory, and names that stand before those of files. */
@@ -145,11 +164,15 @@ export async function loadHistory(warehouse: Warehouse, connection: DuckDBConnec
   const derived = (table: string): string => warehouse.storedBetween('derived', table, oldest, to_ns);
   await connection.run(`INSERT INTO known_messages BY NAME
     SELECT ${MESSAGE_COLUMNS} FROM ${raw('messages', recent)} m WHERE m.end_ts_ns >= ${recent} AND m.ts_ns <= ${to_ns} AND m.apply_no <= ${apply_no}`);
-  // Requests that were read long ago and had not been stored by then.
+  // Requests that were read long ago and had not been stored by then, and what of their answers is there.
   await connection.run(`INSERT INTO known_messages BY NAME
     SELECT ${MESSAGE_COLUMNS} FROM ${raw('messages', oldest)} m
     WHERE m.kind <> 'response' AND m.ts_ns >= ${oldest} AND m.end_ts_ns < ${recent} AND m.apply_no <= ${apply_no}
       AND NOT EXISTS (FROM ${derived('exchanges')} x WHERE x.socket_id = m.socket_id AND x.exchange_no = m.exchange_no AND x.run_id = m.run_id AND x.end_ns >= ${oldest} AND x.end_ns <= ${from_ns})`);
+  await connection.run(`INSERT INTO known_messages BY NAME
+    SELECT ${MESSAGE_COLUMNS} FROM ${raw('messages', oldest)} m
+    SEMI JOIN (FROM known_messages WHERE kind <> 'response' AND end_ts_ns < ${recent}) k ON k.socket_id = m.socket_id AND k.exchange_no = m.exchange_no AND k.run_id = m.run_id
+    WHERE m.kind = 'response' AND m.ts_ns >= ${oldest} AND m.end_ts_ns < ${recent} AND m.apply_no <= ${apply_no}`);
   await connection.run(`INSERT INTO closes
     SELECT run_id, socket_id, min(ts_ns) FROM ${raw('socket_events', recent)} e WHERE e.ts_ns >= ${recent} AND e.ts_ns <= ${to_ns} AND ${CLOSING} GROUP BY run_id, socket_id`);
   await loadProcesses(connection, 'memory.stored.processes');

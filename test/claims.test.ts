@@ -294,3 +294,47 @@ test('open: what a service calls while nobody waits for it is remembered, when o
   const { rows } = await warehouse.query("SELECT path, parent_span_id IS NULL, candidates FROM stored.spans WHERE NOT is_server ORDER BY 1");
   expect(rows).toEqual([0, 1, 2, 3, 4].map((n) => [`/timer/${n}`, true, 0]).concat([['/timer/5', true, 1]]));
 });
+
+/** An HTTP exchange of a process, in ms from the start. */
+const exchangeOf = (process_id: bigint, socket: number, role: string, thread: bigint, from: number, to: number, path: string): Row[] =>
+  (['request', 'response'] as const).map((kind) => ({
+    process_id, pid: Number(process_id), protocol: 'http', stream_offset: 0, end_offset: 100, first_thread_id: thread, last_thread_id: thread, complete: true, partial: false, socket_id: BigInt(socket), conn_id: BigInt(socket), role, kind,
+    direction: (role === 'client') === (kind === 'request') ? 'out' : 'in', ts_ns: at(kind === 'request' ? from : to), end_ts_ns: at((kind === 'request' ? from : to) + 0.01), ...(kind === 'request' ? { method: 'GET', path, end_reason: 'no_body' } : { status: 200, end_reason: 'length' }),
+  }) as Row);
+
+async function lives(): Promise<{ warehouse: Warehouse; correlator: Correlator; land: (ms: number, messages: Row[], more?: object) => Promise<void>; calls: () => Promise<unknown> }> {
+  const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0 });
+  onTestFinished(() => warehouse.close());
+  const correlator = new Correlator(warehouse, { late_pause_ms: 0, silent_ms: 1e9 });
+  let sequence = 0n;
+  return {
+    warehouse, correlator,
+    land: async (ms, messages, more = {}) => {
+      sequence += 1n;
+      await warehouse.apply(makeBatch({ node: 'n', boot_id: 'b', run_id: 1n, sequence, watermark_ns: at(ms), utc_ns: at(ms) }, { messages, ...more }));
+      await correlator.cycle();
+    },
+    calls: async () => (await warehouse.query("SELECT path, parent_span_id IS NOT NULL, parent_confidence FROM stored.spans WHERE NOT is_server AND path LIKE '/late%' ORDER BY 1")).rows,
+  };
+}
+
+test('open: what a service calls on its own account stays known when a part of history is correlated again', async () => {
+  const { warehouse, correlator, land, calls } = await lives();
+  await land(40_000, Array.from({ length: 30 }, (_, n) => exchangeOf(PROCESS, 1000 + n, 'client', 9n, n * 1000, n * 1000 + 5, '/early')).flat());
+  await warehouse.seal();
+  await land(70_000, [...exchangeOf(PROCESS, 1, 'server', 5n, 50_000, 50_200, '/a'), ...exchangeOf(PROCESS, 1100, 'client', 9n, 50_100, 50_105, '/late/1')]);
+  expect(await calls()).toEqual([['/late/1', false, null]]);
+  await correlator.again({ from_ns: at(50_000), to_ns: at(60_000) });
+  expect(await calls()).toEqual([['/late/1', false, null]]);
+  await land(100_000, [...exchangeOf(PROCESS, 2, 'server', 5n, 80_000, 80_200, '/a'), ...exchangeOf(PROCESS, 1101, 'client', 9n, 80_100, 80_105, '/late/2')]);
+  expect(await calls()).toEqual([['/late/1', false, null], ['/late/2', false, null]]);
+});
+
+test('open: what a process of the same name calls that serves nothing says nothing of the one that serves', async () => {
+  const { land, calls } = await lives();
+  const worker = 78n;
+  const processes = [PROCESS, worker].map((process_id) => ({ ts_ns: at(0), process_id, pid: Number(process_id), service_name: 'manage.py', comm: 'python3' }));
+  await land(40_000, Array.from({ length: 30 }, (_, n) => exchangeOf(worker, 1000 + n, 'client', 9n, n * 1000, n * 1000 + 5, '/early')).flat(), { processes });
+  await land(70_000, [...exchangeOf(PROCESS, 1, 'server', 5n, 50_000, 50_200, '/a'), ...exchangeOf(PROCESS, 1100, 'client', 6n, 50_100, 50_105, '/late/1')]);
+  expect(await calls()).toEqual([['/late/1', true, 0.95]]);
+});

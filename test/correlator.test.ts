@@ -251,50 +251,6 @@ test('a request without an answer ends with its socket, with its run, or when it
   expect(await spans()).toEqual(['1 15 error true close', '2 611 unset false open', '3 612 unset false open', '4 620 unset false stop']);
 });
 
-test('a node whose batches came hours late: history in pieces does not carry all of them along, and leaves them as they are', async () => {
-  const at = (ms: number): bigint => BigInt(ms) * 1_000_000n;
-  const warehouse = await open();
-  // What comes late is not done again: it stays with what is stored when it comes.
-  const correlator = new Correlator(warehouse, { late_pause_ms: 1e9, silent_ms: 1e9 });
-  const pieces = 16;
-  const minute = (node: number, n: number): Batch => {
-    const from = 60_000 * n + 30_000;
-    const own = { ...CALL, socket_id: node * 1000 + n, conn_id: node * 1000 + n, process_id: node, first_thread_id: node, last_thread_id: node };
-    const answer = { ...own, kind: 'response', direction: 'out', ts_ns: at(from + 5), end_ts_ns: at(from + 6), end_reason: 'length', status: 200 };
-    return makeBatch({ node: `node-${node}`, run_id: BigInt(node), sequence: BigInt(n), watermark_ns: at(60_000 * (n + 1)) }, {
-      messages: [{ ...own, ts_ns: at(from), end_ts_ns: at(from) }, ...(n % 2 === 0 ? [answer] : [])],
-      socket_events: n % 2 === 0 ? [] : [{ ts_ns: at(from + 7), socket_id: own.socket_id, op: 'close', layer: 'socket' }],
-    });
-  };
-  for (let n = 1; n <= pieces; n += 1) {
-    await warehouse.apply(minute(1, n));
-    await correlator.cycle();
-    await warehouse.seal();
-  }
-  for (let n = 1; n <= pieces; n += 1) {
-    await warehouse.apply(minute(2, n));
-    await correlator.cycle();
-  }
-  for (const node of [1, 2]) await warehouse.apply(minute(node, pieces + 1));
-  await correlator.cycle();
-  const before = await derived(warehouse);
-  const worked_on: number[] = [];
-  const replace = warehouse.replaceDerived.bind(warehouse);
-  warehouse.replaceDerived = (ids, fill, range) => replace(ids, async (alias, connection) => {
-    await fill(alias, connection);
-    // The last piece leaves nothing behind.
-    if ((await connection.runAndReadAll("SELECT 1 FROM duckdb_tables() WHERE database_name = 'temp'")).currentRowCount > 0) worked_on.push(Number((await connection.runAndReadAll('SELECT count(*) FROM temp.exchanges')).getRows()[0]?.[0]));
-  }, range);
-  await recorrelate(warehouse, { ...FOREVER, most_spans: 1 });
-  expect(worked_on.length).toBe(pieces - 1);
-  expect(Math.max(...worked_on)).toBeLessThanOrEqual(4);
-  // Where a close was not seen when it landed so late, the request had been taken for open. Nothing is there twice, nothing has gone.
-  const answered = (rows: unknown[][]): unknown[][] => rows.filter(([table, ...row]) => table === 'spans' && row.includes('length'));
-  expect(answered(await derived(warehouse))).toEqual(answered(before));
-  expect(answered(before).length).toBe(pieces);
-  expect((await warehouse.query('SELECT count(*), count(DISTINCT span_id) FROM stored.spans')).rows).toEqual([[2n * BigInt(pieces) + 2n, 2n * BigInt(pieces) + 2n]]);
-}, 120_000);
-
 test('history whose raw rows have gone stays as it is when it is correlated again, with its links, and late rows are added to it', async () => {
   const simulation = simulate({ requests: 200, in_flight: 6, nodes: 1, seed: 23, batch_ms: 50 });
   const warehouse = await open();

@@ -1,8 +1,8 @@
 -- Question:  which requests could have caused a call that nothing else decides?
--- Input:     unsure_calls; work; open_places, call_places; loop_calls; lag_calls; processes; known_own; limits
+-- Input:     unsure_calls; work; open_places, call_places; loop_calls; lag_calls; processes; known_own, known_servers; limits
 -- Assumes:   what a process calls, it calls for a request that it has read, and answers that once the call has ended. The only such
 --            request is the cause, unless the process also calls on its own account: seen from its service's calls while none was
---            open, which are remembered.
+--            open, which are remembered. Processes of its name that serve nothing (queue workers, cron jobs) say nothing of it.
 -- Known false matches: timers and other background work, while one request is open, of a service that was not seen at it before; a
 --            request that stays open for long (a stream, a long poll) while others come and go too fast to be seen.
 -- Local to a node.
@@ -42,27 +42,44 @@ SELECT c.span_id AS span_id, c.process_id AS process_id, coalesce(k.open, 0) AS 
 FROM unsure_calls c
 LEFT JOIN (SELECT p.span_id AS span_id, count(*) AS open FROM open_pairs p GROUP BY p.span_id) k ON k.span_id = c.span_id
 
--- @name own_sums
--- How many such calls a service has made, and how many of them while nobody waited for it: now, and as far as is remembered.
-SELECT s.service AS service, sum(s.calls) AS calls, sum(s.own) AS own
+-- @name serving
+-- Processes that have read requests, now or within the last hour.
+SELECT s.process_id AS process_id
 FROM (
-  SELECT coalesce(p.service_name, CAST(o.process_id AS VARCHAR)) AS service, CAST(1 AS DOUBLE) AS calls, CASE WHEN o.open = 0 THEN CAST(1 AS DOUBLE) ELSE CAST(0 AS DOUBLE) END AS own
+  SELECT w.process_id AS process_id FROM work w
+  UNION ALL
+  SELECT k.process_id AS process_id FROM known_servers k
+) s
+GROUP BY s.process_id
+
+-- @name own_sums
+-- How many such calls the serving processes of a service have made, and how many of them while nobody waited for it; and those of each
+-- process that serves nothing so far. Now, and as far as is remembered.
+SELECT s.counted AS counted, sum(s.calls) AS calls, sum(s.own) AS own
+FROM (
+  SELECT
+    CASE WHEN v.process_id IS NOT NULL AND p.service_name IS NOT NULL THEN p.service_name ELSE CAST(o.process_id AS VARCHAR) END AS counted,
+    CAST(1 AS DOUBLE) AS calls, CASE WHEN o.open = 0 THEN CAST(1 AS DOUBLE) ELSE CAST(0 AS DOUBLE) END AS own
   FROM open_counts o
+  LEFT JOIN serving v ON v.process_id = o.process_id
   LEFT JOIN processes p ON p.process_id = o.process_id
   UNION ALL
-  SELECT k.service AS service, k.calls AS calls, k.own AS own
+  SELECT k.counted AS counted, k.calls AS calls, k.own AS own
   FROM known_own k
 ) s
-WHERE s.service IS NOT NULL
-GROUP BY s.service
+WHERE s.counted IS NOT NULL
+GROUP BY s.counted
 
 -- @name own_account
--- The share of a process's undecided calls that its service made on its own account.
-SELECT o.process_id AS process_id, max(s.own / s.calls) AS share
-FROM open_counts o
-LEFT JOIN processes p ON p.process_id = o.process_id
-JOIN own_sums s ON s.service = coalesce(p.service_name, CAST(o.process_id AS VARCHAR))
-GROUP BY o.process_id
+-- The share of a process's undecided calls that its service made on its own account, or itself before it served.
+SELECT c.process_id AS process_id, sum(s.own) / sum(s.calls) AS share
+FROM (
+  SELECT o.process_id AS process_id, p.service_name AS counted FROM open_counts o JOIN processes p ON p.process_id = o.process_id
+  UNION
+  SELECT o.process_id AS process_id, CAST(o.process_id AS VARCHAR) AS counted FROM open_counts o
+) c
+JOIN own_sums s ON s.counted = c.counted
+GROUP BY c.process_id
 
 -- @needs work
 
