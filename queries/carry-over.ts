@@ -46,6 +46,7 @@ export async function carryOver(connection: DuckDBConnection, cut_ns: bigint, ho
         SELECT k.counted, k.calls * CASE WHEN n.counted IS NULL THEN 1 ELSE ${HABIT_DECAY} END, k.own * CASE WHEN n.counted IS NULL THEN 1 ELSE ${HABIT_DECAY} END, k.seen_ns FROM known_own k LEFT JOIN own_now n ON n.counted = k.counted
       ) GROUP BY counted HAVING sum(calls) >= ${LEAST_HABIT} AND (TRY_CAST(counted AS BIGINT) IS NULL OR max(seen_ns) >= ${cut_ns - SERVES_NS})`);
   }
+  await carryThreadHabits(connection, cut_ns);
   await connection.run(`INSERT INTO known_holds SELECT h.span_id, h.thread_id, h.from_ns, h.to_ns FROM new_holds h JOIN over_now o ON o.span_id = h.span_id WHERE h.from_ns < h.to_ns`);
   await connection.run(`INSERT INTO decided_stored SELECT f.span_id, f.parent_span_id, f.start_ns, f.trace_hi, f.trace_lo, f.end_ns, TRUE FROM over_now f`);
   await connection.run(`CREATE OR REPLACE TEMP TABLE decided_next AS
@@ -83,6 +84,26 @@ export async function carryOver(connection: DuckDBConnection, cut_ns: bigint, ho
   await readMessages(connection);
 }
 
+/** Of threads that pass on requests, and of processes whose threads call for each other; most do neither, and of those nothing is kept. */
+async function carryThreadHabits(connection: DuckDBConnection, cut_ns: bigint): Promise<void> {
+  const remember = (known: string, id: string, counts: readonly string[], now: string): string => `CREATE OR REPLACE TEMP TABLE habits_now AS ${now};
+    CREATE OR REPLACE TEMP TABLE ${known} AS
+    SELECT ${id}, max(seen_ns) AS seen_ns, ${counts.map((count) => `sum(${count}) AS ${count}`).join(', ')} FROM (
+      SELECT ${id}, ${cut_ns} AS seen_ns, ${counts.join(', ')} FROM habits_now
+      UNION ALL
+      SELECT k.${id}, k.seen_ns, ${counts.map((count) => `k.${count} * CASE WHEN n.${id} IS NULL THEN 1 ELSE ${HABIT_DECAY} END`).join(', ')} FROM ${known} k LEFT JOIN habits_now n ON n.${id} = k.${id}
+    ) GROUP BY ${id} HAVING sum(${counts[0]}) >= ${LEAST_HABIT}`;
+  if ((await someIn(connection, 'new_passes')) || (await someIn(connection, 'known_passes'))) {
+    await connection.run(remember('known_passes', 'thread_id', ['passed_on', 'taken'], `
+      SELECT e.last_thread_id AS thread_id, CAST(count(*) FILTER (e.answer_first_thread_id <> e.last_thread_id) AS DOUBLE) AS passed_on, CAST(count(*) AS DOUBLE) AS taken
+      FROM exchanges e SEMI JOIN over_now o ON o.span_id = e.span_id WHERE e.is_server AND e.answered AND e.protocol IS NOT NULL AND e.last_thread_id IS NOT NULL GROUP BY e.last_thread_id`));
+  }
+  if (await someIn(connection, 'lending_processes')) {
+    const counts = ['lent', 'alone', 'sure', 'sure_alone', 'several'];
+    await connection.run(remember('known_lenders', 'process_id', counts, `SELECT c.process_id, ${counts.map((count) => `sum(c.${count}) AS ${count}`).join(', ')} FROM call_holds c SEMI JOIN decisions d ON d.span_id = c.span_id GROUP BY c.process_id`));
+  }
+}
+
 /**
  * Of a live cycle, before carryOver: what landed late and was over that long before the cut. It is left to the rewrite of its part of history, which reads
  * the evidence of its time; in a later cycle it would be stored among the rows of today, as it looked before its answer landed.
@@ -114,6 +135,8 @@ export async function forgetOld(connection: DuckDBConnection, cut_ns: bigint, li
     CREATE OR REPLACE TEMP TABLE known_holds AS SELECT * FROM known_holds WHERE to_ns >= ${old};
     CREATE OR REPLACE TEMP TABLE known_work AS SELECT * FROM known_work WHERE coalesce(free_ns, answer_ns, ts_ns) >= ${old};
     CREATE OR REPLACE TEMP TABLE known_call_ends AS SELECT * FROM known_call_ends WHERE end_ns >= ${old};
+    CREATE OR REPLACE TEMP TABLE known_passes AS SELECT k.* FROM known_passes k ANTI JOIN (FROM thread_moves WHERE op = 'exit') x ON x.thread_id = k.thread_id WHERE k.seen_ns >= ${cut_ns - limits.open_limit_ns};
+    CREATE OR REPLACE TEMP TABLE known_lenders AS SELECT * FROM known_lenders WHERE seen_ns >= ${cut_ns - limits.open_limit_ns};
     CREATE OR REPLACE TEMP TABLE timing_versions AS SELECT v.* FROM timing_versions v SEMI JOIN decided_open d ON d.span_id = v.span_id;
     CREATE OR REPLACE TEMP TABLE doubted AS SELECT DISTINCT b.span_id FROM doubted b SEMI JOIN decided_open d ON d.span_id = b.span_id;
     CREATE OR REPLACE TEMP TABLE thread_moves AS SELECT * FROM thread_moves WHERE ts_ns >= ${old};

@@ -11,7 +11,7 @@ import { computedSteps, type HopelessServices } from './timing/claim.ts';
 import { RunWatch } from './run-watch.ts';
 import { StepMemory, loadSteps, runSteps, type Step } from './step-runner.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
-import { CLOSING, DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, addThreadMoves, createWorkingSet, dropWorkingSet, loadHistory, loadProcesses, rememberHabits, SETTLE_NS, readMessages, setLimits, type Limits } from './working-set.ts';
+import { DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, addCloses, addThreadMoves, createWorkingSet, dropWorkingSet, loadHistory, loadProcesses, rememberHabits, SETTLE_NS, readMessages, setLimits, type Limits } from './working-set.ts';
 
 export interface CorrelatorOptions {
   readonly log?: (line: string) => void;
@@ -238,9 +238,7 @@ export class Correlator {
     await readMessages(connection, { news, horizon_ns });
     if (to === from) return { messages: 0, closes: 0 };
     const messages = await connection.runAndReadAll(`SELECT count(*) FROM ${since('messages')} m WHERE m.apply_no > ${from} AND m.apply_no <= ${to}`);
-    const closes = await connection.run(`INSERT INTO closes
-      SELECT e.run_id, e.socket_id, min(e.ts_ns) FROM ${since('socket_events')} e LEFT JOIN closes c ON c.socket_id = e.socket_id AND c.run_id = e.run_id
-      WHERE e.ts_ns >= ${this.#cut - CLOSES_BACK_NS} AND ${CLOSING} AND c.socket_id IS NULL GROUP BY e.run_id, e.socket_id`);
+    const closes = await connection.run(addCloses(since('socket_events'), `e.ts_ns >= ${this.#cut - CLOSES_BACK_NS}`));
     if (await someIn(connection, since('processes'))) await loadProcesses(connection, since('processes'));
     if (await someIn(connection, since('losses'))) await connection.run(`INSERT INTO losses SELECT l.node, l.from_ns, l.to_ns, l.cause FROM ${since('losses')} l WHERE l.cause IN ${HIDING_CAUSES} AND l.to_ns >= ${this.#cut - KEEP_NS} EXCEPT SELECT node, from_ns, to_ns, cause FROM losses`);
     return { messages: Number(messages.getRows()[0]?.[0] ?? 0), closes: closes.rowsChanged };

@@ -11,6 +11,8 @@ export interface Limits {
   readonly pool_limit_ns: bigint;
   /** An answer that nobody understands is over when nothing came for so long. */
   readonly quiet_limit_ns: bigint;
+  /** A server whose client has reset the connection works on until it closes it as well, or for so long: not every close is seen. Less than KEEP_NS. */
+  readonly reset_limit_ns: bigint;
   /** A call that several requests may have caused waits for so long for them to be answered: the answers tell more. */
   readonly decide_limit_ns: bigint;
   /** A request causes at most so many calls of one trace; later ones begin traces of their own. */
@@ -19,7 +21,7 @@ export interface Limits {
   readonly threshold: number;
 }
 
-export const DEFAULT_LIMITS: Limits = { open_limit_ns: 600_000_000_000n, pool_limit_ns: 1_000_000_000n, quiet_limit_ns: 1_000_000_000n, decide_limit_ns: 5_000_000_000n, call_limit: 10_000n, threshold: 0.5 };
+export const DEFAULT_LIMITS: Limits = { open_limit_ns: 600_000_000_000n, pool_limit_ns: 1_000_000_000n, quiet_limit_ns: 1_000_000_000n, reset_limit_ns: 10_000_000_000n, decide_limit_ns: 5_000_000_000n, call_limit: 10_000n, threshold: 0.5 };
 
 /** How long stored spans stay known to children that begin after their parent has ended. */
 export const KEEP_NS = 15_000_000_000n;
@@ -37,7 +39,14 @@ export const MESSAGE_COLUMNS = [
   'status', 'host', 'http_version', 'errno', 'end_reason', 'complete', 'partial',
 ].join(', ');
 
-export const CLOSING = "(op = 'close' OR new_state = 7)";
+/**
+ * Of each socket when its process closed it, and when it was gone: reset, timed out, or taken down after the close; of `relation` (socket_events), where
+ * it is not known yet. thread_id: who closed what it had accepted.
+ */
+export const addCloses = (relation: string, where: string): string => `INSERT INTO closes
+  SELECT e.run_id, e.socket_id, e.op = 'close', min(e.ts_ns), arg_min(e.thread_id, e.ts_ns) FILTER (e.op = 'close' AND e.role = 'server')
+  FROM ${relation} e ANTI JOIN closes c ON c.socket_id = e.socket_id AND c.run_id = e.run_id AND (c.by_process OR e.op <> 'close')
+  WHERE ${where} AND (e.op = 'close' OR e.new_state = 7) GROUP BY e.run_id, e.socket_id, e.op = 'close'`;
 
 export interface RunEnd {
   readonly run_id: bigint;
@@ -53,12 +62,14 @@ export async function createWorkingSet(connection: DuckDBConnection): Promise<vo
   await connection.run(URL_TEMPLATE_MACRO);
   await connection.run(`
     CREATE OR REPLACE TEMP TABLE known_messages AS SELECT ${MESSAGE_COLUMNS} FROM memory.stored.messages LIMIT 0;
-    CREATE OR REPLACE TEMP TABLE closes (run_id BIGINT, socket_id BIGINT, close_ns BIGINT);
+    CREATE OR REPLACE TEMP TABLE closes (run_id BIGINT, socket_id BIGINT, by_process BOOLEAN, close_ns BIGINT, thread_id BIGINT);
     CREATE OR REPLACE TEMP TABLE run_ends (run_id BIGINT, node VARCHAR, run_end_ns BIGINT);
     CREATE OR REPLACE TEMP TABLE processes (process_id BIGINT, service_name VARCHAR, ts_ns BIGINT);
     CREATE OR REPLACE TEMP TABLE thread_moves (op VARCHAR, process_id BIGINT, thread_id BIGINT, target_thread_id BIGINT, ts_ns BIGINT);
     CREATE OR REPLACE TEMP TABLE losses (node VARCHAR, from_ns BIGINT, to_ns BIGINT, cause VARCHAR);
     CREATE OR REPLACE TEMP TABLE known_holds (span_id BIGINT, thread_id BIGINT, from_ns BIGINT, to_ns BIGINT);
+    CREATE OR REPLACE TEMP TABLE known_passes (thread_id BIGINT, seen_ns BIGINT, passed_on DOUBLE, taken DOUBLE);
+    CREATE OR REPLACE TEMP TABLE known_lenders (process_id BIGINT, seen_ns BIGINT, lent DOUBLE, alone DOUBLE, sure DOUBLE, sure_alone DOUBLE, several DOUBLE);
     CREATE OR REPLACE TEMP TABLE known_links (span_id BIGINT, candidate_span_id BIGINT, evidence VARCHAR, score DOUBLE, chosen BOOLEAN, doubt BOOLEAN);
     CREATE OR REPLACE TEMP TABLE known_work (span_id BIGINT, process_id BIGINT, ts_ns BIGINT, request_end_ns BIGINT, free_ns BIGINT, reader_thread_id BIGINT, read_turn BIGINT, answer_thread_id BIGINT, answer_ns BIGINT, traceparent VARCHAR, request_id VARCHAR, task_id BIGINT, reader_task_id BIGINT, reader_parent_task_id BIGINT, method VARCHAR, path VARCHAR);
     CREATE OR REPLACE TEMP TABLE known_call_ends (span_id BIGINT, process_id BIGINT, socket_id BIGINT, exchange_no BIGINT, thread_id BIGINT, turn BIGINT, begun_ns BIGINT, end_ns BIGINT, callee_ip VARCHAR, callee_port INTEGER);
@@ -83,7 +94,7 @@ export async function createWorkingSet(connection: DuckDBConnection): Promise<vo
 }
 
 /** What was learned of programs, which takes time to learn anew. */
-const HABITS = ['known_lags', 'known_lag_calls', 'known_lag_orders', 'known_flushes', 'known_own', 'known_servers'] as const;
+const HABITS = ['known_lags', 'known_lag_calls', 'known_lag_orders', 'known_flushes', 'known_own', 'known_servers', 'known_passes', 'known_lenders'] as const;
 
 /** Before the working set of live correlation is dropped or made anew: the next one, also that of a rewrite meanwhile, begins with what this one has learned. */
 export async function rememberHabits(connection: DuckDBConnection): Promise<void> {
@@ -131,7 +142,7 @@ export async function addThreadMoves(warehouse: Warehouse, connection: DuckDBCon
 /** Before the steps are run: what is known is what happened up to cut_ns. */
 export async function setLimits(connection: DuckDBConnection, limits: Limits, cut_ns: bigint): Promise<void> {
   await connection.run(`CREATE OR REPLACE TEMP TABLE limits AS
-    SELECT CAST(${cut_ns} AS BIGINT) AS cut_ns, CAST(${limits.open_limit_ns} AS BIGINT) AS open_limit_ns, CAST(${limits.pool_limit_ns} AS BIGINT) AS pool_limit_ns, CAST(${limits.quiet_limit_ns} AS BIGINT) AS quiet_limit_ns, CAST(${limits.decide_limit_ns} AS BIGINT) AS decide_limit_ns,
+    SELECT CAST(${cut_ns} AS BIGINT) AS cut_ns, CAST(${limits.open_limit_ns} AS BIGINT) AS open_limit_ns, CAST(${limits.pool_limit_ns} AS BIGINT) AS pool_limit_ns, CAST(${limits.quiet_limit_ns} AS BIGINT) AS quiet_limit_ns, CAST(${limits.reset_limit_ns} AS BIGINT) AS reset_limit_ns, CAST(${limits.decide_limit_ns} AS BIGINT) AS decide_limit_ns,
       CAST(${SETTLE_NS} AS BIGINT) AS settle_ns, CAST(${limits.call_limit} AS BIGINT) AS call_limit,
       CAST(${limits.threshold} AS DOUBLE) AS threshold`);
 }
@@ -173,8 +184,7 @@ export async function loadHistory(warehouse: Warehouse, connection: DuckDBConnec
     SELECT ${MESSAGE_COLUMNS} FROM ${raw('messages', oldest)} m
     SEMI JOIN (FROM known_messages WHERE kind <> 'response' AND end_ts_ns < ${recent}) k ON k.socket_id = m.socket_id AND k.exchange_no = m.exchange_no AND k.run_id = m.run_id
     WHERE m.kind = 'response' AND m.ts_ns >= ${oldest} AND m.end_ts_ns < ${recent} AND m.apply_no <= ${apply_no}`);
-  await connection.run(`INSERT INTO closes
-    SELECT run_id, socket_id, min(ts_ns) FROM ${raw('socket_events', recent)} e WHERE e.ts_ns >= ${recent} AND e.ts_ns <= ${to_ns} AND ${CLOSING} GROUP BY run_id, socket_id`);
+  await connection.run(addCloses(raw('socket_events', recent), `e.ts_ns >= ${recent} AND e.ts_ns <= ${to_ns}`));
   await loadProcesses(connection, 'memory.stored.processes');
   await loadLosses(connection, to_ns, oldest);
   await connection.run(`INSERT INTO decided_stored
@@ -197,9 +207,7 @@ export async function loadMore(warehouse: Warehouse, connection: DuckDBConnectio
   const raw = (table: string): string => warehouse.storedBetween('raw', table, loaded_ns, to_ns);
   await connection.run(`INSERT INTO known_messages BY NAME
     SELECT ${MESSAGE_COLUMNS} FROM ${raw('messages')} m WHERE m.ts_ns > ${loaded_ns} AND m.ts_ns <= ${to_ns} AND m.apply_no <= ${apply_no}`);
-  await connection.run(`INSERT INTO closes
-    SELECT e.run_id, e.socket_id, min(e.ts_ns) FROM ${raw('socket_events')} e ANTI JOIN closes c ON c.socket_id = e.socket_id AND c.run_id = e.run_id
-    WHERE e.ts_ns > ${loaded_ns} AND e.ts_ns <= ${to_ns} AND ${CLOSING} GROUP BY e.run_id, e.socket_id`);
+  await connection.run(addCloses(raw('socket_events'), `e.ts_ns > ${loaded_ns} AND e.ts_ns <= ${to_ns}`));
   await loadProcesses(connection, 'memory.stored.processes');
   await loadLosses(connection, to_ns, loaded_ns - limits.open_limit_ns);
 }

@@ -2,91 +2,9 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { Correlator } from '../queries/correlator.ts';
-import type { Limits } from '../queries/working-set.ts';
-import { START_NS } from './queries/simulated-services.ts';
-import { spanId } from './queries/span-id.ts';
 import { makeBatch, type Row } from './support/make-batch.ts';
 import { temporaryFolder } from './support/temporary-folder.ts';
-
-const PROCESS = 77n;
-
-/** One exchange of the process, in ms from the start. Each name is a connection's, unless `on` says which. */
-interface Told {
-  readonly name: string;
-  readonly on?: string;
-  readonly kind: 'server' | 'client';
-  readonly from: number;
-  readonly to: number;
-  /** Threads that moved the request and the response. */
-  readonly threads: readonly [number, number];
-  readonly turns?: readonly [number, number];
-  readonly port?: number;
-  readonly connect?: { readonly at: number; readonly turn: number };
-  readonly task?: number;
-  readonly parent_task?: number;
-  readonly answer_task?: number;
-  readonly traceparent?: string;
-}
-
-interface Moved {
-  readonly op: 'fork' | 'exit' | 'wake';
-  readonly at: number;
-  readonly thread: number;
-  readonly target?: number;
-}
-
-interface Link {
-  readonly parent: string | null;
-  readonly evidence: string | null;
-  readonly confidence: number | null;
-  /** All candidates, in order of their names. */
-  readonly candidates: readonly string[];
-}
-
-const at = (ms: number): bigint => START_NS + BigInt(Math.round(ms * 1e6));
-
-async function tell(exchanges: readonly Told[], moves: readonly Moved[] = [], limits: Partial<Limits> = {}): Promise<{ links: Record<string, Link>; warehouse: Warehouse }> {
-  const conns = [...new Set(exchanges.map((one) => one.on ?? one.name))];
-  const done = new Map<string, number>();
-  const names = new Map<string, string>();
-  const messages: Row[] = [];
-  for (const one of exchanges) {
-    const conn = conns.indexOf(one.on ?? one.name);
-    const number = done.get(one.on ?? one.name) ?? 0;
-    done.set(one.on ?? one.name, number + 1);
-    const [conn_id, offset] = [BigInt(1000 + conn), number * 100];
-    names.set(spanId(conn_id, BigInt(offset), one.kind).toString(16).padStart(16, '0'), one.name);
-    for (const [side, kind] of (['request', 'response'] as const).entries()) {
-      const time = kind === 'request' ? one.from : one.to;
-      messages.push({
-        ts_ns: at(time), end_ts_ns: at(time + 0.001), mono_ns: 0n, socket_id: BigInt(5000 + conn), conn_id, process_id: PROCESS, pid: 7, role: one.kind, direction: (one.kind === 'client') === (kind === 'request') ? 'out' : 'in', kind,
-        protocol: 'http', exchange_no: number, stream_offset: offset, end_offset: offset + 100, head_bytes: 100, first_thread_id: BigInt(one.threads[side] as number), first_tid: one.threads[side] as number, last_thread_id: BigInt(one.threads[side] as number),
-        last_tid: one.threads[side] as number, first_turn: BigInt(one.turns?.[side] ?? 0), last_turn: BigInt(one.turns?.[side] ?? 0), comm: 'p', fd: 5, local_ip: '10.0.0.1', local_port: 9000, remote_ip: '10.0.0.2', remote_port: one.port ?? 80,
-        ...(kind === 'request' ? { method: 'GET', path: '/', ...(one.connect === undefined ? {} : { connect_ts_ns: at(one.connect.at), connect_thread_id: BigInt(one.threads[0]), connect_turn: BigInt(one.connect.turn) }), ...(one.traceparent === undefined ? {} : { traceparent: one.traceparent }), ...(one.task === undefined ? {} : { task_id: BigInt(one.task), parent_task_id: BigInt(one.parent_task ?? 0) }) } : { status: 200, ...(one.answer_task === undefined ? {} : { task_id: BigInt(one.answer_task) }) }),
-        end_reason: kind === 'request' ? 'no_body' : 'length', complete: true, partial: false,
-      });
-    }
-  }
-  const thread_events = moves.map(({ op, at: ms, thread, target }) => ({ ts_ns: at(ms), mono_ns: 0n, process_id: PROCESS, thread_id: BigInt(thread), op, ...(target === undefined ? {} : { target_thread_id: BigInt(target), target_process_id: PROCESS }), in_irq: false, comm: 'p' }));
-  const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0 });
-  onTestFinished(() => warehouse.close());
-  const end = at(Math.max(...exchanges.map(({ to }) => to)) + 10_000);
-  await warehouse.apply(makeBatch({ node: 'n', boot_id: 'b', run_id: 1n, sequence: 1n, watermark_ns: end, utc_ns: end, final: true }, { messages, thread_events, processes: [{ ts_ns: at(0), process_id: PROCESS, pid: 7, service_name: 'P', service_rule: 'exe' }] }));
-  await new Correlator(warehouse, { late_pause_ms: 0, limits }).finish();
-  const nameOf = (id: unknown): string => names.get(String(id)) ?? String(id);
-  const spans = await warehouse.query("SELECT span_id, parent_span_id, parent_evidence, parent_confidence FROM spans WHERE kind = 'client'");
-  const candidates = await warehouse.query('SELECT span_id, candidate_span_id FROM span_links');
-  const links = spans.rows.map(([span_id, parent, evidence, confidence]): [string, Link] => [
-    nameOf(span_id),
-    {
-      parent: parent === null ? null : nameOf(parent),
-      evidence: evidence as string | null,
-      confidence: confidence as number | null,
-      candidates: candidates.rows.filter(([of]) => of === span_id).map(([, candidate]) => nameOf(candidate)).toSorted(),
-    },
-  ]);
-  return { links: Object.fromEntries(links), warehouse };
-}
+import { PROCESS, at, tell, type Told } from './support/told-process.ts';
 
 /** Two requests that are open at the same time, read by threads 1 and 2, answered by the given ones. */
 const two = (answered_by: readonly [number, number] = [1, 2], more: Partial<Told> = {}): Told[] => [
@@ -248,7 +166,7 @@ test('open: the only request that was open, unless the process calls on its own 
 
 test('a request without end does not make a trace without end: later calls begin traces of their own, and say so', async () => {
   const calls = [1, 2, 3, 4, 5].map((number): Told => ({ name: `call ${number}`, kind: 'client', from: number * 2, to: number * 2 + 1, threads: [1, 1] }));
-  const { links, warehouse } = await tell([{ name: 'stream', kind: 'server', from: 0, to: 100, threads: [1, 1] }, ...calls], [], { call_limit: 3n });
+  const { links, warehouse } = await tell([{ name: 'stream', kind: 'server', from: 0, to: 100, threads: [1, 1] }, ...calls], [], { limits: { call_limit: 3n } });
   expect(calls.map(({ name }) => links[name]?.parent)).toEqual(['stream', 'stream', 'stream', null, null]);
   const { rows } = await warehouse.query("SELECT l.evidence, l.score, l.chosen FROM span_links l JOIN spans s USING (span_id) WHERE s.parent_span_id IS NULL AND s.kind = 'client' ORDER BY ALL");
   expect(rows).toEqual([['split', 1, false], ['split', 1, false], ['thread', 1, false], ['thread', 1, false]]);

@@ -1,8 +1,9 @@
 -- Question:  which request and which response belong together, at each end of each connection?
--- Input:     messages; closes (run_id, socket_id, close_ns); run_ends (run_id, node, run_end_ns), of runs that have ended;
---            limits (cut_ns, open_limit_ns, quiet_limit_ns, ...), one row
+-- Input:     messages; closes (run_id, socket_id, by_process, close_ns), of a socket up to two: closed by its process, and gone in the kernel;
+--            run_ends (run_id, node, run_end_ns), of runs that have ended; limits (cut_ns, open_limit_ns, quiet_limit_ns, reset_limit_ns, ...), one row
 -- Assumes:   HTTP/1 answers in order, so the parser's exchange_no pairs them; bytes that nobody understood are answered before the
---            next ones are sent, and their answer is over when nothing came for the quiet limit.
+--            next ones are sent, and their answer is over when nothing came for the quiet limit. A server whose client has reset the
+--            connection works on until it closes it too.
 -- Known false matches: a server that speaks first, or unasked, in a protocol that is not understood, seems to answer the request before.
 -- Local to a node.
 
@@ -66,6 +67,7 @@ SELECT
   min(a.ts_ns) AS answer_ns,
   max(CASE WHEN a.partial THEN NULL ELSE a.end_ts_ns END) AS answer_end_ns,
   max(CASE WHEN a.partial THEN NULL ELSE a.end_reason END) AS answer_end_reason,
+  max(CASE WHEN a.partial THEN NULL ELSE a.first_thread_id END) AS answer_first_thread_id,
   max(CASE WHEN a.partial THEN NULL ELSE a.last_thread_id END) AS answer_thread_id,
   max(CASE WHEN a.partial OR NOT a.complete THEN 0 ELSE 1 END) AS answer_whole,
   max(a.end_ts_ns) AS answer_seen_ns,
@@ -100,7 +102,8 @@ GROUP BY p.span_id
 -- @needs requests
 
 -- @name exchanges
--- Without a response an exchange ends when the next one on its socket is answered, when the socket closes, or when watching ends.
+-- Without a response an exchange ends when the next one on its socket is answered, when the socket closes, or when watching ends. A server
+-- that was reset goes on until it closes, or for as long as the limit says: not every close is seen.
 -- What is open for longer than the limit is given up, whatever may still come.
 SELECT
   e.run_id AS run_id, e.node AS node, e.socket_id AS socket_id, e.exchange_no AS exchange_no, e.kind AS kind, e.protocol AS protocol,
@@ -120,17 +123,19 @@ SELECT
   CASE WHEN e.end_ns > e.given_up_ns THEN e.given_up_ns ELSE e.end_ns END AS end_ns,
   CASE WHEN e.end_ns > e.given_up_ns THEN 'open' ELSE e.end_reason END AS end_reason,
   e.kind = 'request' AND (e.answer_end_ns IS NOT NULL OR e.end_reason = 'quiet') AND e.end_ns <= e.given_up_ns AS answered,
-  e.answer_no AS answer_no, e.answer_thread_id AS answer_thread_id
+  e.answer_no AS answer_no, e.answer_first_thread_id AS answer_first_thread_id, e.answer_thread_id AS answer_thread_id
 FROM (
   SELECT
-    p.*, a.answer_ns AS answer_ns, a.answer_end_ns AS answer_end_ns, a.answer_end_reason AS answer_end_reason, a.answer_whole AS answer_whole, a.answer_seen_ns AS answer_seen_ns, a.answer_thread_id AS answer_thread_id, a.answer_no AS answer_no,
-    c.close_ns AS close_ns, p.ts_ns + l.open_limit_ns AS given_up_ns,
+    p.*, a.answer_ns AS answer_ns, a.answer_end_ns AS answer_end_ns, a.answer_end_reason AS answer_end_reason, a.answer_whole AS answer_whole, a.answer_seen_ns AS answer_seen_ns, a.answer_first_thread_id AS answer_first_thread_id, a.answer_thread_id AS answer_thread_id, a.answer_no AS answer_no,
+    CASE WHEN g.close_ns IS NULL OR c.close_ns < g.close_ns THEN c.close_ns ELSE g.close_ns END AS close_ns, p.ts_ns + l.open_limit_ns AS given_up_ns,
     CASE
       WHEN p.kind = 'connect' THEN p.request_end_ns
       WHEN a.answer_end_ns IS NOT NULL THEN a.answer_end_ns
       WHEN p.protocol IS NULL AND a.answer_seen_ns + l.quiet_limit_ns <= l.cut_ns THEN a.answer_seen_ns
       WHEN n.next_ns IS NOT NULL THEN CASE WHEN n.next_ns < p.request_end_ns THEN p.request_end_ns ELSE n.next_ns END
-      WHEN c.close_ns IS NOT NULL THEN CASE WHEN c.close_ns < p.request_end_ns THEN p.request_end_ns ELSE c.close_ns END
+      WHEN c.close_ns IS NOT NULL AND (p.is_server OR g.close_ns IS NULL OR c.close_ns < g.close_ns) THEN CASE WHEN c.close_ns < p.request_end_ns THEN p.request_end_ns ELSE c.close_ns END
+      WHEN g.close_ns IS NOT NULL AND p.is_server AND (r.run_end_ns IS NULL OR r.run_end_ns > g.close_ns + l.reset_limit_ns) THEN g.close_ns + l.reset_limit_ns
+      WHEN g.close_ns IS NOT NULL AND NOT p.is_server THEN CASE WHEN g.close_ns < p.request_end_ns THEN p.request_end_ns ELSE g.close_ns END
       WHEN r.run_end_ns IS NOT NULL THEN CASE WHEN r.run_end_ns < p.request_end_ns THEN p.request_end_ns ELSE r.run_end_ns END
       WHEN p.ts_ns + l.open_limit_ns <= l.cut_ns THEN p.ts_ns + l.open_limit_ns
       ELSE NULL
@@ -140,13 +145,14 @@ FROM (
       WHEN a.answer_end_ns IS NOT NULL THEN a.answer_end_reason
       WHEN p.protocol IS NULL AND a.answer_seen_ns + l.quiet_limit_ns <= l.cut_ns THEN 'quiet'
       WHEN n.next_ns IS NOT NULL THEN 'gap'
-      WHEN c.close_ns IS NOT NULL THEN 'close'
+      WHEN c.close_ns IS NOT NULL OR g.close_ns IS NOT NULL THEN 'close'
       WHEN r.run_end_ns IS NOT NULL THEN 'stop'
       ELSE 'open'
     END AS end_reason
   FROM own_requests p
   LEFT JOIN responses a ON a.socket_id = p.socket_id AND a.exchange_no = p.exchange_no AND a.run_id = p.run_id AND a.answers = p.kind
-  LEFT JOIN closes c ON c.socket_id = p.socket_id AND c.run_id = p.run_id
+  LEFT JOIN closes c ON c.socket_id = p.socket_id AND c.run_id = p.run_id AND c.by_process
+  LEFT JOIN closes g ON g.socket_id = p.socket_id AND g.run_id = p.run_id AND NOT g.by_process
   LEFT JOIN run_ends r ON r.run_id = p.run_id AND r.node = p.node
   LEFT JOIN overtaken n ON n.span_id = p.span_id
   CROSS JOIN limits l

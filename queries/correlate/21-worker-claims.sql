@@ -1,12 +1,13 @@
 -- Question:  which request was a thread working on that had not read one itself?
 -- Input:     exchanges; undecided; holds; moment_counts; thread_claims; messages; known_work: requests of earlier cycles;
---            handed_on: processes whose threads say little;
+--            handed_on: processes whose threads say little; passing_threads: threads that read requests which others answer; closes;
 --            thread_moves (op, thread_id, target_thread_id, ts_ns): forks, exits, and wakes that a thread caused
 -- Assumes:   a worker serves one request at a time, waits for its calls, and either writes the response itself (then what it called
 --            since the response before belongs to this request), or wakes the thread that read the request and waits for it. A thread
 --            that was started while its parent held one request, and calls while that is unanswered, works for it.
 -- Known false matches: a call of a worker's own between two requests is taken for a part of the next one, if that had been read by
---            then. A thread whose parent held a request when it was started may by chance do other work before that is answered.
+--            then; and so is one for a request that is never answered, where another thread than the worker closes that connection. A
+--            thread whose parent held a request when it was started may by chance do other work before that is answered.
 -- Local to a node.
 
 -- @name unsure_calls
@@ -140,10 +141,19 @@ FROM known_call_ends k
 JOIN weighed_processes p ON p.process_id = k.process_id
 
 -- @name waited_holds
--- Of the holds that are known, those that one of these calls could be for: they lasted until one had been answered.
-SELECT h.span_id AS span_id, h.thread_id AS thread_id, h.from_ns AS from_ns, h.to_ns AS to_ns
-FROM holds h
-WHERE h.to_ns >= (SELECT min(c.end_ns) FROM unsure_calls c)
+-- Of the holds that are known, those that one of these calls could be for: they lasted until one had been answered. Who holds several at a
+-- time waits for none of them.
+SELECT
+  b.span_id AS span_id, b.thread_id AS thread_id, b.from_ns AS from_ns, b.to_ns AS to_ns,
+  coalesce(b.before_to_ns <= b.from_ns, TRUE) AND coalesce(b.next_from_ns >= b.to_ns, TRUE) AS waits
+FROM (
+  SELECT
+    h.span_id AS span_id, h.thread_id AS thread_id, h.from_ns AS from_ns, h.to_ns AS to_ns,
+    max(h.to_ns) OVER (PARTITION BY h.thread_id ORDER BY h.from_ns, h.span_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before_to_ns,
+    lead(h.from_ns) OVER (PARTITION BY h.thread_id ORDER BY h.from_ns, h.span_id) AS next_from_ns
+  FROM holds h
+  WHERE h.from_ns < h.to_ns AND h.to_ns >= (SELECT min(c.end_ns) FROM unsure_calls c)
+) b
 
 -- @name waited_calls
 -- And the calls that ended within them, at the earliest.
@@ -154,17 +164,17 @@ WHERE d.begun_ns > (SELECT min(h.from_ns) FROM waited_holds h)
 -- @name waking_workers
 -- Who woke a waiting reader after having made a call, and read its answer, since the request: one of them hands the result back, with
 -- its last wake.
-SELECT h.span_id AS span_id, m.thread_id AS worker_thread_id, h.from_ns AS from_ns, h.to_ns AS to_ns, min(m.ts_ns) AS first_ns, max(m.ts_ns) AS at_ns
+SELECT h.span_id AS span_id, m.thread_id AS worker_thread_id, h.from_ns AS from_ns, h.to_ns AS to_ns, h.waits AS waits, min(m.ts_ns) AS first_ns, max(m.ts_ns) AS at_ns
 FROM (SELECT d.thread_id AS thread_id, min(d.end_ns) AS first_ns FROM waited_calls d GROUP BY d.thread_id) t
 JOIN thread_moves m ON m.thread_id = t.thread_id AND m.op = 'wake' AND m.ts_ns >= t.first_ns
 JOIN waited_holds h ON h.thread_id = m.target_thread_id AND h.from_ns <= m.ts_ns AND h.to_ns > m.ts_ns
 WHERE m.thread_id <> m.target_thread_id
   AND EXISTS (SELECT 1 FROM waited_calls d WHERE d.thread_id = m.thread_id AND d.begun_ns > h.from_ns AND d.end_ns <= m.ts_ns)
-GROUP BY h.span_id, m.thread_id, h.from_ns, h.to_ns
+GROUP BY h.span_id, m.thread_id, h.from_ns, h.to_ns, h.waits
 
 -- @name hand_backs
 -- Interpreters with a lock wake threads at random, but a reader that sleeps until its result is there is first woken by that.
-SELECT b.span_id AS span_id, b.worker_thread_id AS worker_thread_id, b.from_ns AS from_ns, b.to_ns AS to_ns, b.at_ns AS at_ns
+SELECT b.span_id AS span_id, b.worker_thread_id AS worker_thread_id, b.from_ns AS from_ns, b.to_ns AS to_ns, b.waits AS waits, b.at_ns AS at_ns
 FROM (
   SELECT w.*, CAST(row_number() OVER (PARTITION BY w.span_id ORDER BY w.first_ns, w.worker_thread_id) AS BIGINT) AS place
   FROM waking_workers w
@@ -177,11 +187,11 @@ WHERE b.place = 1
 -- What a worker called until its hand-back belongs to that job; what it called since, and before the reader had answered, to the same
 -- (a reader that was awake already is not woken again), or to its next job.
 SELECT
-  b.span_id AS span_id, b.candidate_span_id AS candidate_span_id, b.after AS after, b.fresh AS fresh, b.at_ns AS at_ns, d.callee_ip AS callee_ip, d.callee_port AS callee_port,
+  b.span_id AS span_id, b.candidate_span_id AS candidate_span_id, b.waits AS waits, b.after AS after, b.fresh AS fresh, b.at_ns AS at_ns, d.callee_ip AS callee_ip, d.callee_port AS callee_port,
   count(*) OVER (PARTITION BY b.span_id) AS jobs
 FROM (
   SELECT
-    c.span_id AS span_id, h.span_id AS candidate_span_id, h.at_ns < c.end_ns AS after, c.fresh AS fresh, c.at_ns AS at_ns, h.from_ns AS from_ns,
+    c.span_id AS span_id, h.span_id AS candidate_span_id, h.waits AS waits, h.at_ns < c.end_ns AS after, c.fresh AS fresh, c.at_ns AS at_ns, h.from_ns AS from_ns,
     CAST(row_number() OVER (PARTITION BY c.span_id, h.at_ns < c.end_ns ORDER BY CASE WHEN h.at_ns < c.end_ns THEN -h.at_ns ELSE h.at_ns END, h.span_id) AS BIGINT) AS place
   FROM unsure_calls c
   JOIN hand_backs h ON h.worker_thread_id = c.thread_id AND h.to_ns >= c.end_ns
@@ -196,6 +206,7 @@ WHERE b.place = 1 AND b.from_ns <= b.at_ns
 SELECT
   j.span_id AS span_id, j.candidate_span_id AS candidate_span_id, 'hand_back' AS evidence,
   CASE
+    WHEN NOT j.waits THEN CAST(0.45 AS DOUBLE)
     WHEN j.jobs = 1 THEN CAST(0.97 AS DOUBLE)
     WHEN j.after AND e.span_id IS NULL AND l.span_id IS NOT NULL THEN CAST(0.9 AS DOUBLE)
     WHEN NOT j.after AND e.span_id IS NOT NULL AND l.span_id IS NULL THEN CAST(0.9 AS DOUBLE)
@@ -302,24 +313,32 @@ FROM unsure_calls c
 JOIN open_widths w ON w.process_id = c.process_id
 
 -- @name next_answers
--- What the calling thread answered next.
-SELECT w.span_id AS span_id, w.thread_id AS thread_id, w.answer_ns AS answer_ns
+-- What the calling thread answered next, and when it next closed a connection that was for requests.
+SELECT w.span_id AS span_id, w.thread_id AS thread_id, w.answer_ns AS answer_ns, w.close_ns AS close_ns
 FROM (
   SELECT
     c.step AS step, c.span_id AS span_id, c.thread_id AS thread_id,
-    min(c.answer_ns) OVER (PARTITION BY c.thread_id ORDER BY c.at_ns, c.step, c.span_id ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS answer_ns
+    min(c.answer_ns) OVER (PARTITION BY c.thread_id ORDER BY c.at_ns, c.step, c.span_id ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS answer_ns,
+    min(c.close_ns) OVER (PARTITION BY c.thread_id ORDER BY c.at_ns, c.step, c.span_id ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS close_ns
   FROM (
-    SELECT u.span_id AS span_id, u.thread_id AS thread_id, u.at_ns AS at_ns, 0 AS step, CAST(NULL AS BIGINT) AS answer_ns FROM unsure_calls u WHERE NOT u.holds_some
+    SELECT u.span_id AS span_id, u.thread_id AS thread_id, u.at_ns AS at_ns, 0 AS step, CAST(NULL AS BIGINT) AS answer_ns, CAST(NULL AS BIGINT) AS close_ns FROM unsure_calls u WHERE NOT u.holds_some
     UNION ALL
-    SELECT k.span_id AS span_id, k.answer_thread_id AS thread_id, k.answer_ns AS at_ns, 1 AS step, k.answer_ns AS answer_ns FROM open_work k WHERE k.answer_ns IS NOT NULL
+    SELECT k.span_id AS span_id, k.answer_thread_id AS thread_id, k.answer_ns AS at_ns, 1 AS step, k.answer_ns AS answer_ns, CAST(NULL AS BIGINT) AS close_ns FROM open_work k WHERE k.answer_ns IS NOT NULL
+    UNION ALL
+    SELECT s.socket_id AS span_id, s.thread_id AS thread_id, s.close_ns AS at_ns, 1 AS step, CAST(NULL AS BIGINT) AS answer_ns, s.close_ns AS close_ns
+    FROM closes s
+    JOIN (SELECT u.thread_id AS thread_id, min(u.at_ns) AS first_ns FROM unsure_calls u WHERE NOT u.holds_some GROUP BY u.thread_id) t ON t.thread_id = s.thread_id AND s.close_ns >= t.first_ns
   ) c
 ) w
 WHERE w.step = 0 AND w.answer_ns IS NOT NULL
 
 -- @name responder_claims
-SELECT n.span_id AS span_id, k.span_id AS candidate_span_id, 'responder' AS evidence, CAST(0.99 AS DOUBLE) AS score, c.fresh AS at_connect, FALSE AS doubt
+-- A worker that closes a connection before it answers may have called for a request that nobody waits for any more; one that reads requests for others
+-- may answer for others too.
+SELECT n.span_id AS span_id, k.span_id AS candidate_span_id, 'responder' AS evidence, CASE WHEN n.close_ns < n.answer_ns OR r.thread_id IS NOT NULL THEN CAST(0.45 AS DOUBLE) ELSE CAST(0.99 AS DOUBLE) END AS score, c.fresh AS at_connect, FALSE AS doubt
 FROM next_answers n
 JOIN unsure_calls c ON c.span_id = n.span_id
 JOIN open_work k ON k.answer_thread_id = n.thread_id AND k.answer_ns = n.answer_ns
 LEFT JOIN handed_on p ON p.process_id = c.process_id
+LEFT JOIN passing_threads r ON r.thread_id = n.thread_id
 WHERE k.ts_ns <= c.at_ns AND c.end_ns <= n.answer_ns AND p.process_id IS NULL
