@@ -45,6 +45,7 @@ const REQUEST_ID = /^[\w.:-]{1,64}$/;
 const LONGEST_DETAIL = 300;
 const BODY_LIMIT = 1024 * 1024;
 const INGEST_LIMIT = 256 * 1024 * 1024;
+const INGEST_ROOM = { bytes: 128 * 1024 * 1024, wait_ms: 10_000 };
 
 export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}): FastifyInstance {
   const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
@@ -63,6 +64,7 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
     now_ns: options.now_ns ?? (() => BigInt(Date.now()) * 1_000_000n),
     log,
     ingest_limit_bytes: options.ingest_limit_bytes ?? INGEST_LIMIT,
+    ingest_room: options.ingest_room ?? INGEST_ROOM,
   };
 
   const app = Fastify({

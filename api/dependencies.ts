@@ -42,6 +42,8 @@ export interface ApiOptions {
   readonly sql_jobs?: Partial<SqlJobOptions>;
   /** Of an Arrow stream, after decompression. */
   readonly ingest_limit_bytes?: number;
+  /** Bytes of such streams that are held at once, and for how long others wait before they are told to come again. */
+  readonly ingest_room?: { readonly bytes: number; readonly wait_ms: number };
   readonly access?: Access;
   readonly span_metrics?: SpanMetricsOptions;
 }
@@ -60,4 +62,5 @@ export interface RouteContext {
   readonly now_ns: () => bigint;
   readonly log: (line: string) => void;
   readonly ingest_limit_bytes: number;
+  readonly ingest_room: { readonly bytes: number; readonly wait_ms: number };
 }

@@ -1,3 +1,7 @@
+import { request as httpRequest } from 'node:http';
+import type { ClientRequest } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import type { FastifyInstance } from 'fastify';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -81,4 +85,56 @@ test('a closed warehouse is not ready, and says nothing of itself', async () => 
   expect((await send(encodeBatches([batch(1n)]))).json()).toMatchObject({ status: 503, code: 'warehouse-closed' });
   expect((await app.inject('/readyz')).json()).toMatchObject({ status: 503, code: 'not-ready' });
   expect((await app.inject('/healthz')).statusCode).toBe(200);
+});
+
+/** A sender that has been heard of, and sends its body when it is told to. */
+function sender(port: number, bytes: number, headers: Record<string, string | number> = { 'content-length': bytes }): { request: ClientRequest; answer: Promise<{ status: number; text: string }> } {
+  const request = httpRequest({ port, host: '127.0.0.1', method: 'POST', path: '/api/v1/ingest', headers: { 'content-type': ARROW_STREAM, ...headers }, agent: false });
+  const answer = new Promise<{ status: number; text: string }>((resolve, reject) => {
+    request.on('error', reject);
+    request.on('response', (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (piece: string) => (text += piece)).on('end', () => resolve({ status: response.statusCode ?? 0, text }));
+    });
+  });
+  answer.catch(() => undefined);
+  request.flushHeaders();
+  return { request, answer };
+}
+
+test('beyond what is held at once, bodies are not read before there is room: in order, and not for ever', async () => {
+  const narrow = buildApp({ warehouse }, { ingest_limit_bytes: 2 * 1024 * 1024, ingest_room: { bytes: 1_000_000, wait_ms: 2000 } });
+  try {
+    await narrow.listen({ port: 0, host: '127.0.0.1' });
+    const { port } = narrow.server.address() as AddressInfo;
+    const stream = Buffer.from(encodeBatches([batch(1n, 500)]));
+    expect(stream.length).toBeLessThan(900_000);
+    const filler = 900_000;
+    const slow = sender(port, filler);
+    slow.request.write(Buffer.alloc(1000));
+    await delay(100);
+    const gone = sender(port, stream.length);
+    await delay(50);
+    const [plain, packed] = [sender(port, stream.length), sender(port, 0, { 'content-encoding': 'gzip', 'transfer-encoding': 'chunked' })];
+    plain.request.end(stream);
+    packed.request.end(gzipSync(Buffer.from(encodeBatches([batch(2n, 7)]))));
+    await delay(200);
+    gone.request.destroy();
+    expect(await events()).toBe(0n); // all wait for the slow one
+    slow.request.end(Buffer.alloc(filler - 1000));
+    expect((await slow.answer).status).toBe(400);
+    expect([(await plain.answer).status, (await packed.answer).status]).toEqual([200, 200]);
+    expect(await events()).toBe(507n);
+    const again = sender(port, filler);
+    await delay(50);
+    const late = await sender(port, stream.length).answer;
+    expect([late.status, JSON.parse(late.text)]).toEqual([429, expect.objectContaining({ code: 'ingest-busy', mend: expect.any(String) })]);
+    again.request.destroy();
+    // The one that left has made room.
+    const last = sender(port, stream.length);
+    last.request.end(stream);
+    expect(JSON.parse((await last.answer).text)).toMatchObject({ duplicates: 1 });
+  } finally {
+    await narrow.close();
+  }
 });

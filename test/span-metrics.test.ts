@@ -50,6 +50,21 @@ test('calls by who called and who was called, with both ends\' durations', async
   expect(series.get('tracehouse_span_metrics_left_out_total{of="service_graph"}')).toBe(0);
 });
 
+test('a call that its client gave up counts for whom the others to that address have reached', async () => {
+  const { warehouse } = await shopWarehouse(temporaryFolder());
+  await warehouse.withDerived(async (alias, connection) => void (await connection.run(`INSERT INTO ${alias}.spans BY NAME
+    SELECT * REPLACE (span_id + 777 AS span_id, NULL AS status, FALSE AS answered) FROM memory.stored.spans WHERE NOT is_server AND remote_port = 9090 ORDER BY start_ns DESC LIMIT 1`)));
+  const app = buildApp({ warehouse, correlator: { cut_ns: NOW_NS + SETTLED_NS } }, { now_ns: () => NOW_NS, span_metrics: { since_ns: 0n } });
+  onTestFinished(async () => {
+    await app.close();
+    await warehouse.close();
+  });
+  const series = await scrape(app);
+  expect(series.get(edge('total', 'shop', 'stock', ''))).toBe(ORDERS + 1);
+  expect(series.get(edge('server_seconds_count', 'shop', 'stock', ''))).toBe(ORDERS);
+  expect([...series.keys()].filter((name) => name.includes('9090'))).toEqual([]);
+});
+
 test('each span once, at whichever scrape it is due, and never less than before', async () => {
   const cut = { ns: NOW_NS - 30_000_000_000n };
   const app = await shopApp({ since_ns: 0n }, cut);

@@ -1,4 +1,6 @@
+import { Transform } from 'node:stream';
 import { createGunzip } from 'node:zlib';
+import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
 import { decodeBatches } from '../../ingest/arrow-format.ts';
 import { RELATION_NAMES } from '../../schema/relations.ts';
@@ -8,11 +10,28 @@ import type { RouteContext } from '../dependencies.ts';
 import { Count, NullableInt64 } from '../json-types.ts';
 import { ProblemError } from '../describe-error.ts';
 import { problems } from '../problem.ts';
+import { Room } from '../room.ts';
+import type { Place } from '../room.ts';
 
 export const ARROW_STREAM = 'application/vnd.apache.arrow.stream';
 
-/** Each holds its whole body in memory. */
+/** Streams that are stored; others wait with their bodies in memory, and beyond so many bytes of those before they are read. */
 const AT_ONCE = 2;
+/** Of a body whose size is not told. */
+const ASSUMED_BYTES = 4 * 1024 * 1024;
+
+/** Counts what a body has more than was assumed. */
+function measured(place: Place, assumed: number): Transform {
+  let received = 0;
+  return new Transform({
+    transform: (piece: Buffer, _encoding, done) => {
+      const before = Math.max(received, assumed);
+      received += piece.length;
+      if (received > before) place.grow(received - before);
+      done(null, piece);
+    },
+  });
+}
 
 const Answer = Type.Object({
   applied: Count('batches that are stored now'),
@@ -21,8 +40,10 @@ const Answer = Type.Object({
   last_apply_no: NullableInt64('number of the last batch'),
 }, { description: 'all of the stream is stored' });
 
-export function ingestRoute(app: App, { warehouse, ingest_limit_bytes }: RouteContext): void {
-  let running = 0;
+export function ingestRoute(app: App, { warehouse, ingest_limit_bytes, ingest_room: { bytes, wait_ms } }: RouteContext): void {
+  const bodies = new Room({ most: bytes, wait_ms, what: `${bytes} bytes of streams have been on their way or waiting` });
+  const stores = new Room({ most: AT_ONCE, wait_ms, what: `${AT_ONCE} streams have been stored, and others were before this one,` });
+  const places = new WeakMap<FastifyReply, Place>();
   app.addContentTypeParser(ARROW_STREAM, { parseAs: 'buffer', bodyLimit: ingest_limit_bytes }, (_request, body, done) => done(null, body));
 
   app.route({
@@ -40,21 +61,36 @@ export function ingestRoute(app: App, { warehouse, ingest_limit_bytes }: RouteCo
       body: { content: { [ARROW_STREAM]: { schema: Type.Unknown({ description: 'Arrow IPC stream' }) } } },
       response: { 200: Answer, ...problems(400, 413, 415, 422, 429, 503, 507) },
     },
-    preParsing: async (request, _reply, payload) => {
-      const encoding = request.headers['content-encoding'];
-      if (encoding === undefined || encoding === 'identity') return payload;
-      if (encoding !== 'gzip') throw new TracehouseError('unsupported-encoding', `content-encoding ${encoding} is not taken`, { mend: 'send gzip or no encoding' });
+    preParsing: async (request, reply, payload) => {
+      const encoding = request.headers['content-encoding'] ?? 'identity';
+      if (encoding !== 'gzip' && encoding !== 'identity') throw new TracehouseError('unsupported-encoding', `content-encoding ${encoding} is not taken`, { mend: 'send gzip or no encoding' });
+      const told = Number(request.headers['content-length'] ?? NaN);
+      const size = encoding === 'identity' && told >= 0 ? told : ASSUMED_BYTES;
+      const gone = new AbortController();
+      const left = (): void => gone.abort(Object.assign(new Error('the sender has gone'), { statusCode: 400 }));
+      reply.raw.once('close', left);
+      const place = await bodies.enter(Math.min(size, ingest_limit_bytes), gone.signal);
+      reply.raw.off('close', left);
+      // Whatever comes first: the answer, or the end of the connection.
+      reply.raw.once('close', place.leave);
+      places.set(reply, place);
+      if (reply.raw.destroyed) place.leave();
+      if (encoding === 'identity' && !Number.isNaN(told)) return payload;
+      const counted = measured(place, size);
+      payload.on('error', (error) => counted.destroy(error));
+      if (encoding === 'identity') return payload.pipe(counted);
       const gunzip = createGunzip();
       let received = 0;
       payload.on('data', (piece: Buffer) => (received += piece.length));
       payload.on('error', (error) => gunzip.destroy(error));
       gunzip.on('error', (error: NodeJS.ErrnoException & { statusCode?: number }) => (error.statusCode = 400));
       // Fastify holds the length of what came against content-length, and that of what it reads against the limit.
-      return Object.defineProperty(payload.pipe(gunzip), 'receivedEncodedLength', { get: () => received });
+      gunzip.on('error', (error) => counted.destroy(error));
+      return Object.defineProperty(payload.pipe(gunzip).pipe(counted), 'receivedEncodedLength', { get: () => received });
     },
+    onResponse: async (_request, reply) => places.get(reply)?.leave(),
     handler: async (request) => {
-      if (running >= AT_ONCE) throw new TracehouseError('ingest-busy', `${AT_ONCE} streams are being taken already`, { mend: 'send it again in a moment' });
-      running += 1;
+      const turn = await stores.enter(1);
       const done = { applied: 0, duplicates: 0, rows: 0, last_apply_no: null as string | null };
       request.audit_note = { rows: () => done.rows };
       try {
@@ -73,7 +109,7 @@ export function ingestRoute(app: App, { warehouse, ingest_limit_bytes }: RouteCo
         // What was applied before stays applied: sending all of it again is right, and cheap.
         throw new ProblemError(error.code, error.message, { ...(error.mend === undefined ? {} : { mend: error.mend }), more: { applied: done.applied, duplicates: done.duplicates }, cause: error });
       } finally {
-        running -= 1;
+        turn.leave();
       }
       return done;
     },
