@@ -44,6 +44,8 @@ import { Candidate, Span, Trace, TraceSummary } from './trace-json.ts';
 const REQUEST_ID = /^[\w.:-]{1,64}$/;
 const LONGEST_DETAIL = 300;
 const BODY_LIMIT = 1024 * 1024;
+/** Until a request is here whole: senders vanish without a word. Node.js's own. */
+const REQUEST_TIMEOUT_MS = 300_000;
 const INGEST_LIMIT = 256 * 1024 * 1024;
 const INGEST_ROOM = { bytes: 128 * 1024 * 1024, wait_ms: 10_000 };
 
@@ -69,6 +71,7 @@ export function buildApp(dependencies: ApiDependencies, options: ApiOptions = {}
 
   const app = Fastify({
     bodyLimit: BODY_LIMIT,
+    requestTimeout: REQUEST_TIMEOUT_MS,
     genReqId: (request) => {
       const given = request.headers['x-request-id'];
       return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();

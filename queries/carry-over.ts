@@ -9,6 +9,8 @@ export const CLOSES_BACK_NS = 2_000_000_000n;
 const HABIT_DECAY = 0.98;
 /** A process that has read no request for so long is none that serves; of one that has called nothing for so long, nothing is remembered. */
 const SERVES_NS = 3_600_000_000_000n;
+/** Of so many processes or services it is remembered: programs that live for a moment may be thousands. */
+const MOST_PROCESSES = 10_000;
 /** What has faded to so little of one call, after 700 cycles in which its program was seen, is forgotten: addresses come and go. */
 const LEAST_HABIT = 1e-6;
 
@@ -26,7 +28,7 @@ export async function carryOver(connection: DuckDBConnection, cut_ns: bigint, ho
   if (await someIn(connection, 'work')) {
     await connection.run('INSERT INTO known_work SELECT w.* FROM new_work w SEMI JOIN over_now o ON o.span_id = w.span_id');
     await connection.run(`CREATE OR REPLACE TEMP TABLE known_servers AS SELECT process_id, max(seen_ns) AS seen_ns FROM (
-      FROM known_servers UNION ALL SELECT process_id, ts_ns FROM new_work) GROUP BY process_id HAVING max(seen_ns) >= ${cut_ns - SERVES_NS}`);
+      FROM known_servers UNION ALL SELECT process_id, ts_ns FROM new_work) GROUP BY process_id HAVING max(seen_ns) >= ${cut_ns - SERVES_NS} QUALIFY row_number() OVER (ORDER BY max(seen_ns) DESC, process_id) <= ${MOST_PROCESSES}`);
     // Habits fade with what is seen of a program, not with time.
     await connection.run(`CREATE OR REPLACE TEMP TABLE seen_now AS SELECT DISTINCT service FROM call_groups;
       CREATE OR REPLACE TEMP TABLE known_lags AS SELECT s.service, callee_ip, callee_port, fresh, source_ip, source_port, lag, explained * CASE WHEN n.service IS NULL THEN 1 ELSE ${HABIT_DECAY} END AS explained FROM lag_sums s LEFT JOIN seen_now n ON n.service = s.service WHERE explained >= ${LEAST_HABIT};
@@ -44,7 +46,7 @@ export async function carryOver(connection: DuckDBConnection, cut_ns: bigint, ho
         SELECT counted, calls, own, CAST(${cut_ns} AS BIGINT) AS seen_ns FROM own_now
         UNION ALL
         SELECT k.counted, k.calls * CASE WHEN n.counted IS NULL THEN 1 ELSE ${HABIT_DECAY} END, k.own * CASE WHEN n.counted IS NULL THEN 1 ELSE ${HABIT_DECAY} END, k.seen_ns FROM known_own k LEFT JOIN own_now n ON n.counted = k.counted
-      ) GROUP BY counted HAVING sum(calls) >= ${LEAST_HABIT} AND (TRY_CAST(counted AS BIGINT) IS NULL OR max(seen_ns) >= ${cut_ns - SERVES_NS})`);
+      ) GROUP BY counted HAVING sum(calls) >= ${LEAST_HABIT} AND (TRY_CAST(counted AS BIGINT) IS NULL OR max(seen_ns) >= ${cut_ns - SERVES_NS}) QUALIFY row_number() OVER (ORDER BY max(seen_ns) DESC, counted) <= ${MOST_PROCESSES}`);
   }
   await carryThreadHabits(connection, cut_ns);
   await connection.run(`INSERT INTO known_holds SELECT h.span_id, h.thread_id, h.from_ns, h.to_ns FROM new_holds h JOIN over_now o ON o.span_id = h.span_id WHERE h.from_ns < h.to_ns`);

@@ -184,7 +184,8 @@ export class Correlator {
     await addThreadMoves(this.#warehouse, connection, max(this.#moved_to, previous_cut - KEEP_NS), cut);
     this.#moved_to = cut;
     await runSteps(connection, this.#steps, { observe: this.#observe, between: this.#between_steps, memory: this.#memory, computed: computedSteps(connection, this.#between_steps, this.#hopeless, this.#runs.finishing ? undefined : TIMING_BUDGET_MS) });
-    const late = await findLate(connection, { apply_no: from, cut_ns: previous_cut, left_ns: this.#read_anew ? previous_cut - KEEP_NS : null });
+    const anew = this.#read_anew ? { left_ns: previous_cut - KEEP_NS, stored: this.#warehouse.storedBetween('derived', 'spans', previous_cut - this.#limits.open_limit_ns, previous_cut) } : null;
+    const late = await findLate(connection, { apply_no: from, cut_ns: previous_cut, oldest_ns: this.#oldestSegment(), anew });
     await this.#addLate(late.ranges);
     const begun = performance.now();
     const spans = await chooseFinished(connection, cut);
@@ -197,7 +198,7 @@ export class Correlator {
     const stored = performance.now();
     this.#observe?.({ file: '', name: 'store', sql: '', repeat: false, view: false, needs: [] }, stored - begun);
     const ahead = await this.#lookAhead(connection, to, horizon_ns);
-    if (late.count > 0) await leaveToRewrite(connection, previous_cut);
+    if (late.count > 0 || anew !== null) await leaveToRewrite(connection, previous_cut);
     await this.#forget(connection, cut, horizon_ns);
     this.#ahead = ahead;
     this.#observe?.({ file: '', name: 'forget', sql: '', repeat: false, view: false, needs: [] }, performance.now() - stored);
@@ -270,6 +271,11 @@ export class Correlator {
     this.#late_noted = true;
   }
 
+  /** Nothing older is done again: the segments of that time have gone. */
+  #oldestSegment(): bigint {
+    return this.#warehouse.derivedSegments(0n, NEVER).reduce((oldest, { from_ns }) => (from_ns < oldest ? from_ns : oldest), NEVER);
+  }
+
   /** At most so much of it that live cycles do not stand still for long. */
   #firstOf(range: TimeRange): TimeRange {
     const spans = new Map(this.#warehouse.segments.map((segment) => [segment.uid, segment.rows?.get('spans') ?? 0]));
@@ -286,7 +292,9 @@ export class Correlator {
     const all = this.#late.take(now);
     if (all === undefined) return;
     const range = now ? all : this.#firstOf(all);
-    if (range !== all) this.#late.add([{ from_ns: range.to_ns + 1n, to_ns: all.to_ns }]);
+    // What is decided from now on is decided with what was late: without an end, the rest would never be done.
+    const rest = { from_ns: range.to_ns + 1n, to_ns: all.to_ns < this.#cut ? all.to_ns : this.#cut };
+    if (range !== all && rest.from_ns <= rest.to_ns) this.#late.add([rest]);
     const begun = this.#now();
     const changes = await this.#redo(range)
       .catch((error: unknown) => {

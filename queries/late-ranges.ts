@@ -52,20 +52,22 @@ export interface Before {
   /** What landed by then was looked at in an earlier cycle. */
   readonly apply_no: bigint;
   readonly cut_ns: bigint;
-  /** The working set was read anew: what landed before and was over so long ago had been left to a rewrite, which is still to come. */
-  readonly left_ns: bigint | null;
+  /** Nothing older is done again: its segments have gone, and what comes of that time is stored as it is. */
+  readonly oldest_ns: bigint;
+  /** The working set was read anew: what landed before and was over by left_ns had been left to a rewrite, which is still to come, unless it is among the stored spans. */
+  readonly anew: { readonly left_ns: bigint; readonly stored: string } | null;
 }
 
 /**
  * Temp table late_exchanges: whose request landed only now although they were over before the previous cut. Ranges: theirs,
  * and where a call has landed after the request that it arrived as had been taken for a root.
  */
-export async function findLate(connection: DuckDBConnection, { apply_no, cut_ns, left_ns }: Before): Promise<{ count: number; ranges: TimeRange[] }> {
-  const left = left_ns === null ? 'false' : `e.end_ns <= ${left_ns} AND (e.answered OR e.protocol IS NOT NULL OR e.kind = 'connect')`; // others are never stored
+export async function findLate(connection: DuckDBConnection, { apply_no, cut_ns, oldest_ns, anew }: Before): Promise<{ count: number; ranges: TimeRange[] }> {
+  const left = anew === null ? 'false' : `e.end_ns <= ${anew.left_ns} AND (e.answered OR e.protocol IS NOT NULL OR e.kind = 'connect')`; // others are never stored
   await connection.run(`CREATE OR REPLACE TEMP TABLE late_exchanges AS
-    SELECT e.span_id, e.end_ns FROM exchanges e ANTI JOIN (FROM decided_ends WHERE stored) d ON d.span_id = e.span_id WHERE e.end_ns <= ${cut_ns} AND (e.apply_no > ${apply_no} OR (${left})) AND ${cut_ns} > 0`);
+    SELECT e.span_id, e.end_ns FROM exchanges e ANTI JOIN (FROM decided_ends WHERE stored) d ON d.span_id = e.span_id WHERE e.end_ns > ${oldest_ns} AND e.end_ns <= ${cut_ns} AND (e.apply_no > ${apply_no} OR (${left})) AND ${cut_ns} > 0`);
   const rows = await connection.runAndReadAll(`
-    SELECT count(*), min(end_ns) - 1, max(end_ns) FROM late_exchanges
+    SELECT count(*), min(end_ns) - 1, max(end_ns) FROM late_exchanges l${anew === null ? '' : ` WHERE NOT EXISTS (FROM ${anew.stored} s WHERE s.span_id = l.span_id)`}
     UNION ALL
     SELECT count(*), min(d.start_ns), CAST(${cut_ns} AS BIGINT) FROM exchanges e JOIN decided_ends d ON d.span_id = e.peer_span_id WHERE NOT e.is_server AND d.parent_span_id IS NULL`);
   const found = (rows.getRows() as [bigint, bigint | null, bigint | null][]).filter(([count]) => count > 0n);

@@ -185,6 +185,7 @@ export async function loadHistory(warehouse: Warehouse, connection: DuckDBConnec
     SEMI JOIN (FROM known_messages WHERE kind <> 'response' AND end_ts_ns < ${recent}) k ON k.socket_id = m.socket_id AND k.exchange_no = m.exchange_no AND k.run_id = m.run_id
     WHERE m.kind = 'response' AND m.ts_ns >= ${oldest} AND m.end_ts_ns < ${recent} AND m.apply_no <= ${apply_no}`);
   await connection.run(addCloses(raw('socket_events', recent), `e.ts_ns >= ${recent} AND e.ts_ns <= ${to_ns}`));
+  await connection.run(addCloses(raw('socket_events', oldest), `e.ts_ns >= ${oldest} AND e.ts_ns < ${recent} AND e.socket_id IN (SELECT socket_id FROM known_messages WHERE kind <> 'response' AND end_ts_ns < ${recent})`));
   await loadProcesses(connection, 'memory.stored.processes');
   await loadLosses(connection, to_ns, oldest);
   await connection.run(`INSERT INTO decided_stored

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import type { FastifyInstance } from 'fastify';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { buildApp } from '../api/app.ts';
 import { ARROW_STREAM } from '../api/routes/ingest.ts';
 import { encodeBatches } from '../ingest/arrow-format.ts';
@@ -137,4 +137,30 @@ test('beyond what is held at once, bodies are not read before there is room: in 
   } finally {
     await narrow.close();
   }
+});
+
+/** What would end the process. */
+function crashes(): string[] {
+  const seen: string[] = [];
+  const before = process.listeners('uncaughtException');
+  process.removeAllListeners('uncaughtException');
+  process.on('uncaughtException', (error) => seen.push(error.stack ?? error.message));
+  onTestFinished(() => {
+    process.removeAllListeners('uncaughtException');
+    for (const listener of before) process.on('uncaughtException', listener);
+  });
+  return seen;
+}
+
+test('a body that is no gzip, of a type that is not taken, does not end the process', async () => {
+  const seen = crashes();
+  await app.listen({ port: 0, host: '127.0.0.1' });
+  const refused = sender((app.server.address() as AddressInfo).port, 0, { 'content-type': 'text/plain', 'content-encoding': 'gzip', 'transfer-encoding': 'chunked' });
+  refused.request.end('not gzip at all');
+  expect((await refused.answer).status).toBe(415);
+  const broken = sender((app.server.address() as AddressInfo).port, 0, { 'content-encoding': 'gzip', 'transfer-encoding': 'chunked' });
+  broken.request.end('not gzip at all');
+  expect((await broken.answer).status).toBe(400);
+  await delay(100);
+  expect(seen).toEqual([]);
 });

@@ -1,6 +1,7 @@
 // Where evidence misleads: threads that work for each other, clients that give up, connections made ahead of need. A wrong link is worse than a missing one.
 import { expect, test } from 'vitest';
 import { sharedPoolOfLoops, sharedThreads, type Load, type Reads, type Story } from './support/simulated-pools.ts';
+import { recorrelate } from '../queries/recorrelate.ts';
 import { tell, type Ended, type Link, type Told } from './support/told-process.ts';
 
 const server = (name: string, from: number, to: number, threads: readonly [number, number], more: Partial<Told> = {}): Told => ({ name, kind: 'server', from, to, threads, ...more });
@@ -121,4 +122,12 @@ test('a connection made ahead of need says nothing of its first call', async () 
 test('a call that a single loop has made for another one looks like its own: nothing but habit tells', async () => {
   const { links } = await tell([server('R1', 0, 20, [1, 1]), server('R2', 1, 21, [2, 2]), call('call for R1', 5, 8, 2)]);
   expect(links['call for R1']).toMatchObject({ parent: 'R2', evidence: 'thread', confidence: 1 });
+});
+
+test('a close that comes a minute after the reset: history says of the span what was said live', async () => {
+  const { warehouse } = await tell([{ name: 'R1', kind: 'server', from: 0, to: 15, threads: [1, 1], unanswered: true }], [], { every_ms: 8000, ends: [{ on: 'R1', at: 5, by: 'peer' }, { on: 'R1', at: 40_000, by: 'process', thread: 1 }] });
+  const took = async (): Promise<unknown> => (await warehouse.query("SELECT duration_ns // 1000000 FROM spans WHERE kind = 'server'")).rows;
+  const live = await took();
+  await recorrelate(warehouse, { from_ns: 0n, to_ns: 1n << 62n });
+  expect([live, await took()]).toEqual([[[10_005n]], [[10_005n]]]);
 });

@@ -23,7 +23,7 @@ const ASSUMED_BYTES = 4 * 1024 * 1024;
 /** Counts what a body has more than was assumed. */
 function measured(place: Place, assumed: number): Transform {
   let received = 0;
-  return new Transform({
+  const counted = new Transform({
     transform: (piece: Buffer, _encoding, done) => {
       const before = Math.max(received, assumed);
       received += piece.length;
@@ -31,6 +31,9 @@ function measured(place: Place, assumed: number): Transform {
       done(null, piece);
     },
   });
+  // Whoever reads it hears of it too; a body that was refused is read by nobody.
+  counted.on('error', () => undefined);
+  return counted;
 }
 
 const Answer = Type.Object({
@@ -44,6 +47,7 @@ export function ingestRoute(app: App, { warehouse, ingest_limit_bytes, ingest_ro
   const bodies = new Room({ most: bytes, wait_ms, what: `${bytes} bytes of streams have been on their way or waiting` });
   const stores = new Room({ most: AT_ONCE, wait_ms, what: `${AT_ONCE} streams have been stored, and others were before this one,` });
   const places = new WeakMap<FastifyReply, Place>();
+  const leaveWith = (reply: FastifyReply): void => places.get(reply)?.leave();
   app.addContentTypeParser(ARROW_STREAM, { parseAs: 'buffer', bodyLimit: ingest_limit_bytes }, (_request, body, done) => done(null, body));
 
   app.route({
@@ -65,15 +69,17 @@ export function ingestRoute(app: App, { warehouse, ingest_limit_bytes, ingest_ro
       const encoding = request.headers['content-encoding'] ?? 'identity';
       if (encoding !== 'gzip' && encoding !== 'identity') throw new TracehouseError('unsupported-encoding', `content-encoding ${encoding} is not taken`, { mend: 'send gzip or no encoding' });
       const told = Number(request.headers['content-length'] ?? NaN);
+      // These are refused unread.
+      if (told > ingest_limit_bytes || request.headers['content-type']?.split(';')[0]?.trim() !== ARROW_STREAM) return payload;
       const size = encoding === 'identity' && told >= 0 ? told : ASSUMED_BYTES;
       const gone = new AbortController();
       const left = (): void => gone.abort(Object.assign(new Error('the sender has gone'), { statusCode: 400 }));
       reply.raw.once('close', left);
       const place = await bodies.enter(Math.min(size, ingest_limit_bytes), gone.signal);
       reply.raw.off('close', left);
-      // Whatever comes first: the answer, or the end of the connection.
-      reply.raw.once('close', place.leave);
+      // Whatever comes first: the answer, or the end of the connection while the body is on its way.
       places.set(reply, place);
+      reply.raw.once('close', place.leave);
       if (reply.raw.destroyed) place.leave();
       if (encoding === 'identity' && !Number.isNaN(told)) return payload;
       const counted = measured(place, size);
@@ -88,9 +94,15 @@ export function ingestRoute(app: App, { warehouse, ingest_limit_bytes, ingest_ro
       gunzip.on('error', (error) => counted.destroy(error));
       return Object.defineProperty(payload.pipe(gunzip).pipe(counted), 'receivedEncodedLength', { get: () => received });
     },
-    onResponse: async (_request, reply) => places.get(reply)?.leave(),
-    handler: async (request) => {
-      const turn = await stores.enter(1);
+    onResponse: async (_request, reply) => leaveWith(reply),
+    handler: async (request, reply) => {
+      // Its body is held until it is stored, also if nobody waits for the answer any more.
+      const place = places.get(reply);
+      if (place !== undefined) reply.raw.off('close', place.leave);
+      const turn = await stores.enter(1).catch((error: unknown) => {
+        leaveWith(reply);
+        throw error;
+      });
       const done = { applied: 0, duplicates: 0, rows: 0, last_apply_no: null as string | null };
       request.audit_note = { rows: () => done.rows };
       try {
@@ -110,6 +122,7 @@ export function ingestRoute(app: App, { warehouse, ingest_limit_bytes, ingest_ro
         throw new ProblemError(error.code, error.message, { ...(error.mend === undefined ? {} : { mend: error.mend }), more: { applied: done.applied, duplicates: done.duplicates }, cause: error });
       } finally {
         turn.leave();
+        leaveWith(reply);
       }
       return done;
     },

@@ -52,7 +52,7 @@ function histogram(row: Row, of: string, buckets: readonly number[]): Histogram 
 const unlessEmpty = (found: Histogram): Histogram | undefined => (found.count === 0 ? undefined : found);
 
 /**
- * A call that its client gave up is still worked on at the other end: where all answered calls of the window to the same address were answered by one
+ * A call that its client gave up is still worked on at the other end: where all answered calls of its node to the same address were, in that window, answered by one
  * service, that is whom it called.
  *
  * Each call once, by its client's end; requests that came from nobody who is traced by their server's, from 'user'. The busiest first.
@@ -61,19 +61,21 @@ export async function edgeCounts(db: Kysely<Database>, warehouse: Warehouse, { f
   const spans = spansEnding(warehouse, from_ns > CLOCKS_APART_NS ? from_ns - CLOCKS_APART_NS : 0n, settled_ns);
   const { rows } = await sql<Row>`
     WITH calls AS (
-      SELECT span_id, service_name, status, duration_ns, server_address, server_port FROM ${spans} AS s WHERE kind = 'client' AND end_ns > ${from_ns} AND end_ns <= ${to_ns}
+      SELECT span_id, node, service_name, status, duration_ns, server_address, server_port,
+        CASE WHEN http_response_status_code IS NULL THEN attributes ->> 'answered' = 'false' ELSE FALSE END AS given_up
+      FROM ${spans} AS s WHERE kind = 'client' AND end_ns > ${from_ns} AND end_ns <= ${to_ns}
     ), answers AS (
       SELECT parent_span_id, service_name, status, duration_ns FROM ${spans} AS s
       WHERE kind = 'server' AND parent_span_id IS NOT NULL AND end_ns > ${from_ns > CLOCKS_APART_NS ? from_ns - CLOCKS_APART_NS : 0n} AND end_ns <= ${settled_ns}
     ), answerers AS (
-      SELECT c.server_address, c.server_port, min(a.service_name) AS service_name
+      SELECT c.node, c.server_address, c.server_port, min(a.service_name) AS service_name
       FROM calls c JOIN answers a ON a.parent_span_id = c.span_id GROUP BY ALL HAVING count(DISTINCT coalesce(a.service_name, '')) = 1
     ), edges AS (
       SELECT coalesce(c.service_name, 'unknown_service') AS client,
         CASE WHEN a.parent_span_id IS NOT NULL THEN coalesce(a.service_name, 'unknown_service') ELSE coalesce(o.service_name, concat_ws(':', coalesce(c.server_address, 'unknown'), c.server_port)) END AS server,
         CASE WHEN a.parent_span_id IS NULL AND o.service_name IS NULL THEN 'virtual_node' ELSE '' END AS connection_type,
         c.status = 'error' OR coalesce(a.status = 'error', FALSE) AS failed, c.duration_ns AS client_ns, a.duration_ns AS server_ns
-      FROM calls c LEFT JOIN answers a ON a.parent_span_id = c.span_id LEFT JOIN answerers o ON o.server_address = c.server_address AND o.server_port = c.server_port
+      FROM calls c LEFT JOIN answers a ON a.parent_span_id = c.span_id LEFT JOIN answerers o ON c.given_up AND o.node = c.node AND o.server_address = c.server_address AND o.server_port = c.server_port
       UNION ALL
       SELECT 'user', coalesce(service_name, 'unknown_service'), 'virtual_node', status = 'error', NULL, duration_ns
       FROM ${spans} AS s WHERE kind = 'server' AND parent_span_id IS NULL AND end_ns > ${from_ns} AND end_ns <= ${to_ns}

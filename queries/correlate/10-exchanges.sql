@@ -133,7 +133,7 @@ FROM (
       WHEN a.answer_end_ns IS NOT NULL THEN a.answer_end_ns
       WHEN p.protocol IS NULL AND a.answer_seen_ns + l.quiet_limit_ns <= l.cut_ns THEN a.answer_seen_ns
       WHEN n.next_ns IS NOT NULL THEN CASE WHEN n.next_ns < p.request_end_ns THEN p.request_end_ns ELSE n.next_ns END
-      WHEN c.close_ns IS NOT NULL AND (p.is_server OR g.close_ns IS NULL OR c.close_ns < g.close_ns) THEN CASE WHEN c.close_ns < p.request_end_ns THEN p.request_end_ns ELSE c.close_ns END
+      WHEN c.close_ns IS NOT NULL AND (g.close_ns IS NULL OR c.close_ns < g.close_ns OR (p.is_server AND c.close_ns <= g.close_ns + l.reset_limit_ns)) THEN CASE WHEN c.close_ns < p.request_end_ns THEN p.request_end_ns ELSE c.close_ns END
       WHEN g.close_ns IS NOT NULL AND p.is_server AND (r.run_end_ns IS NULL OR r.run_end_ns > g.close_ns + l.reset_limit_ns) THEN g.close_ns + l.reset_limit_ns
       WHEN g.close_ns IS NOT NULL AND NOT p.is_server THEN CASE WHEN g.close_ns < p.request_end_ns THEN p.request_end_ns ELSE g.close_ns END
       WHEN r.run_end_ns IS NOT NULL THEN CASE WHEN r.run_end_ns < p.request_end_ns THEN p.request_end_ns ELSE r.run_end_ns END
