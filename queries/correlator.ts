@@ -119,6 +119,7 @@ export class Correlator {
    */
   async again(range: TimeRange): Promise<ChangeReport> {
     if (!this.#started) await this.cycle(); // what had been decided before this process is known then
+    await this.#warehouse.withDerived((_alias, connection) => rememberHabits(connection));
     const settled_ns = this.#cut - SETTLED_NS;
     const before = await recorrelate(this.#warehouse, { ...range, limits: this.#limits, run_ends: this.#runs.ends(), only: (segment) => segment.to_ns <= settled_ns });
     const newest = await this.#alone.run(() => this.#redo(range, (segment) => segment.to_ns > settled_ns));

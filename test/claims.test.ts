@@ -246,6 +246,11 @@ test('open: what a service calls on its own account stays known when a part of h
   expect(await calls()).toEqual([['/late/1', false, null]]);
   await land(100_000, [...exchangeOf(PROCESS, 2, 'server', 5n, 80_000, 80_200, '/a'), ...exchangeOf(PROCESS, 1101, 'client', 9n, 80_100, 80_105, '/late/2')]);
   expect(await calls()).toEqual([['/late/1', false, null], ['/late/2', false, null]]);
+  // Long settled, it is done beside live cycles.
+  await warehouse.seal();
+  await land(200_000, []);
+  expect((await correlator.again({ from_ns: at(50_000), to_ns: at(90_000) })).spans).toBeGreaterThan(3);
+  expect(await calls()).toEqual([['/late/1', false, null], ['/late/2', false, null]]);
 });
 
 test('open: what a process of the same name calls that serves nothing says nothing of the one that serves', async () => {

@@ -31,8 +31,9 @@ test('the others are not held back by it, and in the end everything it has told 
   const newest = async (node: number): Promise<bigint> => ((await warehouse.query(`SELECT coalesce(max(end_ns), 0) FROM stored.spans WHERE node = 'node-${node}'`)).rows[0]?.[0] as bigint) / MINUTE;
   for (let n = 1; n <= 12; n += 1) {
     await warehouse.apply(minute(1, n));
+    if (n % 4 !== 0) continue;
     await correlator.cycle();
-    if (n % 4 === 0) await warehouse.seal();
+    await warehouse.seal();
   }
   const [seen, late]: [bigint[], bigint[]] = [[], []];
   for (let n = 1; n <= 9; n += 1) {
