@@ -41,12 +41,14 @@ export const MESSAGE_COLUMNS = [
 
 /**
  * Of each socket when its process closed it, and when it was gone: reset, timed out, or taken down after the close; of `relation` (socket_events), where
- * it is not known yet. thread_id: who closed what it had accepted.
+ * it is not known yet; what is gone after its close is known by that. thread_id: who closed what it had accepted.
  */
 export const addCloses = (relation: string, where: string): string => `INSERT INTO closes
-  SELECT e.run_id, e.socket_id, e.op = 'close', min(e.ts_ns), arg_min(e.thread_id, e.ts_ns) FILTER (e.op = 'close' AND e.role = 'server')
-  FROM ${relation} e ANTI JOIN closes c ON c.socket_id = e.socket_id AND c.run_id = e.run_id AND (c.by_process OR e.op <> 'close')
-  WHERE ${where} AND (e.op = 'close' OR e.new_state = 7) GROUP BY e.run_id, e.socket_id, e.op = 'close'`;
+  SELECT e.run_id, e.socket_id, e.by_process, min(e.ts_ns), arg_min(e.thread_id, e.ts_ns) FILTER (e.by_process AND e.role = 'server')
+  FROM (SELECT run_id, socket_id, op = 'close' AS by_process, ts_ns, thread_id, role FROM ${relation} e WHERE ${where} AND (op = 'close' OR new_state = 7)) e
+  ANTI JOIN (SELECT run_id, socket_id, by_process FROM closes UNION ALL SELECT run_id, socket_id, FALSE FROM closes WHERE by_process) c
+    ON c.socket_id = e.socket_id AND c.run_id = e.run_id AND c.by_process = e.by_process
+  GROUP BY e.run_id, e.socket_id, e.by_process`;
 
 export interface RunEnd {
   readonly run_id: bigint;
