@@ -103,7 +103,10 @@ function sender(port: number, bytes: number, headers: Record<string, string | nu
 }
 
 test('beyond what is held at once, bodies are not read before there is room: in order, and not for ever', async () => {
-  const narrow = buildApp({ warehouse }, { ingest_limit_bytes: 2 * 1024 * 1024, ingest_room: { bytes: 1_000_000, wait_ms: 2000 } });
+  const narrow = buildApp({ warehouse }, { ingest_limit_bytes: 2 * 1024 * 1024, ingest_room: { bytes: 1_000_000, wait_ms: 5000 } });
+  let arrived = 0;
+  narrow.addHook('onRequest', async () => void (arrived += 1));
+  const arrival = (count: number): Promise<void> => expect.poll(() => arrived, { timeout: 10_000 }).toBe(count);
   try {
     await narrow.listen({ port: 0, host: '127.0.0.1' });
     const { port } = narrow.server.address() as AddressInfo;
@@ -112,13 +115,14 @@ test('beyond what is held at once, bodies are not read before there is room: in 
     const filler = 900_000;
     const slow = sender(port, filler);
     slow.request.write(Buffer.alloc(1000));
-    await delay(100);
+    await arrival(1);
     const gone = sender(port, stream.length);
-    await delay(50);
+    await arrival(2);
     const [plain, packed] = [sender(port, stream.length), sender(port, 0, { 'content-encoding': 'gzip', 'transfer-encoding': 'chunked' })];
     plain.request.end(stream);
     packed.request.end(gzipSync(Buffer.from(encodeBatches([batch(2n, 7)]))));
-    await delay(200);
+    await arrival(4);
+    await delay(100);
     gone.request.destroy();
     expect(await events()).toBe(0n); // all wait for the slow one
     slow.request.end(Buffer.alloc(filler - 1000));
@@ -126,7 +130,7 @@ test('beyond what is held at once, bodies are not read before there is room: in 
     expect([(await plain.answer).status, (await packed.answer).status]).toEqual([200, 200]);
     expect(await events()).toBe(507n);
     const again = sender(port, filler);
-    await delay(50);
+    await arrival(5);
     const late = await sender(port, stream.length).answer;
     expect([late.status, JSON.parse(late.text)]).toEqual([429, expect.objectContaining({ code: 'ingest-busy', mend: expect.any(String) })]);
     again.request.destroy();

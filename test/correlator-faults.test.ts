@@ -43,45 +43,46 @@ test('a late part of history that cannot be done again is tried after the pause,
   expect(await score(warehouse, simulation)).toEqual({ exact: 60, orphaned: 0, wrong: 0 });
 });
 
-test('a late part of history that was not done before the process was killed is done after the next start', async () => {
+/** One of two nodes has told everything and was correlated; the other's part of history is late, and a process that does it again is killed. */
+async function untilLate() {
   const simulation = simulate({ requests: 60, in_flight: 4, seed: 11 });
   const folder = temporaryFolder();
-  let warehouse = await open(folder);
-  let correlator = new Correlator(warehouse, { late_pause_ms: 0 });
-  const nodeOf = (name: string) => simulation.batches.filter(({ node }) => node === name);
-  for (const batch of nodeOf('node-0')) await warehouse.apply(batch);
+  const warehouse = await open(folder);
+  const correlator = new Correlator(warehouse, { late_pause_ms: 0 });
+  const tell = async (name: string): Promise<void> => {
+    for (const batch of simulation.batches.filter(({ node }) => node === name)) await warehouse.apply(batch);
+  };
+  await tell('node-0');
   await correlator.cycle();
   warehouse.replaceDerived = () => Promise.reject(new Error('killed'));
-  for (const batch of nodeOf('node-1')) await warehouse.apply(batch);
+  const nextStart = async () => {
+    await warehouse.close();
+    const next = await open(folder);
+    await new Correlator(next, { late_pause_ms: 0 }).finish();
+    return { next, verdict: await score(next, simulation) };
+  };
+  return { warehouse, correlator, tellLate: () => tell('node-1'), nextStart };
+}
+
+test('a late part of history that was not done before the process was killed is done after the next start', async () => {
+  const { correlator, tellLate, nextStart } = await untilLate();
+  await tellLate();
   await expect(correlator.cycle()).rejects.toThrow('killed');
-  await warehouse.close();
-  warehouse = await open(folder);
-  correlator = new Correlator(warehouse, { late_pause_ms: 0 });
-  await correlator.finish();
-  expect(await score(warehouse, simulation)).toEqual({ exact: 60, orphaned: 0, wrong: 0 });
-  expect(await warehouse.late()).toBeNull();
+  const { next, verdict } = await nextStart();
+  expect(verdict).toEqual({ exact: 60, orphaned: 0, wrong: 0 });
+  expect(await next.late()).toBeNull();
 });
 
 test('a late part that could not be noted at first outlives the process all the same', async () => {
-  const simulation = simulate({ requests: 60, in_flight: 4, seed: 11 });
-  const folder = temporaryFolder();
-  let warehouse = await open(folder);
-  let correlator = new Correlator(warehouse, { late_pause_ms: 0 });
-  const nodeOf = (name: string) => simulation.batches.filter(({ node }) => node === name);
-  for (const batch of nodeOf('node-0')) await warehouse.apply(batch);
-  await correlator.cycle();
-  warehouse.replaceDerived = () => Promise.reject(new Error('killed'));
+  const { warehouse, correlator, tellLate, nextStart } = await untilLate();
   const note = warehouse.noteLate.bind(warehouse);
   warehouse.noteLate = () => Promise.reject(new Error('no room'));
-  for (const batch of nodeOf('node-1')) await warehouse.apply(batch);
+  await tellLate();
   await expect(correlator.cycle()).rejects.toThrow('no room');
   warehouse.noteLate = note;
   await expect(correlator.cycle()).rejects.toThrow('killed');
-  await warehouse.close();
-  warehouse = await open(folder);
-  correlator = new Correlator(warehouse, { late_pause_ms: 0 });
-  await correlator.finish();
-  expect(await score(warehouse, simulation)).toEqual({ exact: 60, orphaned: 0, wrong: 0 });
+  const { verdict } = await nextStart();
+  expect(verdict).toEqual({ exact: 60, orphaned: 0, wrong: 0 });
 });
 
 test.each(['before the batch', 'after the batch'])('a request that is open at an orderly restart gets its answer, with the first cycle %s that brings it', async (first_cycle) => {

@@ -1,7 +1,7 @@
 // Where evidence misleads: threads that work for each other, clients that give up, connections made ahead of need. A wrong link is worse than a missing one.
 import { expect, test } from 'vitest';
-import { sharedPoolOfLoops, sharedThreads, type Load, type Reads, type Story } from './support/simulated-pools.ts';
 import { recorrelate } from '../queries/recorrelate.ts';
+import { sharedPoolOfLoops, sharedThreads, type Load, type Reads, type Story } from './support/simulated-pools.ts';
 import { tell, type Ended, type Link, type Told } from './support/told-process.ts';
 
 const server = (name: string, from: number, to: number, threads: readonly [number, number], more: Partial<Told> = {}): Told => ({ name, kind: 'server', from, to, threads, ...more });
