@@ -3,7 +3,7 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import { isOutOfMemory } from '../ingest/duckdb-errors.ts';
 import { Mutex } from '../ingest/mutex.ts';
 import type { DerivedSegment, Warehouse } from '../ingest/warehouse.ts';
-import { CLOSES_BACK_NS, carryOver, forgetOld, leaveToRewrite, someIn } from './carry-over.ts';
+import { CLOSES_BACK_NS, READ_AFTER_STEPS, carryOver, forgetOld, leaveToRewrite, someIn } from './carry-over.ts';
 import { chooseFinished } from './choose-finished.ts';
 import { LateRanges, findLate, type TimeRange } from './late-ranges.ts';
 import { bothReports, recorrelate, type ChangeReport } from './recorrelate.ts';
@@ -11,7 +11,7 @@ import { computedSteps, type HopelessServices } from './timing/claim.ts';
 import { RunWatch } from './run-watch.ts';
 import { StepMemory, loadSteps, runSteps, type Step } from './step-runner.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
-import { DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, addCloses, addThreadMoves, createWorkingSet, dropWorkingSet, loadHistory, loadProcesses, rememberHabits, SETTLE_NS, readMessages, setLimits, type Limits } from './working-set.ts';
+import { DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, addCloses, addThreadMoves, createWorkingSet, dropWorkingSet, loadHistory, loadProcesses, rememberHabits, SETTLE_NS, readMessages, setLimits, storedMessages, type Limits } from './working-set.ts';
 
 export interface CorrelatorOptions {
   readonly log?: (line: string) => void;
@@ -29,6 +29,8 @@ export interface CorrelatorOptions {
   readonly observe?: (step: Step, elapsed_ms: number) => void;
   /** Those of loadSteps unless given. */
   readonly steps?: readonly Step[];
+  /** Results of steps with so many rows are dropped once nothing reads them any more; 10,000. */
+  readonly many_rows?: number;
 }
 
 export interface CycleReport {
@@ -66,6 +68,7 @@ export class Correlator {
   readonly #hopeless: HopelessServices = new Map();
   readonly #between_steps: CorrelatorOptions['between_steps'];
   readonly #steps: readonly Step[];
+  readonly #many_rows: number | undefined;
   readonly #late: LateRanges;
   /** False: the ledger does not know all of it yet. */
   #late_noted = true;
@@ -99,6 +102,7 @@ export class Correlator {
     this.#evidence_off = options.evidence_off ?? [];
     this.#between_steps = options.between_steps;
     this.#steps = options.steps ?? loadSteps();
+    this.#many_rows = options.many_rows;
     this.#runs = new RunWatch(warehouse, { now_ms: this.#now, silent_ms: options.silent_ms ?? 10_000 });
     this.#late = new LateRanges({ now_ms: this.#now, pause_ms: options.late_pause_ms ?? 5000 });
   }
@@ -184,7 +188,7 @@ export class Correlator {
     await setLimits(connection, this.#runs.finishing ? { ...this.#limits, decide_limit_ns: 0n } : this.#limits, cut);
     await addThreadMoves(this.#warehouse, connection, max(this.#moved_to, previous_cut - KEEP_NS), cut);
     this.#moved_to = cut;
-    await runSteps(connection, this.#steps, { observe: this.#observe, between: this.#between_steps, memory: this.#memory, computed: computedSteps(connection, this.#between_steps, this.#hopeless, this.#runs.finishing ? undefined : TIMING_BUDGET_MS) });
+    await runSteps(connection, this.#steps, { observe: this.#observe, between: this.#between_steps, memory: this.#memory, kept: READ_AFTER_STEPS, many_rows: this.#many_rows, computed: computedSteps(connection, this.#between_steps, this.#hopeless, this.#runs.finishing ? undefined : TIMING_BUDGET_MS) });
     const anew = this.#read_anew ? { left_ns: previous_cut - KEEP_NS, stored: this.#warehouse.storedBetween('derived', 'spans', previous_cut - this.#limits.open_limit_ns, previous_cut) } : null;
     const late = await findLate(connection, { apply_no: from, cut_ns: previous_cut, oldest_ns: this.#oldestSegment(), anew });
     await this.#addLate(late.ranges);
@@ -220,7 +224,11 @@ export class Correlator {
     this.#memory = new StepMemory();
     for (const evidence of this.#evidence_off) await connection.run('INSERT INTO evidence_off VALUES ($1)', [evidence]);
     this.#ahead = { ...NOTHING_AHEAD, from: this.#read_to };
-    if (this.#read_to > 0n) await loadHistory(this.#warehouse, connection, { from_ns: this.#cut, to_ns: NEVER, apply_no: this.#read_to }, this.#limits);
+    if (this.#read_to > 0n) {
+      const stored = await loadHistory(this.#warehouse, connection, { from_ns: this.#cut, to_ns: NEVER, apply_no: this.#read_to }, this.#limits);
+      await connection.run(`INSERT INTO known_messages BY NAME ${storedMessages(this.#warehouse, stored)}`);
+      await readMessages(connection);
+    }
     if (!this.#started) {
       await this.#runs.takeAsEnded(connection, this.#read_to, this.#cut);
       const late = await this.#warehouse.late();

@@ -2,13 +2,13 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { DerivedSegment, Warehouse } from '../ingest/warehouse.ts';
 import { TracehouseError } from '../schema/errors.ts';
-import { carryOver, forgetOld, leaveLate } from './carry-over.ts';
+import { READ_AFTER_STEPS, carryOver, forgetOld, leaveLate, someIn } from './carry-over.ts';
 import { chooseFinished } from './choose-finished.ts';
 import { chooseStaying, takeAsStored } from './raw-gone.ts';
 import { loadSteps, runSteps, type Step } from './step-runner.ts';
 import { computedSteps } from './timing/claim.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
-import { DEFAULT_LIMITS, KEEP_NS, addThreadMoves, createWorkingSet, dropWorkingSet, loadHistory, loadMore, readMessages, setLimits, setRunEnds, type Limits, type RunEnd } from './working-set.ts';
+import { DEFAULT_LIMITS, KEEP_NS, addThreadMoves, createWorkingSet, dropWorkingSet, loadHistory, loadMore, readMessages, setLimits, setRunEnds, storedMessages, type Limits, type RunEnd, type StoredMessages } from './working-set.ts';
 
 export interface ChangeReport {
   readonly spans: number;
@@ -56,6 +56,8 @@ interface Chunk {
 interface Carried {
   readonly options: RecorrelateOptions;
   readonly to_ns: bigint;
+  /** Its messages. */
+  readonly stored: StoredMessages;
 }
 
 /** Another call may come between two chunks: it has the same connection and the same temp tables. */
@@ -132,7 +134,7 @@ async function redoChunk(warehouse: Warehouse, chunk: Chunk, options: Recorrelat
  */
 async function keepBefore(warehouse: Warehouse, connection: DuckDBConnection, { ids, from_ns }: Chunk): Promise<void> {
   const rowsOf = (table: string): string => rowsNow(warehouse, ids, table);
-  await connection.run(`CREATE OR REPLACE TEMP TABLE before_spans AS SELECT span_id, parent_span_id, start_ns, trace_hi, trace_lo, trace_id, end_ns FROM ${rowsOf('spans')}`);
+  await connection.run(`CREATE OR REPLACE TEMP TABLE before_spans AS SELECT span_id, parent_span_id, start_ns, trace_hi, trace_lo, end_ns FROM ${rowsOf('spans')}`);
   await connection.run(`CREATE OR REPLACE TEMP TABLE before_exchanges AS SELECT run_id, socket_id, exchange_no, span_id, start_ns, end_ns FROM ${rowsOf('exchanges')} WHERE end_ns > ${from_ns}`);
   for (const table of STORED) await connection.run(`CREATE OR REPLACE TEMP TABLE kept_${table} AS SELECT * FROM ${rowsOf(table)} WHERE end_ns <= ${from_ns}`);
   for (const table of ['trace_aliases', 'progress', 'models'] as const) await connection.run(`CREATE OR REPLACE TEMP TABLE before_${table} AS SELECT * FROM ${rowsOf(table)}`);
@@ -159,13 +161,13 @@ async function fill(warehouse: Warehouse, alias: string, connection: DuckDBConne
   const { from_ns, to_ns } = chunk;
   // Whatever was waited for has happened by now.
   const limits = { ...(options.limits ?? DEFAULT_LIMITS), decide_limit_ns: 0n };
-  await takeUp(warehouse, connection, { from_ns, to_ns }, limits, options);
+  const stored = await takeUp(warehouse, connection, { from_ns, to_ns }, limits, options);
   await connection.run('DELETE FROM decided_stored WHERE span_id IN (SELECT span_id FROM before_spans)');
   await chooseStaying(warehouse, connection);
   await takeAsStored(connection);
   for (const table of STORED) await connection.run(`INSERT INTO kept_${table} SELECT k.* FROM ${rowsNow(warehouse, chunk.ids, table)} k SEMI JOIN stays s ON s.span_id = k.span_id`);
   await setLimits(connection, limits, to_ns + AHEAD_NS);
-  await runSteps(connection, loadSteps(), { computed: computedSteps(connection), observe: options.observe });
+  await runSteps(connection, loadSteps(), { computed: computedSteps(connection), kept: READ_AFTER_STEPS, observe: options.observe });
   await noteStoredLate(warehouse, connection, chunk, limits);
   // Rows that landed late are stored with later ones: those stay there, and such ones that are here stay here.
   await connection.run(`CREATE OR REPLACE TEMP TABLE late_exchanges AS
@@ -182,28 +184,35 @@ async function fill(warehouse: Warehouse, alias: string, connection: DuckDBConne
   await keepOldIds(connection, alias);
   await connection.run(`INSERT INTO ${alias}.progress SELECT max(apply_no), max(cut_ns), ${RULE_VERSION} FROM before_progress HAVING count(*) > 0`);
   await connection.run('COMMIT');
-  carried.set(connection, { options, to_ns });
+  carried.set(connection, { options, to_ns, stored });
 }
 
-/** The working set for a chunk: what the one before it has left, and what landed since; or read anew, with what led up to it. */
-async function takeUp(warehouse: Warehouse, connection: DuckDBConnection, { from_ns, to_ns }: { from_ns: bigint; to_ns: bigint }, limits: Limits, options: RecorrelateOptions): Promise<void> {
+/**
+ * The working set for a chunk: what the one before it has left, and what landed since; or read anew, with what led up to it. Messages stay in the files:
+ * a table of all would take more of the memory than what is made of them. Returns where they are.
+ */
+async function takeUp(warehouse: Warehouse, connection: DuckDBConnection, { from_ns, to_ns }: { from_ns: bigint; to_ns: bigint }, limits: Limits, options: RecorrelateOptions): Promise<StoredMessages> {
   const before = carried.get(connection);
   carried.delete(connection);
   const range = { from_ns, to_ns: to_ns + AHEAD_NS, apply_no: warehouse.last_apply_no };
+  let stored: StoredMessages;
   if (before?.options === options && before.to_ns === from_ns) {
     await connection.run('DELETE FROM timing_models');
+    // Their files may have been replaced since.
+    await readMessages(connection, { news: storedMessages(warehouse, before.stored), horizon_ns: from_ns + BEGUN_AHEAD_NS });
     await leaveLate(connection, from_ns);
     await carryOver(connection, from_ns, from_ns);
     await forgetOld(connection, from_ns, limits);
-    await loadMore(warehouse, connection, { ...range, loaded_ns: from_ns + AHEAD_NS }, limits);
+    stored = await loadMore(warehouse, connection, { ...range, loaded_ns: from_ns + AHEAD_NS }, limits);
     await addThreadMoves(warehouse, connection, from_ns + AHEAD_NS, to_ns + AHEAD_NS);
   } else {
     await createWorkingSet(connection);
-    await loadHistory(warehouse, connection, range, limits);
+    stored = await loadHistory(warehouse, connection, range, limits);
     await addThreadMoves(warehouse, connection, from_ns - KEEP_NS, to_ns + AHEAD_NS);
   }
   await setRunEnds(connection, options.run_ends ?? silentRuns(warehouse));
-  await readMessages(connection, { horizon_ns: to_ns + BEGUN_AHEAD_NS });
+  await readMessages(connection, { news: storedMessages(warehouse, stored), horizon_ns: to_ns + BEGUN_AHEAD_NS });
+  return stored;
 }
 
 /** The connection has other work, for which tables of the working set are in the way. */
@@ -225,14 +234,18 @@ async function keepModels(connection: DuckDBConnection, alias: string): Promise<
 
 /** Ids that a trace had before still lead to it. */
 async function keepOldIds(connection: DuckDBConnection, alias: string): Promise<void> {
-  await connection.run(`INSERT INTO ${alias}.trace_aliases BY NAME
-    SELECT old_trace_id, arg_min(trace_id, span_id) AS trace_id FROM (
-      SELECT o.trace_id AS old_trace_id, n.trace_id, CASE WHEN o.span_id = o.trace_lo THEN 0 ELSE n.span_id END AS span_id
-      FROM before_spans o JOIN ${alias}.spans n ON n.span_id = o.span_id WHERE n.trace_id <> o.trace_id
-      UNION ALL
+  const id = (row: string): string => `printf('%016x%016x', ${row}.trace_hi, ${row}.trace_lo)`;
+  await connection.run(`CREATE OR REPLACE TEMP TABLE old_ids AS
+    SELECT ${id('o')} AS old_trace_id, n.trace_id, CASE WHEN o.span_id = o.trace_lo THEN 0 ELSE n.span_id END AS place
+    FROM before_spans o JOIN ${alias}.spans n ON n.span_id = o.span_id WHERE n.trace_hi <> o.trace_hi OR n.trace_lo <> o.trace_lo`);
+  if (await someIn(connection, 'before_trace_aliases')) {
+    await connection.run(`INSERT INTO old_ids
       SELECT a.old_trace_id, coalesce(n.trace_id, a.trace_id), ${NEVER}
-      FROM before_trace_aliases a LEFT JOIN before_spans o ON o.trace_id = a.trace_id AND o.span_id = o.trace_lo LEFT JOIN ${alias}.spans n ON n.span_id = o.span_id
-    ) GROUP BY old_trace_id HAVING old_trace_id NOT IN (SELECT trace_id FROM ${alias}.spans)`);
+      FROM before_trace_aliases a LEFT JOIN (FROM before_spans WHERE span_id = trace_lo) o ON ${id('o')} = a.trace_id LEFT JOIN ${alias}.spans n ON n.span_id = o.span_id`);
+  }
+  if (!(await someIn(connection, 'old_ids'))) return;
+  await connection.run(`INSERT INTO ${alias}.trace_aliases BY NAME
+    SELECT old_trace_id, arg_min(trace_id, place) AS trace_id FROM old_ids o ANTI JOIN ${alias}.spans s ON s.trace_id = o.old_trace_id GROUP BY old_trace_id`);
 }
 
 /** Links before and after, span by span. */

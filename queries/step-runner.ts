@@ -75,34 +75,75 @@ export class StepMemory {
   readonly made = new Set<string>();
 }
 
+/** What is computed otherwise than in SQL. */
+export interface Computed {
+  readonly run: () => Promise<void>;
+  /** Results of steps. */
+  readonly reads: readonly string[];
+}
+
 export interface StepWatch {
   readonly observe?: ((step: Step, elapsed_ms: number) => void) | undefined;
   readonly between?: (() => Promise<void>) | undefined;
   readonly memory?: StepMemory | undefined;
-  /** What is computed otherwise than in SQL: by the name of the step that it comes before. */
-  readonly computed?: ReadonlyMap<string, () => Promise<void>> | undefined;
+  /** By the name of the step that it comes before. */
+  readonly computed?: ReadonlyMap<string, Computed> | undefined;
+  /** Results that are read after the last step. Given: others of many rows are dropped as soon as no step reads them any more, and their memory goes to the next ones. */
+  readonly kept?: ReadonlySet<string> | undefined;
+  /** How many are many; 10,000. */
+  readonly many_rows?: number | undefined;
+}
+
+/** Dropping a table, and making it anew in the next cycle, costs more than so many rows take. */
+const MANY_ROWS = 10_000;
+
+/** Which results are read for the last time by which step (its place among `steps`): a view reads what it is made of wherever it is read itself. */
+export function lastReads(steps: readonly Step[], kept: ReadonlySet<string>, computed: ReadonlyMap<string, Computed> = new Map()): ReadonlyMap<number, readonly string[]> {
+  const made = new Set(steps.map(({ name }) => name));
+  const namedBy = ({ name, sql, needs }: Step): string[] => [...new Set([...[...sql.matchAll(/\b(?:FROM|JOIN)\s+(\w+)/g)].map(([, relation]) => relation as string), ...needs, ...(computed.get(name)?.reads ?? [])])].filter((word) => made.has(word) && word !== name);
+  const reads = steps.map(namedBy);
+  const views = new Map(steps.flatMap((step, at) => (step.view ? [[step.name, reads[at] as string[]] as const] : [])));
+  const through = (name: string): string[] => [name, ...(views.get(name) ?? []).flatMap(through)];
+  const staying = new Set([...kept].flatMap(through));
+  const last = new Map<string, number>();
+  for (const [at, step] of steps.entries()) for (const name of [step.name, ...(reads[at] as string[]).flatMap(through)]) last.set(name, at);
+  const by_step = new Map<number, string[]>();
+  for (const [name, at] of last) if (!staying.has(name) && !views.has(name)) by_step.set(at, [...(by_step.get(at) ?? []), name]);
+  return by_step;
 }
 
 /** Makes each step a temp table (or view) of `connection`; the inputs are temp tables too. */
 export async function runSteps(connection: DuckDBConnection, steps: readonly Step[], watch: StepWatch = {}): Promise<void> {
   const memory = watch.memory ?? new StepMemory();
   const filled = new Map<string, boolean>();
-  for (const step of steps) {
+  const done = watch.kept === undefined ? new Map<number, string[]>() : lastReads(steps, watch.kept, watch.computed);
+  const large = new Set<string>();
+  for (const [at, step] of steps.entries()) {
     await watch.between?.();
     const begun = performance.now();
-    await watch.computed?.get(step.name)?.();
+    await watch.computed?.get(step.name)?.run();
     if (memory.made.has(step.name) && (await isEmptyAny(connection, step.needs, filled))) {
       if (!step.view && !memory.empty.has(step.name)) await connection.run(`DELETE FROM ${step.name}`);
       memory.empty.add(step.name);
-      continue;
+    } else {
+      const known = memory.made.has(step.name);
+      memory.made.add(step.name);
+      memory.empty.delete(step.name);
+      if (step.repeat) await repeatStep(connection, step);
+      else if (step.view) await (known ? undefined : connection.run(`CREATE OR REPLACE TEMP VIEW ${step.name} AS ${step.sql}`));
+      else if ((await countMade(connection, step)) >= (watch.many_rows ?? MANY_ROWS)) large.add(step.name);
+      watch.observe?.(step, performance.now() - begun);
     }
-    const known = memory.made.has(step.name);
-    memory.made.add(step.name);
-    memory.empty.delete(step.name);
-    if (step.repeat) await repeatStep(connection, step);
-    else if (!step.view || !known) await connection.run(`CREATE OR REPLACE TEMP ${step.view ? 'VIEW' : 'TABLE'} ${step.name} AS ${step.sql}`);
-    watch.observe?.(step, performance.now() - begun);
+    const over = (done.get(at) ?? []).filter((name) => large.has(name));
+    if (over.length === 0) continue;
+    await connection.run(over.map((name) => `DROP TABLE ${name}`).join(';'));
+    for (const name of over) memory.made.delete(name);
   }
+}
+
+async function countMade(connection: DuckDBConnection, { name, sql }: Step): Promise<number> {
+  const result = await connection.runAndReadAll(`CREATE OR REPLACE TEMP TABLE ${name} AS ${sql}`);
+  return Number(result.getRows()[0]?.[0] ?? 0);
 }
 
 /** filled: what is known of relations in this run. */

@@ -15,73 +15,59 @@ const TOUCHED = `CREATE OR REPLACE TEMP TABLE touched AS
   ) l ON l.node = f.node AND l.from_ns <= f.end_ns
   WHERE l.to_ns >= f.start_ns`;
 
-/** Of the finished spans: who asked and who answered, in their own words; what is known of the links, and whether nothing is missing. */
-const FINISHED_TEXTS = `CREATE OR REPLACE TEMP TABLE finished_texts AS
-  SELECT f.span_id, q.pid, q.first_tid, q.comm, q.fd, q.local_ip, q.local_port, q.remote_ip, q.remote_port, q.method, q.path, q.host, q.http_version, q.end_offset - q.stream_offset AS request_bytes,
-    a.status, a.response_bytes, coalesce(a.errno, q.errno) AS errno, coalesce(k.candidates, 0) AS candidates, k.evidence, k.score,
-    q.complete AND NOT q.partial AND coalesce(a.complete, f.end_reason NOT IN ('open', 'stop', 'gap')) AND t.span_id IS NULL AND b.span_id IS NULL
-      -- no parent is sure because of what was lost
-      AND NOT (f.parent_span_id IS NULL AND coalesce(k.doubt, FALSE)) AS complete
-  FROM messages q
-  JOIN finished f ON f.socket_id = q.socket_id AND f.exchange_no = q.exchange_no AND f.run_id = q.run_id AND f.kind = q.kind AND f.apply_no = q.apply_no AND f.request_open = q.partial AND f.ts_ns = q.ts_ns
-  LEFT JOIN (
-    SELECT run_id, socket_id, exchange_no, apply_no * 2 + CASE WHEN partial THEN 0 ELSE 1 END AS answer_no, TRUE AS answered, status, errno, complete, end_offset - stream_offset AS response_bytes
-    FROM messages WHERE kind = 'response'
-  ) a ON a.socket_id = f.socket_id AND a.exchange_no = f.exchange_no AND a.run_id = f.run_id AND a.answer_no = f.answer_no AND a.answered = f.answered
-  LEFT JOIN (SELECT span_id, count(*) AS candidates, bool_or(doubt) AS doubt, max(evidence) FILTER (chosen) AS evidence, max(score) FILTER (chosen) AS score FROM finished_links GROUP BY span_id) k ON k.span_id = f.span_id
-  LEFT JOIN (SELECT DISTINCT span_id FROM doubted) b ON b.span_id = f.span_id
-  LEFT JOIN touched t ON t.span_id = f.span_id`;
-
-/** Both ends of a call have the same path. */
-const FINISHED_PATHS = `CREATE OR REPLACE TEMP TABLE finished_paths AS
-  SELECT d.path, url_template(d.path) AS url_template FROM (SELECT DISTINCT path FROM finished_texts WHERE path IS NOT NULL) d`;
-
-const FINISHED_SPANS = `SELECT printf('%016x%016x', f.trace_hi, f.trace_lo) AS trace_id, make_timestamp_ns(f.trace_hi) AS trace_start, f.trace_hi, f.trace_lo, f.span_id, f.parent_span_id, f.peer_span_id, f.is_server,
+/**
+ * Of the finished spans: who asked and who answered, in their own words; what is known of the links, and whether nothing is missing. Messages, which
+ * have the texts, come last: whatever is joined after them is joined to rows of forty columns.
+ */
+const FINISHED_SPANS = `SELECT s.* EXCLUDE (quick_template), url_template(s.path, s.quick_template) AS url_template FROM (SELECT printf('%016x%016x', f.trace_hi, f.trace_lo) AS trace_id, make_timestamp_ns(f.trace_hi) AS trace_start, f.trace_hi, f.trace_lo, f.span_id, f.parent_span_id, f.peer_span_id, f.is_server,
     make_timestamp_ns(f.start_ns) AS start_time, f.start_ns, f.end_ns, f.node, f.process_id, q.pid, q.first_tid AS tid, f.first_thread_id AS thread_id, q.comm,
-    p.service_name, f.socket_id, q.fd, q.local_ip, q.local_port, q.remote_ip, q.remote_port,
-    f.protocol, q.method, q.path, u.url_template, q.status, q.host, q.http_version,
-    q.request_bytes, q.response_bytes, CASE WHEN f.start_ns = f.connect_ts_ns AND f.kind = 'request' THEN f.ts_ns - f.connect_ts_ns END AS connect_ns,
-    CASE WHEN f.answer_ns <= f.end_ns THEN f.answer_ns - f.start_ns END AS first_byte_ns, q.errno, f.end_reason, f.answered,
-    e.span_id IS NOT NULL OR d.span_id IS NOT NULL AS peer_seen, q.candidates,
-    CASE WHEN f.parent_span_id IS NULL THEN NULL WHEN f.is_server THEN 'connection' ELSE q.evidence END AS parent_evidence,
-    CASE WHEN f.parent_span_id IS NULL THEN NULL WHEN f.is_server THEN 1.0 ELSE q.score END AS parent_confidence,
-    ${RULE_VERSION} AS rule_version, q.complete
-  FROM finished f
-  JOIN finished_texts q ON q.span_id = f.span_id
-  LEFT JOIN finished_paths u ON u.path = q.path
-  LEFT JOIN processes p ON p.process_id = f.process_id
-  LEFT JOIN exchanges e ON e.span_id = f.peer_span_id
-  LEFT JOIN decided_ends d ON d.span_id = f.peer_span_id`;
+    f.service_name, f.socket_id, q.fd, q.local_ip, q.local_port, q.remote_ip, q.remote_port,
+    f.protocol, q.method, q.path, quick_template(q.path) AS quick_template, CASE WHEN f.answered THEN f.answer_status END AS status, q.host, q.http_version,
+    q.end_offset - q.stream_offset AS request_bytes, CASE WHEN f.answered THEN f.answer_bytes END AS response_bytes, CASE WHEN f.start_ns = f.connect_ts_ns AND f.kind = 'request' THEN f.ts_ns - f.connect_ts_ns END AS connect_ns,
+    CASE WHEN f.answer_ns <= f.end_ns THEN f.answer_ns - f.start_ns END AS first_byte_ns, coalesce(CASE WHEN f.answered THEN f.answer_errno END, q.errno) AS errno, f.end_reason, f.answered,
+    f.peer_seen, f.candidates,
+    CASE WHEN f.parent_span_id IS NULL THEN NULL WHEN f.is_server THEN 'connection' ELSE f.evidence END AS parent_evidence,
+    CASE WHEN f.parent_span_id IS NULL THEN NULL WHEN f.is_server THEN 1.0 ELSE f.score END AS parent_confidence,
+    ${RULE_VERSION} AS rule_version,
+    q.complete AND NOT q.partial AND coalesce(CASE WHEN f.answered THEN f.answer_complete = 1 END, f.end_reason NOT IN ('open', 'stop', 'gap')) AND NOT f.touched AND NOT f.doubted
+      -- no parent is sure because of what was lost
+      AND NOT (f.parent_span_id IS NULL AND f.doubt) AS complete
+  FROM messages q
+  JOIN (
+    SELECT f.*, p.service_name, t.span_id IS NOT NULL AS touched, b.span_id IS NOT NULL AS doubted
+    FROM finished f
+    LEFT JOIN processes p ON p.process_id = f.process_id
+    LEFT JOIN touched t ON t.span_id = f.span_id
+    LEFT JOIN (SELECT DISTINCT span_id FROM doubted) b ON b.span_id = f.span_id
+  ) f ON f.socket_id = q.socket_id AND f.exchange_no = q.exchange_no AND f.run_id = q.run_id AND f.kind = q.kind AND f.apply_no = q.apply_no AND f.request_open = q.partial AND f.ts_ns = q.ts_ns) s`;
 
 /**
- * Temp table `finished` (exchanges that are over, with parent_span_id, start_ns, trace_hi, trace_lo) -> temp tables touched,
- * finished_texts, finished_paths. Needed besides the tables of the steps: losses (node, from_ns, to_ns), finished_links.
+ * View `finished` (exchanges that are over, with parent_span_id, start_ns, trace_hi, trace_lo) -> temp table touched. Needed besides: losses (node,
+ * from_ns, to_ns).
  */
 export async function describeFinished(connection: DuckDBConnection): Promise<void> {
   await connection.run(TOUCHED);
-  await connection.run(FINISHED_TEXTS);
-  await connection.run(FINISHED_PATHS);
 }
 
 /**
- * Writes them into the derived segment `alias`; the caller's transaction. Needed besides: processes (process_id, service_name),
+ * Writes them into the derived segment `alias`; the caller's transaction. Needed besides: finished_links, processes (process_id, service_name),
  * timing_models, timing_versions.
  */
 export async function storeFinished(connection: DuckDBConnection, alias: string): Promise<void> {
   await connection.run(`INSERT INTO ${alias}.spans BY NAME ${FINISHED_SPANS}`);
   await connection.run(`INSERT INTO ${alias}.exchanges BY NAME
     SELECT f.node, f.run_id, f.socket_id, f.exchange_no, f.is_server, f.span_id, f.peer_span_id, f.process_id, f.protocol, f.start_ns, f.request_end_ns,
-      CASE WHEN f.answer_ns <= f.end_ns THEN f.answer_ns END AS answer_ns, f.end_ns, f.answered, f.end_reason, q.complete
-    FROM finished f JOIN finished_texts q ON q.span_id = f.span_id`);
+      CASE WHEN f.answer_ns <= f.end_ns THEN f.answer_ns END AS answer_ns, f.end_ns, f.answered, f.end_reason, s.complete
+    FROM finished f JOIN ${alias}.spans s ON s.span_id = f.span_id AND s.end_ns = f.end_ns`);
   // Numbers are sorted, and texts made of them afterwards.
   await connection.run(`INSERT INTO ${alias}.span_links BY NAME
     SELECT printf('%016x%016x', o.trace_hi, o.trace_lo) AS trace_id, o.span_id, o.candidate_span_id, o.evidence, o.score, o.chosen, ${RULE_VERSION} AS rule_version, o.model_version, o.start_ns, o.end_ns
     FROM (
-      SELECT f.trace_hi, f.trace_lo, f.span_id, k.candidate_span_id, k.evidence, k.score, k.chosen, CASE WHEN k.evidence = 'timing' THEN v.model_version END AS model_version, f.start_ns, f.end_ns
-      FROM finished f JOIN finished_links k ON k.span_id = f.span_id LEFT JOIN timing_versions v ON v.span_id = f.span_id
+      SELECT k.trace_hi, k.trace_lo, k.span_id, k.candidate_span_id, k.evidence, k.score, k.chosen, CASE WHEN k.evidence = 'timing' THEN v.model_version END AS model_version, k.start_ns, k.end_ns
+      FROM finished_links k LEFT JOIN timing_versions v ON v.span_id = k.span_id
       UNION ALL BY NAME
       SELECT f.trace_hi, f.trace_lo, f.span_id, f.parent_span_id AS candidate_span_id, 'connection' AS evidence, 1.0 AS score, TRUE AS chosen, NULL AS model_version, f.start_ns, f.end_ns
-      FROM finished f WHERE f.is_server AND f.parent_span_id IS NOT NULL
+      FROM over_now f WHERE f.is_span AND f.is_server AND f.parent_span_id IS NOT NULL
       ORDER BY trace_hi, trace_lo, span_id, candidate_span_id, evidence
     ) o`);
   await connection.run(`INSERT INTO ${alias}.models BY NAME FROM timing_models`);

@@ -2,7 +2,7 @@
 // about them, and for a while what was stored last, for children that come late.
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Warehouse } from '../ingest/warehouse.ts';
-import { URL_TEMPLATE_MACRO } from './url-template.ts';
+import { URL_TEMPLATE_MACROS } from './url-template.ts';
 
 export interface Limits {
   /** A request that is open for longer is given up: stored as incomplete. */
@@ -61,7 +61,7 @@ const text = (value: string): string => `'${value.replaceAll("'", "''")}'`;
 /** Empty tables but for what live correlation has learned of programs, and what stays the same. */
 export async function createWorkingSet(connection: DuckDBConnection): Promise<void> {
   await connection.run('SET asof_loop_join_threshold = 0');
-  await connection.run(URL_TEMPLATE_MACRO);
+  await connection.run(URL_TEMPLATE_MACROS);
   await connection.run(`
     CREATE OR REPLACE TEMP TABLE known_messages AS SELECT ${MESSAGE_COLUMNS} FROM memory.stored.messages LIMIT 0;
     CREATE OR REPLACE TEMP TABLE closes (run_id BIGINT, socket_id BIGINT, by_process BOOLEAN, close_ns BIGINT, thread_id BIGINT);
@@ -166,17 +166,26 @@ async function loadLosses(connection: DuckDBConnection, to_ns: bigint, oldest_ns
   await connection.run(`CREATE OR REPLACE TEMP TABLE losses AS SELECT DISTINCT node, from_ns, to_ns, cause FROM memory.stored.losses WHERE cause IN ${HIDING_CAUSES} AND to_ns >= ${oldest_ns} AND from_ns <= ${to_ns}`);
 }
 
+/** Messages of a part of history, where they are stored: in files of [low_ns, to_ns], those that `where` says of a row m. */
+export interface StoredMessages {
+  readonly low_ns: bigint;
+  readonly to_ns: bigint;
+  readonly where: string;
+}
+
+/** As text to select from, with MESSAGE_COLUMNS; for use at once, or within the same replaceDerived or withDerived. */
+export const storedMessages = (warehouse: Warehouse, { low_ns, to_ns, where }: StoredMessages): string => `SELECT ${MESSAGE_COLUMNS} FROM ${warehouse.storedBetween('raw', 'messages', low_ns, to_ns)} m WHERE ${where}`;
+
 /**
  * Everything that may matter to exchanges that are over in (from_ns, to_ns] or still open then: their messages, what was
- * stored of exchanges that ended shortly before, and of what longer ones belong to.
+ * stored of exchanges that ended shortly before, and of what longer ones belong to. Most of the messages stay where they are stored; returned is where.
  */
-export async function loadHistory(warehouse: Warehouse, connection: DuckDBConnection, range: { from_ns: bigint; to_ns: bigint; apply_no: bigint }, limits: Limits): Promise<void> {
+export async function loadHistory(warehouse: Warehouse, connection: DuckDBConnection, range: { from_ns: bigint; to_ns: bigint; apply_no: bigint }, limits: Limits): Promise<StoredMessages> {
   const { from_ns, to_ns, apply_no } = range;
   const [recent, oldest] = [from_ns - KEEP_NS, from_ns - limits.open_limit_ns];
   const raw = (table: string, low: bigint): string => warehouse.storedBetween('raw', table, low, to_ns);
   const derived = (table: string): string => warehouse.storedBetween('derived', table, oldest, to_ns);
-  await connection.run(`INSERT INTO known_messages BY NAME
-    SELECT ${MESSAGE_COLUMNS} FROM ${raw('messages', recent)} m WHERE m.end_ts_ns >= ${recent} AND m.ts_ns <= ${to_ns} AND m.apply_no <= ${apply_no}`);
+  const there = { low_ns: recent, to_ns, where: `m.end_ts_ns >= ${recent} AND m.ts_ns <= ${to_ns} AND m.apply_no <= ${apply_no}` };
   // Requests that were read long ago and had not been stored by then, and what of their answers is there.
   await connection.run(`INSERT INTO known_messages BY NAME
     SELECT ${MESSAGE_COLUMNS} FROM ${raw('messages', oldest)} m
@@ -196,21 +205,24 @@ export async function loadHistory(warehouse: Warehouse, connection: DuckDBConnec
     SELECT s.parent_span_id, count(*) FROM ${derived('spans')} s WHERE NOT s.is_server AND s.parent_span_id IS NOT NULL AND s.start_ns <= ${from_ns}
       AND EXISTS (FROM ${derived('spans')} k WHERE k.is_server AND k.span_id = s.parent_span_id AND k.end_ns > ${from_ns}) GROUP BY s.parent_span_id`);
   // What a long request belongs to may have ended long ago too.
+  await readMessages(connection, { news: storedMessages(warehouse, there), horizon_ns: to_ns });
   await connection.run(`CREATE OR REPLACE TEMP TABLE long_calls AS SELECT DISTINCT first_thread_id AS thread_id, ts_ns FROM messages WHERE kind = 'request' AND role = 'client' AND ts_ns < ${recent}`);
   await connection.run(`INSERT INTO decided_stored
     SELECT DISTINCT s.span_id, s.parent_span_id, s.start_ns, s.trace_hi, s.trace_lo, s.end_ns, TRUE
     FROM ${derived('spans')} s JOIN long_calls k ON k.thread_id = s.thread_id AND s.start_ns <= k.ts_ns AND s.end_ns > k.ts_ns
     WHERE s.is_server AND s.end_ns >= ${oldest} AND s.end_ns < ${recent}`);
   await connection.run(`INSERT INTO known_holds SELECT d.span_id, s.thread_id, s.start_ns, s.end_ns FROM decided_stored d JOIN ${derived('spans')} s ON s.span_id = d.span_id AND s.end_ns = d.end_ns WHERE d.end_ns < ${recent}`);
+  return there;
 }
 
-/** For what follows a working set of history that has been carried over: what happened in (loaded_ns, to_ns]. */
-export async function loadMore(warehouse: Warehouse, connection: DuckDBConnection, range: { loaded_ns: bigint; to_ns: bigint; apply_no: bigint }, limits: Limits): Promise<void> {
-  const { loaded_ns, to_ns, apply_no } = range;
-  const raw = (table: string): string => warehouse.storedBetween('raw', table, loaded_ns, to_ns);
-  await connection.run(`INSERT INTO known_messages BY NAME
-    SELECT ${MESSAGE_COLUMNS} FROM ${raw('messages')} m WHERE m.ts_ns > ${loaded_ns} AND m.ts_ns <= ${to_ns} AND m.apply_no <= ${apply_no}`);
-  await connection.run(addCloses(raw('socket_events'), `e.ts_ns > ${loaded_ns} AND e.ts_ns <= ${to_ns}`));
+/**
+ * For what follows a working set of history that has been carried over at from_ns, when all but messages was loaded up to loaded_ns: what happened since
+ * then and by to_ns. Returns where the messages are.
+ */
+export async function loadMore(warehouse: Warehouse, connection: DuckDBConnection, range: { from_ns: bigint; loaded_ns: bigint; to_ns: bigint; apply_no: bigint }, limits: Limits): Promise<StoredMessages> {
+  const { from_ns, loaded_ns, to_ns, apply_no } = range;
+  await connection.run(addCloses(warehouse.storedBetween('raw', 'socket_events', loaded_ns, to_ns), `e.ts_ns > ${loaded_ns} AND e.ts_ns <= ${to_ns}`));
   await loadProcesses(connection, 'memory.stored.processes');
   await loadLosses(connection, to_ns, loaded_ns - limits.open_limit_ns);
+  return { low_ns: from_ns, to_ns, where: `m.ts_ns > ${from_ns} AND m.ts_ns <= ${to_ns} AND m.apply_no <= ${apply_no}` };
 }

@@ -1,10 +1,11 @@
-// What queries/correlate/*.sql says by `-- @needs`: live cycles leave those steps out where a relation that they need is empty.
+// What queries/correlate/*.sql says by `-- @needs`: live cycles leave those steps out where a relation that they need is empty. And what is read for
+// the last time: results that no step reads any more are dropped.
 import { expect, onTestFinished, test } from 'vitest';
 import { generate } from '../bench/generate/generate.ts';
 import { TruthList } from '../bench/generate/truth.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { Correlator } from '../queries/correlator.ts';
-import { loadSteps, parseSteps, type Step } from '../queries/step-runner.ts';
+import { lastReads, loadSteps, parseSteps, type Step } from '../queries/step-runner.ts';
 import { temporaryFolder } from './support/temporary-folder.ts';
 
 const EVENTS_A_CYCLE = 700;
@@ -14,13 +15,22 @@ test('what a step needs is read from the lines before it', () => {
   expect(parseSteps('x.sql', text).map(({ name, needs }) => [name, needs])).toEqual([['a', []], ['c', ['a', 'b']], ['d', ['a', 'b']], ['e', ['d']]]);
 });
 
+test('a result is read for the last time through the last view over it, by what is computed, or not at all', () => {
+  const text = '-- @name a\nSELECT 1\n-- @name b\nSELECT 2 AS a\n-- @name v @view\nSELECT * FROM a\n-- @name w @view\nSELECT * FROM v JOIN b\n-- @name c\nSELECT * FROM w\n-- @name d\nSELECT * FROM c\n-- @name d @repeat\nSELECT * FROM d\n-- @name e\nSELECT 3';
+  const steps = parseSteps('x.sql', text);
+  const of = (kept: string[], computed: Parameters<typeof lastReads>[2] = new Map()): Record<string, readonly string[]> => Object.fromEntries([...lastReads(steps, new Set(kept), computed)].map(([at, names]) => [`${at} ${steps[at]?.name}`, names]));
+  expect(of([])).toEqual({ '4 c': ['a', 'b'], '5 d': ['c'], '6 d': ['d'], '7 e': ['e'] });
+  expect(of(['v'])).toEqual({ '4 c': ['b'], '5 d': ['c'], '6 d': ['d'], '7 e': ['e'] });
+  expect(of(['e'], new Map([['e', { reads: ['w'], run: async () => undefined }]]))).toEqual({ '5 d': ['c'], '6 d': ['d'], '7 e': ['a', 'b'] });
+});
+
 /** Everything that many small cycles have stored, and the steps that they ran. */
-async function correlated(shapes: readonly string[], steps: readonly Step[]): Promise<{ rows: string[]; ran: number }> {
+async function correlated(shapes: readonly string[], steps: readonly Step[], many_rows?: number): Promise<{ rows: string[]; ran: number }> {
   const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0 });
   onTestFinished(() => warehouse.close());
   const batches = generate({ events: 4500, seed: 21, shapes, applications: shapes.length, nodes: 1, truth: new TruthList() });
   let ran = 0;
-  const correlator = new Correlator(warehouse, { silent_ms: 1e9, steps, observe: () => (ran += 1) });
+  const correlator = new Correlator(warehouse, { silent_ms: 1e9, steps, ...(many_rows === undefined ? {} : { many_rows }), observe: () => (ran += 1) });
   let waiting = 0;
   for (let next = batches.next(); next.done !== true; next = batches.next()) {
     await warehouse.apply(next.value);
@@ -42,4 +52,12 @@ test.each([['kept-connections', 'timers'], ['java-pool', 'worker-pool'], ['async
   expect(found.rows).toEqual(whole.rows);
   expect(found.rows.length).toBeGreaterThan(300);
   expect(found.ran).toBeLessThan(whole.ran);
+}, 120_000);
+
+test.each([['kept-connections', 'timers'], ['java-pool', 'worker-pool', 'shared-pool'], ['asyncio', 'go-parallel', 'nginx', 'node']])('results that are dropped are missed by nothing: %s and more', async (...shapes) => {
+  const all = loadSteps();
+  const kept = await correlated(shapes, all, Infinity);
+  const dropped = await correlated(shapes, all, 0);
+  expect(dropped.rows).toEqual(kept.rows);
+  expect(kept.rows.length).toBeGreaterThan(300);
 }, 120_000);

@@ -14,7 +14,7 @@ SELECT
   m.role AS role, m.conn_id AS conn_id, m.stream_offset AS stream_offset, m.process_id AS process_id,
   m.first_thread_id AS first_thread_id, m.last_thread_id AS last_thread_id, m.ts_ns AS ts_ns, m.end_ts_ns AS end_ts_ns,
   m.end_reason AS end_reason, m.partial AS partial, m.connect_ts_ns AS connect_ts_ns, m.connect_thread_id AS connect_thread_id, m.task_id AS task_id,
-  m.apply_no AS apply_no
+  m.parent_task_id AS parent_task_id, m.first_turn AS first_turn, m.connect_turn AS connect_turn, m.remote_ip AS remote_ip, m.remote_port AS remote_port, m.apply_no AS apply_no
 FROM messages m
 WHERE NOT m.partial AND m.kind <> 'response' AND m.role IS NOT NULL
 
@@ -25,7 +25,7 @@ SELECT
   m.role AS role, m.conn_id AS conn_id, m.stream_offset AS stream_offset, m.process_id AS process_id,
   m.first_thread_id AS first_thread_id, m.last_thread_id AS last_thread_id, m.ts_ns AS ts_ns, m.end_ts_ns AS end_ts_ns,
   m.end_reason AS end_reason, m.partial AS partial, m.connect_ts_ns AS connect_ts_ns, m.connect_thread_id AS connect_thread_id, m.task_id AS task_id,
-  m.apply_no AS apply_no
+  m.parent_task_id AS parent_task_id, m.first_turn AS first_turn, m.connect_turn AS connect_turn, m.remote_ip AS remote_ip, m.remote_port AS remote_port, m.apply_no AS apply_no
 FROM messages m
 JOIN (
   SELECT p.run_id AS run_id, p.socket_id AS socket_id, p.exchange_no AS exchange_no, max(p.apply_no) AS apply_no
@@ -47,7 +47,8 @@ SELECT
     + (q.conn % 4294967291 * 1073741789 + q.place % 2147483629 * 1073741827 + CASE WHEN q.kind = 'connect' THEN 49979687 WHEN q.role = 'server' THEN 15485863 ELSE 1299709 END) % 4294967291 AS peer_span_id,
   q.process_id AS process_id, q.first_thread_id AS first_thread_id, q.last_thread_id AS last_thread_id,
   q.ts_ns AS ts_ns, q.end_ts_ns AS request_end_ns, q.end_reason AS request_end_reason, q.partial AS request_open,
-  q.connect_ts_ns AS connect_ts_ns, q.connect_thread_id AS connect_thread_id, q.task_id AS task_id, q.apply_no AS apply_no
+  q.connect_ts_ns AS connect_ts_ns, q.connect_thread_id AS connect_thread_id, q.task_id AS task_id, q.parent_task_id AS parent_task_id,
+  q.first_turn AS first_turn, q.connect_turn AS connect_turn, q.remote_ip AS remote_ip, q.remote_port AS remote_port, q.apply_no AS apply_no
 FROM (
   SELECT f.*, coalesce(f.conn_id, f.socket_id) AS conn, CASE WHEN f.kind = 'connect' THEN f.ts_ns ELSE f.stream_offset END AS place FROM final_requests f
   UNION ALL
@@ -70,8 +71,11 @@ SELECT
   max(CASE WHEN a.partial THEN NULL ELSE a.first_thread_id END) AS answer_first_thread_id,
   max(CASE WHEN a.partial THEN NULL ELSE a.last_thread_id END) AS answer_thread_id,
   max(CASE WHEN a.partial OR NOT a.complete THEN 0 ELSE 1 END) AS answer_whole,
+  max(CASE WHEN a.partial THEN NULL ELSE a.last_turn END) AS answer_turn,
+  max(CASE WHEN a.partial THEN NULL ELSE a.task_id END) AS answer_task_id,
   max(a.end_ts_ns) AS answer_seen_ns,
-  max(a.apply_no * 2 + CASE WHEN a.partial THEN 0 ELSE 1 END) AS answer_no
+  max(a.status) AS answer_status, max(a.errno) AS answer_errno, max(a.end_offset - a.stream_offset) AS answer_bytes,
+  coalesce(max(CASE WHEN a.partial THEN NULL WHEN a.complete THEN 1 ELSE 0 END), min(CASE WHEN a.complete THEN 1 ELSE 0 END)) AS answer_complete
 FROM messages a
 WHERE a.kind = 'response' AND a.exchange_no >= 0
 GROUP BY a.run_id, a.socket_id, a.exchange_no
@@ -110,7 +114,8 @@ SELECT
   e.is_server AS is_server, e.span_id AS span_id, e.peer_span_id AS peer_span_id, e.process_id AS process_id,
   e.first_thread_id AS first_thread_id, e.last_thread_id AS last_thread_id, e.ts_ns AS ts_ns, e.request_end_ns AS request_end_ns, e.request_open AS request_open,
   NOT e.request_open AND e.protocol IS NOT NULL AND e.request_end_reason IN ('length', 'chunked', 'no_body') AS request_whole,
-  e.connect_ts_ns AS connect_ts_ns, e.connect_thread_id AS connect_thread_id, e.task_id AS task_id, e.apply_no AS apply_no, e.answer_ns AS answer_ns,
+  e.connect_ts_ns AS connect_ts_ns, e.connect_thread_id AS connect_thread_id, e.task_id AS task_id, e.parent_task_id AS parent_task_id,
+  e.first_turn AS first_turn, e.connect_turn AS connect_turn, e.remote_ip AS remote_ip, e.remote_port AS remote_port, e.apply_no AS apply_no, e.answer_ns AS answer_ns,
   -- When the server was done with it. Of bytes that nobody understood only the first of the answer is known to belong to it. An answer whose
   -- end is not known (its head was longer than what is captured) has ended with what was written last.
   CASE
@@ -123,10 +128,14 @@ SELECT
   CASE WHEN e.end_ns > e.given_up_ns THEN e.given_up_ns ELSE e.end_ns END AS end_ns,
   CASE WHEN e.end_ns > e.given_up_ns THEN 'open' ELSE e.end_reason END AS end_reason,
   e.kind = 'request' AND (e.answer_end_ns IS NOT NULL OR e.end_reason = 'quiet') AND e.end_ns <= e.given_up_ns AS answered,
-  e.answer_no AS answer_no, e.answer_first_thread_id AS answer_first_thread_id, e.answer_thread_id AS answer_thread_id
+  e.answer_status AS answer_status, e.answer_errno AS answer_errno, e.answer_bytes AS answer_bytes, e.answer_complete AS answer_complete,
+  e.answer_first_thread_id AS answer_first_thread_id, e.answer_thread_id AS answer_thread_id, e.answer_turn AS answer_turn, e.answer_task_id AS answer_task_id,
+  e.answer_end_ns IS NOT NULL AS answer_ended
 FROM (
   SELECT
-    p.*, a.answer_ns AS answer_ns, a.answer_end_ns AS answer_end_ns, a.answer_end_reason AS answer_end_reason, a.answer_whole AS answer_whole, a.answer_seen_ns AS answer_seen_ns, a.answer_first_thread_id AS answer_first_thread_id, a.answer_thread_id AS answer_thread_id, a.answer_no AS answer_no,
+    p.*, a.answer_ns AS answer_ns, a.answer_end_ns AS answer_end_ns, a.answer_end_reason AS answer_end_reason, a.answer_whole AS answer_whole, a.answer_seen_ns AS answer_seen_ns, a.answer_first_thread_id AS answer_first_thread_id, a.answer_thread_id AS answer_thread_id,
+    a.answer_turn AS answer_turn, a.answer_task_id AS answer_task_id,
+    a.answer_status AS answer_status, a.answer_errno AS answer_errno, a.answer_bytes AS answer_bytes, a.answer_complete AS answer_complete,
     CASE WHEN g.close_ns IS NULL OR c.close_ns < g.close_ns THEN c.close_ns ELSE g.close_ns END AS close_ns, p.ts_ns + l.open_limit_ns AS given_up_ns,
     CASE
       WHEN p.kind = 'connect' THEN p.request_end_ns

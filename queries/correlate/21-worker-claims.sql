@@ -16,7 +16,9 @@ SELECT
   c.span_id AS span_id, c.process_id AS process_id, c.run_id AS run_id, c.socket_id AS socket_id, c.exchange_no AS exchange_no,
   c.kind AS kind, c.fresh AS fresh, CASE WHEN c.fresh THEN c.connect_thread_id ELSE c.first_thread_id END AS thread_id,
   CASE WHEN c.fresh THEN c.connect_ts_ns ELSE c.ts_ns END AS at_ns, c.ts_ns AS ts_ns, c.end_ns AS end_ns, c.answered AS answered,
-  h.span_id IS NOT NULL AS holds_some
+  h.span_id IS NOT NULL AS holds_some,
+  CASE WHEN c.fresh THEN c.connect_turn ELSE c.first_turn END AS turn, c.task_id AS task_id, c.parent_task_id AS parent_task_id,
+  coalesce(c.remote_ip, 'unix') AS callee_ip, coalesce(c.remote_port, 0) AS callee_port, c.request_open AS request_open
 FROM (
   SELECT
     e.*, e.kind = 'request' AND e.connect_thread_id IS NOT NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns AS fresh
@@ -67,13 +69,12 @@ JOIN unsure_processes p ON p.process_id = k.process_id
 -- The requests of these processes: who read them, who answered.
 SELECT
   e.span_id AS span_id, e.process_id AS process_id, e.ts_ns AS ts_ns, e.request_end_ns AS request_end_ns, e.free_ns AS free_ns,
-  e.last_thread_id AS reader_thread_id, q.last_turn AS read_turn, a.first_thread_id AS answer_thread_id, e.answer_ns AS answer_ns,
-  q.traceparent AS traceparent, q.request_id AS request_id, a.task_id AS task_id, q.task_id AS reader_task_id, q.parent_task_id AS reader_parent_task_id,
+  e.last_thread_id AS reader_thread_id, q.last_turn AS read_turn, e.answer_first_thread_id AS answer_thread_id, e.answer_ns AS answer_ns,
+  q.traceparent AS traceparent, q.request_id AS request_id, e.answer_task_id AS task_id, q.task_id AS reader_task_id, q.parent_task_id AS reader_parent_task_id,
   q.method AS method, q.path AS path
 FROM exchanges e
 JOIN unsure_processes p ON p.process_id = e.process_id
 LEFT JOIN messages q ON q.socket_id = e.socket_id AND q.exchange_no = e.exchange_no AND q.run_id = e.run_id AND q.kind = 'request' AND NOT q.partial
-LEFT JOIN messages a ON a.socket_id = e.socket_id AND a.exchange_no = e.exchange_no AND a.run_id = e.run_id AND a.kind = 'response' AND NOT a.partial
 WHERE e.is_server
 
 -- @needs unsure_processes
@@ -124,13 +125,11 @@ WHERE b.to_ns > b.at_ns
 
 -- @name new_call_ends
 -- When the threads of these processes had read the answers to their calls.
-SELECT e.span_id AS span_id, e.process_id AS process_id, e.socket_id AS socket_id, e.exchange_no AS exchange_no, a.last_thread_id AS thread_id, a.last_turn AS turn, e.ts_ns AS begun_ns, e.end_ns AS end_ns,
-  coalesce(q.remote_ip, 'unix') AS callee_ip, coalesce(q.remote_port, 0) AS callee_port
+SELECT e.span_id AS span_id, e.process_id AS process_id, e.socket_id AS socket_id, e.exchange_no AS exchange_no, e.answer_thread_id AS thread_id, e.answer_turn AS turn, e.ts_ns AS begun_ns, e.end_ns AS end_ns,
+  coalesce(e.remote_ip, 'unix') AS callee_ip, coalesce(e.remote_port, 0) AS callee_port
 FROM exchanges e
 JOIN weighed_processes p ON p.process_id = e.process_id
-JOIN messages a ON a.socket_id = e.socket_id AND a.exchange_no = e.exchange_no AND a.run_id = e.run_id AND a.kind = 'response' AND NOT a.partial
-JOIN messages q ON q.socket_id = e.socket_id AND q.exchange_no = e.exchange_no AND q.run_id = e.run_id AND q.kind = 'request' AND NOT q.partial
-WHERE NOT e.is_server AND e.answered
+WHERE NOT e.is_server AND e.answered AND e.answer_ended AND NOT e.request_open
 
 -- @name call_ends @view
 SELECT n.*
@@ -288,11 +287,10 @@ FROM (
 -- @needs work
 
 -- @name task_places
-SELECT c.span_id AS span_id, c.process_id AS process_id, c.ts_ns AS ts_ns, c.fresh AS fresh, q.task_id AS task_id, q.parent_task_id AS parent_task_id, w.width AS width, c.ts_ns - c.ts_ns % w.width AS piece_ns
+SELECT c.span_id AS span_id, c.process_id AS process_id, c.ts_ns AS ts_ns, c.fresh AS fresh, c.task_id AS task_id, c.parent_task_id AS parent_task_id, w.width AS width, c.ts_ns - c.ts_ns % w.width AS piece_ns
 FROM unsure_calls c
-JOIN messages q ON q.socket_id = c.socket_id AND q.exchange_no = c.exchange_no AND q.run_id = c.run_id AND q.kind = 'request' AND NOT q.partial
 JOIN open_widths w ON w.process_id = c.process_id
-WHERE q.task_id IS NOT NULL OR q.parent_task_id IS NOT NULL
+WHERE c.kind = 'request' AND NOT c.request_open AND (c.task_id IS NOT NULL OR c.parent_task_id IS NOT NULL)
 
 -- @name task_claims
 -- A task (a goroutine) that calls is the one that read the request and answers it, or was started by that one; the newest such request.

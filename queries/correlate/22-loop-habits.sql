@@ -1,5 +1,5 @@
 -- Question:  what does a program's event loop always do between a read and the call that follows from it?
--- Input:     unsure_calls; weighed_processes; work; call_ends; exchanges; undecided; messages; processes; lags (0, 1, 2, ...); and of earlier cycles
+-- Input:     unsure_calls; weighed_processes; work; call_ends; exchanges; undecided; processes; lags (0, 1, 2, ...); and of earlier cycles
 --            known_lags, known_lag_calls, known_lag_orders, known_flushes
 -- Assumes:   a loop's turn ends when it waits for events again, and a program takes the same number of turns from the read that
 --            triggers a call to the call itself: a constant for each service, callee, kind of read (a request, or the answer of
@@ -14,29 +14,27 @@
 
 -- @name loop_calls
 SELECT
-  c.span_id AS span_id, c.thread_id AS thread_id, c.at_ns AS at_ns, c.fresh AS fresh, CASE WHEN c.fresh THEN q.connect_turn ELSE q.first_turn END AS turn,
-  c.socket_id AS socket_id, c.exchange_no AS exchange_no, coalesce(p.service_name, CAST(c.process_id AS VARCHAR)) AS service, coalesce(q.remote_ip, 'unix') AS callee_ip, coalesce(q.remote_port, 0) AS callee_port
+  c.span_id AS span_id, c.thread_id AS thread_id, c.at_ns AS at_ns, c.fresh AS fresh, c.turn AS turn,
+  c.socket_id AS socket_id, c.exchange_no AS exchange_no, coalesce(p.service_name, CAST(c.process_id AS VARCHAR)) AS service, c.callee_ip AS callee_ip, c.callee_port AS callee_port
 FROM unsure_calls c
 JOIN weighed_processes w ON w.process_id = c.process_id
-JOIN messages q ON q.socket_id = c.socket_id AND q.exchange_no = c.exchange_no AND q.run_id = c.run_id AND q.kind = c.kind AND NOT q.partial
 LEFT JOIN processes p ON p.process_id = c.process_id
-WHERE CASE WHEN c.fresh THEN q.connect_turn ELSE q.first_turn END > 0 AND q.task_id IS NULL
+WHERE c.turn > 0 AND c.task_id IS NULL AND NOT c.request_open
 
 -- @name habit_calls
 -- What is learned from: all calls of these processes that are not decided yet, sure or not.
 SELECT
   e.span_id AS span_id, e.process_id AS process_id, CASE WHEN e.connect_ts_ns IS NOT NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns THEN e.connect_thread_id ELSE e.first_thread_id END AS thread_id,
-  CASE WHEN e.connect_ts_ns IS NOT NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns THEN q.connect_turn ELSE q.first_turn END AS turn,
+  CASE WHEN e.connect_ts_ns IS NOT NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns THEN e.connect_turn ELSE e.first_turn END AS turn,
   CASE WHEN e.connect_ts_ns IS NOT NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns THEN e.connect_ts_ns ELSE e.ts_ns END AS at_ns,
-  e.connect_ts_ns IS NOT NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns AS fresh, e.socket_id AS socket_id, e.exchange_no AS exchange_no, q.task_id AS task_id,
-  coalesce(p.service_name, CAST(e.process_id AS VARCHAR)) AS service, coalesce(q.remote_ip, 'unix') AS callee_ip, coalesce(q.remote_port, 0) AS callee_port
+  e.connect_ts_ns IS NOT NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns AS fresh, e.socket_id AS socket_id, e.exchange_no AS exchange_no, e.task_id AS task_id,
+  coalesce(p.service_name, CAST(e.process_id AS VARCHAR)) AS service, coalesce(e.remote_ip, 'unix') AS callee_ip, coalesce(e.remote_port, 0) AS callee_port
 FROM exchanges e
 JOIN weighed_processes b ON b.process_id = e.process_id
 JOIN undecided u ON u.span_id = e.span_id
-JOIN messages q ON q.socket_id = e.socket_id AND q.exchange_no = e.exchange_no AND q.run_id = e.run_id AND q.kind = e.kind AND NOT q.partial
 LEFT JOIN processes p ON p.process_id = e.process_id
 CROSS JOIN limits l
-WHERE NOT e.is_server AND e.kind = 'request'
+WHERE NOT e.is_server AND e.kind = 'request' AND NOT e.request_open
 
 -- @name turn_threads
 -- From which turn on reads can matter: as many turns back as a rule may say.

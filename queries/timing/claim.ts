@@ -1,6 +1,7 @@
 // Timing as a kind of evidence: for calls that nothing else decides, from the tables of ../correlate/26-timing-input.sql to timing_claims.
 import { createHash } from 'node:crypto';
 import type { DuckDBConnection } from '@duckdb/node-api';
+import type { Computed } from '../step-runner.ts';
 import { createTimingTables, readProblems, type ServiceProblem } from './resolve.ts';
 import { resolveService, type Resolution } from './resolve-service.ts';
 
@@ -39,14 +40,14 @@ interface Window {
 
 interface DoubtfulCall {
   readonly service: string;
-  readonly call_id: string;
+  readonly call_id: bigint;
   readonly fresh: boolean;
 }
 
 /** What is claimed of a window's doubtful calls, as rows of timing_claims, and after which model. */
 interface Weighed {
   readonly claims: readonly string[];
-  readonly call_ids: readonly string[];
+  readonly call_ids: readonly bigint[];
   readonly model: { readonly version: number; readonly service: string; readonly from_ns: bigint; readonly to_ns: bigint; readonly parameters: string };
 }
 
@@ -70,7 +71,7 @@ export async function claimByTiming(connection: DuckDBConnection, pause: () => P
     await fill(connection);
     const doubtful = await doubtfulCalls(connection);
     const found: Weighed[] = [];
-    for await (const problem of readProblems(connection)) {
+    for await (const problem of readProblems<bigint>(connection)) {
       if (performance.now() > until) break; // what is left stays undecided: better than that everything is late
       await pause();
       const window = worth.find(({ service }) => service === problem.service) as Window;
@@ -149,35 +150,35 @@ async function worthWeighing(connection: DuckDBConnection, round: readonly Windo
 }
 
 async function fill(connection: DuckDBConnection): Promise<void> {
-  await createTimingTables(connection);
+  await createTimingTables(connection, 'BIGINT');
   await connection.run(`
-    INSERT INTO timing_requests SELECT r.request_id, r.service, CAST(r.process_id AS VARCHAR), coalesce(r.method, '') || ' ' || coalesce(url_template(r.path), ''), r.start_ns, r.end_ns, NULL
-      FROM timing_seen_requests r JOIN timing_windows w ON w.service = r.service AND r.start_ns >= w.first_ns AND r.start_ns < w.last_ns;
-    INSERT INTO timing_calls SELECT c.call_id, c.service, CAST(c.process_id AS VARCHAR), c.callee_ip || ':' || c.callee_port, NULL, c.start_ns, c.end_ns
+    INSERT INTO timing_requests SELECT r.request_id, r.service, r.process_id, coalesce(r.method, '') || ' ' || coalesce(url_template(r.path, r.quick), ''), r.start_ns, r.end_ns, NULL
+      FROM (SELECT s.*, quick_template(s.path) AS quick FROM timing_seen_requests s JOIN timing_windows w ON w.service = s.service AND s.start_ns >= w.first_ns AND s.start_ns < w.last_ns) r;
+    INSERT INTO timing_calls SELECT c.call_id, c.service, c.process_id, c.callee_ip || ':' || c.callee_port, NULL, c.start_ns, c.end_ns
       FROM timing_seen_calls c JOIN timing_windows w ON w.service = c.service AND c.start_ns >= w.first_ns AND c.start_ns < w.last_ns
-      LEFT JOIN timing_requests r ON r.request_id = CAST(c.request_id AS VARCHAR)
+      LEFT JOIN timing_requests r ON r.request_id = c.request_id
       WHERE c.request_id IS NULL OR r.request_id IS NOT NULL;
-    INSERT INTO timing_allowed SELECT c.call_id, c.request_id, 0 FROM timing_seen_calls c SEMI JOIN timing_calls t ON t.call_id = CAST(c.call_id AS VARCHAR) WHERE c.request_id IS NOT NULL;
+    INSERT INTO timing_allowed SELECT c.call_id, c.request_id, 0 FROM timing_seen_calls c SEMI JOIN timing_calls t ON t.call_id = c.call_id WHERE c.request_id IS NOT NULL;
     INSERT INTO timing_allowed SELECT h.call_id, h.request_id, ln(greatest(h.score, 0.001)) FROM timing_hints h
-      SEMI JOIN timing_calls t ON t.call_id = CAST(h.call_id AS VARCHAR) SEMI JOIN timing_requests r ON r.request_id = CAST(h.request_id AS VARCHAR)
-      ANTI JOIN timing_allowed a ON a.call_id = CAST(h.call_id AS VARCHAR)`);
+      SEMI JOIN timing_calls t ON t.call_id = h.call_id SEMI JOIN timing_requests r ON r.request_id = h.request_id
+      ANTI JOIN timing_allowed a ON a.call_id = h.call_id`);
 }
 
 /** By service: those of its window, not of what lies around. */
 async function doubtfulCalls(connection: DuckDBConnection): Promise<Map<string, DoubtfulCall[]>> {
   const rows = await connection.runAndReadAll(`
-    SELECT d.service, t.call_id, d.fresh FROM doubtful_calls d JOIN timing_calls t ON t.call_id = CAST(d.span_id AS VARCHAR) JOIN timing_windows w ON w.service = d.service AND t.start_tick >= w.from_ns AND t.start_tick < w.to_ns`);
-  const calls = (rows.getRows() as [string, string, boolean][]).map(([service, call_id, fresh]) => ({ service, call_id, fresh }));
+    SELECT d.service, t.call_id, d.fresh FROM doubtful_calls d JOIN timing_calls t ON t.call_id = d.span_id JOIN timing_windows w ON w.service = d.service AND t.start_tick >= w.from_ns AND t.start_tick < w.to_ns`);
+  const calls = (rows.getRows() as [string, bigint, boolean][]).map(([service, call_id, fresh]) => ({ service, call_id, fresh }));
   return groupBy(calls, ({ service }) => service);
 }
 
 /** Undefined: the service cannot be told by timing. */
-function weigh({ service, first_ns, last_ns }: Window, { call_ids, request_ids, callee_names, tick_ns, newest_ns, problem }: ServiceProblem, { probabilities, model }: Resolution, doubtful: readonly DoubtfulCall[]): Weighed | undefined {
+function weigh({ service, first_ns, last_ns }: Window, { call_ids, request_ids, callee_names, tick_ns, newest_ns, problem }: ServiceProblem<bigint>, { probabilities, model }: Resolution, doubtful: readonly DoubtfulCall[]): Weighed | undefined {
   const place = new Map(call_ids.map((id, at) => [id, at]));
   const weighed = doubtful.map(({ call_id, fresh }) => {
     const call = place.get(call_id) as number;
-    const own: { request_id: string; probability: number }[] = [];
-    for (let at = problem.offsets[call] as number; at < (problem.offsets[call + 1] as number); at += 1) own.push({ request_id: request_ids[problem.candidates[at] as number] as string, probability: probabilities[at] as number });
+    const own: { request_id: bigint; probability: number }[] = [];
+    for (let at = problem.offsets[call] as number; at < (problem.offsets[call + 1] as number); at += 1) own.push({ request_id: request_ids[problem.candidates[at] as number] as bigint, probability: probabilities[at] as number });
     return { call_id, fresh, candidates: own.toSorted((a, b) => b.probability - a.probability).slice(0, MOST_CANDIDATES) };
   });
   const trust = weighed.reduce((sum, { candidates }) => sum + (candidates[0]?.probability ?? 0), 0) / Math.max(1, weighed.length);
@@ -212,8 +213,9 @@ async function store(connection: DuckDBConnection, found: readonly Weighed[]): P
 }
 
 /** What ../step-runner.ts needs to know of it. */
-export function computedSteps(connection: DuckDBConnection, pause?: () => Promise<void>, hopeless?: HopelessServices, budget_ms?: number): ReadonlyMap<string, () => Promise<void>> {
-  return new Map([['claims', () => claimByTiming(connection, pause, hopeless, budget_ms)]]);
+export function computedSteps(connection: DuckDBConnection, pause?: () => Promise<void>, hopeless?: HopelessServices, budget_ms?: number): ReadonlyMap<string, Computed> {
+  const reads = ['doubtful_calls', 'open_counts', 'timing_seen_requests', 'timing_seen_calls', 'timing_hints'];
+  return new Map([['claims', { reads, run: () => claimByTiming(connection, pause, hopeless, budget_ms) }]]);
 }
 
 function groupBy<T>(rows: readonly T[], keyOf: (row: T) => string): Map<string, T[]> {

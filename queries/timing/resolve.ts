@@ -23,17 +23,17 @@ export interface TimingResult {
   readonly models: readonly { readonly service: string; readonly requests: number; readonly delays: readonly LearnedDelay[] }[];
 }
 
-/** Creates the three input tables, empty. */
-export async function createTimingTables(connection: DuckDBConnection): Promise<void> {
-  await connection.run(`CREATE OR REPLACE TEMP TABLE timing_calls (call_id VARCHAR, service VARCHAR, process VARCHAR, callee VARCHAR, operation VARCHAR, start_tick BIGINT, end_tick BIGINT);
-    CREATE OR REPLACE TEMP TABLE timing_requests (request_id VARCHAR, service VARCHAR, process VARCHAR, operation VARCHAR, start_tick BIGINT, end_tick BIGINT, caller_id VARCHAR);
-    CREATE OR REPLACE TEMP TABLE timing_allowed (call_id VARCHAR, request_id VARCHAR, evidence DOUBLE)`);
+/** Creates the three input tables, empty. `id`: DuckDB's type of calls', requests' and processes' ids. */
+export async function createTimingTables(connection: DuckDBConnection, id: 'VARCHAR' | 'BIGINT' = 'VARCHAR'): Promise<void> {
+  await connection.run(`CREATE OR REPLACE TEMP TABLE timing_calls (call_id ${id}, service VARCHAR, process ${id}, callee VARCHAR, operation VARCHAR, start_tick BIGINT, end_tick BIGINT);
+    CREATE OR REPLACE TEMP TABLE timing_requests (request_id ${id}, service VARCHAR, process ${id}, operation VARCHAR, start_tick BIGINT, end_tick BIGINT, caller_id ${id});
+    CREATE OR REPLACE TEMP TABLE timing_allowed (call_id ${id}, request_id ${id}, evidence DOUBLE)`);
 }
 
 /** Twice: once that traces are roughly known, services that several requests of a trace meet at are looked at again. */
 export async function resolveTiming(connection: DuckDBConnection, options: ResolveOptions = {}): Promise<TimingResult> {
-  const problems: ServiceProblem[] = [];
-  for await (const problem of readProblems(connection)) problems.push(problem);
+  const problems: ServiceProblem<string>[] = [];
+  for await (const problem of readProblems<string>(connection)) problems.push(problem);
   const found: Resolution[] = [];
   for (const { problem } of problems) found.push(await resolveService(problem, options));
   const groups = groupByTrace(problems, found);
@@ -54,7 +54,7 @@ export async function resolveTiming(connection: DuckDBConnection, options: Resol
 }
 
 /** Per problem: requests that lead to the same root have the same number. */
-function groupByTrace(problems: readonly ServiceProblem[], found: readonly Resolution[]): Int32Array[] {
+function groupByTrace(problems: readonly ServiceProblem<string>[], found: readonly Resolution[]): Int32Array[] {
   const parents = new Map<string, string>(); // of requests: the request before
   const owner = new Map<string, string>(); // of calls
   for (const [i, { request_ids, call_ids, problem }] of problems.entries()) {
@@ -90,12 +90,13 @@ function groupByTrace(problems: readonly ServiceProblem[], found: readonly Resol
   });
 }
 
-export interface ServiceProblem {
+/** Id: as createTimingTables was told. */
+export interface ServiceProblem<Id extends string | bigint> {
   readonly service: string;
-  readonly request_ids: readonly string[];
+  readonly request_ids: readonly Id[];
   /** The other end of each request: the call that sent it. */
-  readonly caller_ids: readonly (string | null)[];
-  readonly call_ids: readonly string[];
+  readonly caller_ids: readonly (Id | null)[];
+  readonly call_ids: readonly Id[];
   /** By the numbers that stand for them in the problem. */
   readonly callee_names: readonly string[];
   /** A tick of the problem in units of the input. */
@@ -106,44 +107,47 @@ export interface ServiceProblem {
 }
 
 /** One problem per service that makes calls. */
-export async function* readProblems(connection: DuckDBConnection): AsyncGenerator<ServiceProblem> {
+export async function* readProblems<Id extends string | bigint>(connection: DuckDBConnection): AsyncGenerator<ServiceProblem<Id>> {
   const file = '10-candidates.sql';
   await runSteps(connection, parseSteps(file, readFileSync(join(packageRoot(), 'queries', 'timing', file), 'utf8')));
-  const rowsOf = async (sql: string): Promise<ServiceRows> => new ServiceRows((await connection.runAndReadAll(sql)).getColumns());
-  const all_requests = await rowsOf('SELECT service, request_id, operation, start_tick, end_tick, caller_id FROM numbered_requests ORDER BY service, request_no');
-  const all_calls = await rowsOf("SELECT service, call_id, coalesce(callee, '') || ' ' || coalesce(operation, ''), start_tick, end_tick FROM numbered_calls ORDER BY service, call_no");
-  const all_candidates = await rowsOf('SELECT service, call_no, request_no, evidence FROM candidates ORDER BY service, call_no, request_no');
+  const read = (relation: string, columns: string, number: string): Promise<ServiceRows> => ServiceRows.read(connection, relation, columns, number);
+  const all_requests = await read('numbered_requests', 'request_id, operation, start_tick, end_tick, caller_id', 'request_no');
+  const all_calls = await read('numbered_calls', "call_id, coalesce(callee, '') || ' ' || coalesce(operation, ''), start_tick, end_tick", 'call_no');
+  const all_candidates = await read('candidates', 'call_no, request_no, evidence', 'call_no, request_no');
   for (const service of all_calls.services) {
-    const [, request_ids, operations, request_starts, request_ends, caller_ids] = all_requests.of(service, 6);
-    const [, call_ids, callees, call_starts, call_ends] = all_calls.of(service, 5);
-    const [, call_nos, request_nos, evidence] = all_candidates.of(service, 4);
+    const [request_ids, operations, request_starts, request_ends, caller_ids] = all_requests.of(service);
+    const [call_ids, callees, call_starts, call_ends] = all_calls.of(service);
+    const [call_nos, request_nos, evidence] = all_candidates.of(service);
     const rows = { operations, request_starts, request_ends, callees, call_starts, call_ends, call_nos, request_nos, evidence } as unknown as Rows;
     const newest_ns = rows.request_starts.at(-1) ?? 0n;
-    yield { service, request_ids: request_ids as string[], caller_ids: caller_ids as (string | null)[], call_ids: call_ids as string[], newest_ns, ...makeProblem(rows) };
+    yield { service, request_ids: request_ids as Id[], caller_ids: caller_ids as (Id | null)[], call_ids: call_ids as Id[], newest_ns, ...makeProblem(rows) };
   }
 }
 
-/** Columns of rows that are ordered by service, which is the first column. */
+/** Columns of rows in order of their service, and where each service's begin and end: its name a million times would be a million texts. */
 class ServiceRows {
   readonly #columns: readonly unknown[][];
   readonly #places = new Map<string, [number, number]>();
 
-  constructor(columns: readonly unknown[][]) {
+  private constructor(columns: readonly unknown[][], counts: readonly (readonly [string, bigint])[]) {
     this.#columns = columns;
-    for (const [at, service] of ((columns[0] ?? []) as string[]).entries()) {
-      const known = this.#places.get(service);
-      if (known === undefined) this.#places.set(service, [at, at + 1]);
-      else known[1] = at + 1;
-    }
+    let from = 0;
+    for (const [service, count] of counts) this.#places.set(service, [from, (from += Number(count))]);
+  }
+
+  static async read(connection: DuckDBConnection, relation: string, columns: string, order: string): Promise<ServiceRows> {
+    const counts = await connection.runAndReadAll(`SELECT service, count(*) FROM ${relation} GROUP BY service ORDER BY service`);
+    const rows = await connection.runAndReadAll(`SELECT ${columns} FROM ${relation} ORDER BY service, ${order}`);
+    return new ServiceRows(rows.getColumns(), counts.getRows() as [string, bigint][]);
   }
 
   get services(): string[] {
     return [...this.#places.keys()];
   }
 
-  of(service: string, width: number): unknown[][] {
+  of(service: string): unknown[][] {
     const [from, to] = this.#places.get(service) ?? [0, 0];
-    return Array.from({ length: width }, (_, column) => (this.#columns[column] ?? []).slice(from, to));
+    return this.#columns.map((column) => column.slice(from, to));
   }
 }
 
