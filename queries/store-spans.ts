@@ -15,9 +15,19 @@ const TOUCHED = `CREATE OR REPLACE TEMP TABLE touched AS
   ) l ON l.node = f.node AND l.from_ns <= f.end_ns
   WHERE l.to_ns >= f.start_ns`;
 
+/** And whether nothing is missing of them. */
+const TOLD = `CREATE OR REPLACE TEMP VIEW told AS
+  SELECT f.*,
+    f.request_complete AND coalesce(CASE WHEN f.answered THEN f.answer_complete = 1 END, f.end_reason NOT IN ('open', 'stop', 'gap')) AND t.span_id IS NULL AND b.span_id IS NULL
+      -- no parent is sure because of what was lost
+      AND NOT (f.parent_span_id IS NULL AND f.doubt) AS complete
+  FROM finished f
+  LEFT JOIN touched t ON t.span_id = f.span_id
+  LEFT JOIN (SELECT DISTINCT span_id FROM doubted) b ON b.span_id = f.span_id`;
+
 /**
- * Of the finished spans: who asked and who answered, in their own words; what is known of the links, and whether nothing is missing. Messages, which
- * have the texts, come last: whatever is joined after them is joined to rows of forty columns.
+ * Of the finished spans: who asked and who answered, in their own words. Messages, which have the texts, come last: whatever is joined after them is joined
+ * to rows of forty columns.
  */
 const FINISHED_SPANS = `SELECT s.* EXCLUDE (quick_template), url_template(s.path, s.quick_template) AS url_template FROM (SELECT printf('%016x%016x', f.trace_hi, f.trace_lo) AS trace_id, make_timestamp_ns(f.trace_hi) AS trace_start, f.trace_hi, f.trace_lo, f.span_id, f.parent_span_id, f.peer_span_id, f.is_server,
     make_timestamp_ns(f.start_ns) AS start_time, f.start_ns, f.end_ns, f.node, f.process_id, q.pid, q.first_tid AS tid, f.first_thread_id AS thread_id, q.comm,
@@ -29,24 +39,17 @@ const FINISHED_SPANS = `SELECT s.* EXCLUDE (quick_template), url_template(s.path
     CASE WHEN f.parent_span_id IS NULL THEN NULL WHEN f.is_server THEN 'connection' ELSE f.evidence END AS parent_evidence,
     CASE WHEN f.parent_span_id IS NULL THEN NULL WHEN f.is_server THEN 1.0 ELSE f.score END AS parent_confidence,
     ${RULE_VERSION} AS rule_version,
-    q.complete AND NOT q.partial AND coalesce(CASE WHEN f.answered THEN f.answer_complete = 1 END, f.end_reason NOT IN ('open', 'stop', 'gap')) AND NOT f.touched AND NOT f.doubted
-      -- no parent is sure because of what was lost
-      AND NOT (f.parent_span_id IS NULL AND f.doubt) AS complete
+    f.complete
   FROM messages q
-  JOIN (
-    SELECT f.*, p.service_name, t.span_id IS NOT NULL AS touched, b.span_id IS NOT NULL AS doubted
-    FROM finished f
-    LEFT JOIN processes p ON p.process_id = f.process_id
-    LEFT JOIN touched t ON t.span_id = f.span_id
-    LEFT JOIN (SELECT DISTINCT span_id FROM doubted) b ON b.span_id = f.span_id
-  ) f ON f.socket_id = q.socket_id AND f.exchange_no = q.exchange_no AND f.run_id = q.run_id AND f.kind = q.kind AND f.apply_no = q.apply_no AND f.request_open = q.partial AND f.ts_ns = q.ts_ns) s`;
+  JOIN (SELECT f.*, p.service_name FROM told f LEFT JOIN processes p ON p.process_id = f.process_id) f ON f.socket_id = q.socket_id AND f.exchange_no = q.exchange_no AND f.run_id = q.run_id AND f.kind = q.kind AND f.apply_no = q.apply_no AND f.request_open = q.partial AND f.ts_ns = q.ts_ns) s`;
 
 /**
- * View `finished` (exchanges that are over, with parent_span_id, start_ns, trace_hi, trace_lo) -> temp table touched. Needed besides: losses (node,
- * from_ns, to_ns).
+ * View `finished` (exchanges that are over, with parent_span_id, start_ns, trace_hi, trace_lo) -> temp table touched, view told: with `complete`. Needed
+ * besides: losses (node, from_ns, to_ns), doubted.
  */
 export async function describeFinished(connection: DuckDBConnection): Promise<void> {
   await connection.run(TOUCHED);
+  await connection.run(TOLD);
 }
 
 /**
@@ -57,8 +60,8 @@ export async function storeFinished(connection: DuckDBConnection, alias: string)
   await connection.run(`INSERT INTO ${alias}.spans BY NAME ${FINISHED_SPANS}`);
   await connection.run(`INSERT INTO ${alias}.exchanges BY NAME
     SELECT f.node, f.run_id, f.socket_id, f.exchange_no, f.is_server, f.span_id, f.peer_span_id, f.process_id, f.protocol, f.start_ns, f.request_end_ns,
-      CASE WHEN f.answer_ns <= f.end_ns THEN f.answer_ns END AS answer_ns, f.end_ns, f.answered, f.end_reason, s.complete
-    FROM finished f JOIN ${alias}.spans s ON s.span_id = f.span_id AND s.end_ns = f.end_ns`);
+      CASE WHEN f.answer_ns <= f.end_ns THEN f.answer_ns END AS answer_ns, f.end_ns, f.answered, f.end_reason, f.complete
+    FROM told f`);
   // Numbers are sorted, and texts made of them afterwards.
   await connection.run(`INSERT INTO ${alias}.span_links BY NAME
     SELECT printf('%016x%016x', o.trace_hi, o.trace_lo) AS trace_id, o.span_id, o.candidate_span_id, o.evidence, o.score, o.chosen, ${RULE_VERSION} AS rule_version, o.model_version, o.start_ns, o.end_ns

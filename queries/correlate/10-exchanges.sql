@@ -14,7 +14,7 @@ SELECT
   m.role AS role, m.conn_id AS conn_id, m.stream_offset AS stream_offset, m.process_id AS process_id,
   m.first_thread_id AS first_thread_id, m.last_thread_id AS last_thread_id, m.ts_ns AS ts_ns, m.end_ts_ns AS end_ts_ns,
   m.end_reason AS end_reason, m.partial AS partial, m.connect_ts_ns AS connect_ts_ns, m.connect_thread_id AS connect_thread_id, m.task_id AS task_id,
-  m.parent_task_id AS parent_task_id, m.first_turn AS first_turn, m.connect_turn AS connect_turn, m.remote_ip AS remote_ip, m.remote_port AS remote_port, m.apply_no AS apply_no
+  m.parent_task_id AS parent_task_id, m.first_turn AS first_turn, m.connect_turn AS connect_turn, m.remote_ip AS remote_ip, m.remote_port AS remote_port, m.complete AS complete, m.apply_no AS apply_no
 FROM messages m
 WHERE NOT m.partial AND m.kind <> 'response' AND m.role IS NOT NULL
 
@@ -25,7 +25,7 @@ SELECT
   m.role AS role, m.conn_id AS conn_id, m.stream_offset AS stream_offset, m.process_id AS process_id,
   m.first_thread_id AS first_thread_id, m.last_thread_id AS last_thread_id, m.ts_ns AS ts_ns, m.end_ts_ns AS end_ts_ns,
   m.end_reason AS end_reason, m.partial AS partial, m.connect_ts_ns AS connect_ts_ns, m.connect_thread_id AS connect_thread_id, m.task_id AS task_id,
-  m.parent_task_id AS parent_task_id, m.first_turn AS first_turn, m.connect_turn AS connect_turn, m.remote_ip AS remote_ip, m.remote_port AS remote_port, m.apply_no AS apply_no
+  m.parent_task_id AS parent_task_id, m.first_turn AS first_turn, m.connect_turn AS connect_turn, m.remote_ip AS remote_ip, m.remote_port AS remote_port, m.complete AS complete, m.apply_no AS apply_no
 FROM messages m
 JOIN (
   SELECT p.run_id AS run_id, p.socket_id AS socket_id, p.exchange_no AS exchange_no, max(p.apply_no) AS apply_no
@@ -48,7 +48,8 @@ SELECT
   q.process_id AS process_id, q.first_thread_id AS first_thread_id, q.last_thread_id AS last_thread_id,
   q.ts_ns AS ts_ns, q.end_ts_ns AS request_end_ns, q.end_reason AS request_end_reason, q.partial AS request_open,
   q.connect_ts_ns AS connect_ts_ns, q.connect_thread_id AS connect_thread_id, q.task_id AS task_id, q.parent_task_id AS parent_task_id,
-  q.first_turn AS first_turn, q.connect_turn AS connect_turn, q.remote_ip AS remote_ip, q.remote_port AS remote_port, q.apply_no AS apply_no
+  q.first_turn AS first_turn, q.connect_turn AS connect_turn, q.remote_ip AS remote_ip, q.remote_port AS remote_port,
+  q.complete AND NOT q.partial AS request_complete, q.apply_no AS apply_no
 FROM (
   SELECT f.*, coalesce(f.conn_id, f.socket_id) AS conn, CASE WHEN f.kind = 'connect' THEN f.ts_ns ELSE f.stream_offset END AS place FROM final_requests f
   UNION ALL
@@ -115,7 +116,7 @@ SELECT
   e.first_thread_id AS first_thread_id, e.last_thread_id AS last_thread_id, e.ts_ns AS ts_ns, e.request_end_ns AS request_end_ns, e.request_open AS request_open,
   NOT e.request_open AND e.protocol IS NOT NULL AND e.request_end_reason IN ('length', 'chunked', 'no_body') AS request_whole,
   e.connect_ts_ns AS connect_ts_ns, e.connect_thread_id AS connect_thread_id, e.task_id AS task_id, e.parent_task_id AS parent_task_id,
-  e.first_turn AS first_turn, e.connect_turn AS connect_turn, e.remote_ip AS remote_ip, e.remote_port AS remote_port, e.apply_no AS apply_no, e.answer_ns AS answer_ns,
+  e.first_turn AS first_turn, e.connect_turn AS connect_turn, e.remote_ip AS remote_ip, e.remote_port AS remote_port, e.request_complete AS request_complete, e.apply_no AS apply_no, e.answer_ns AS answer_ns,
   -- When the server was done with it. Of bytes that nobody understood only the first of the answer is known to belong to it. An answer whose
   -- end is not known (its head was longer than what is captured) has ended with what was written last.
   CASE
