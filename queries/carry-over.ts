@@ -14,7 +14,7 @@ const MOST_PROCESSES = 10_000;
 /** What has faded to so little of one call, after 700 cycles in which its program was seen, is forgotten: addresses come and go. */
 const LEAST_HABIT = 1e-6;
 
-/** Results of steps that are read after the last of them: here, by chooseFinished, findLate and storeFinished. */
+/** Results of steps that are read after the last of them: here, by chooseFinished, findLate and storeFinished, and by a rewrite. */
 export const READ_AFTER_STEPS: ReadonlySet<string> = new Set([
   'exchanges', 'decided_ends', 'decisions', 'links', 'work', 'new_work', 'new_call_ends', 'new_holds', 'new_passes', 'call_holds', 'lending_processes',
   'call_groups', 'lag_sums', 'lag_calls', 'lag_orders', 'flushes', 'open_counts', 'serving',

@@ -9,12 +9,10 @@ export async function chooseFinished(connection: DuckDBConnection, cut_ns: bigin
   // Bytes that were not understood and never answered are no exchange (FastCGI's last, empty record).
   await connection.run(`CREATE OR REPLACE TEMP TABLE over_now AS
     SELECT e.span_id, e.is_server, e.end_ns, e.answered OR e.protocol IS NOT NULL OR e.kind = 'connect' AS is_span, d.parent_span_id, d.start_ns, d.trace_hi, d.trace_lo,
-      coalesce(k.candidates, 0) AS candidates, coalesce(k.doubt, FALSE) AS doubt, k.evidence, k.score, p.span_id IS NOT NULL OR n.span_id IS NOT NULL AS peer_seen
+      coalesce(k.candidates, 0) AS candidates, coalesce(k.doubt, FALSE) AS doubt, k.evidence, k.score, e.peer_span_id IN (SELECT span_id FROM exchanges UNION ALL SELECT span_id FROM decided_ends) AS peer_seen
     FROM exchanges e
     JOIN (SELECT span_id, parent_span_id, start_ns, trace_hi, trace_lo FROM decisions UNION ALL SELECT span_id, parent_span_id, start_ns, trace_hi, trace_lo FROM decided_open) d ON d.span_id = e.span_id
     LEFT JOIN (SELECT span_id, count(*) AS candidates, bool_or(doubt) AS doubt, max(evidence) FILTER (chosen) AS evidence, max(score) FILTER (chosen) AS score FROM ${all_links} GROUP BY span_id) k ON k.span_id = e.span_id
-    LEFT JOIN exchanges p ON p.span_id = e.peer_span_id
-    LEFT JOIN decided_ends n ON n.span_id = e.peer_span_id
     ANTI JOIN late_exchanges l ON l.span_id = e.span_id
     WHERE e.end_ns <= ${cut_ns}`);
   await connection.run(`CREATE OR REPLACE TEMP VIEW finished AS

@@ -34,6 +34,8 @@ export interface RecorrelateOptions {
   readonly only?: (segment: DerivedSegment) => boolean;
   /** Spans that are written in one go, and held in memory with what they need; 500,000. */
   readonly most_spans?: number;
+  /** Results of steps with so many rows are dropped once nothing reads them any more; 10,000. */
+  readonly many_rows?: number;
 }
 
 /** Spans that are written in one go. */
@@ -167,7 +169,7 @@ async function fill(warehouse: Warehouse, alias: string, connection: DuckDBConne
   await takeAsStored(connection);
   for (const table of STORED) await connection.run(`INSERT INTO kept_${table} SELECT k.* FROM ${rowsNow(warehouse, chunk.ids, table)} k SEMI JOIN stays s ON s.span_id = k.span_id`);
   await setLimits(connection, limits, to_ns + AHEAD_NS);
-  await runSteps(connection, loadSteps(), { computed: computedSteps(connection), kept: READ_AFTER_STEPS, observe: options.observe });
+  await runSteps(connection, loadSteps(), { computed: computedSteps(connection), kept: READ_AFTER_STEPS, many_rows: options.many_rows, observe: options.observe });
   await noteStoredLate(warehouse, connection, chunk, limits);
   // Rows that landed late are stored with later ones: those stay there, and such ones that are here stay here.
   await connection.run(`CREATE OR REPLACE TEMP TABLE late_exchanges AS
@@ -198,7 +200,7 @@ async function takeUp(warehouse: Warehouse, connection: DuckDBConnection, { from
   let stored: StoredMessages;
   if (before?.options === options && before.to_ns === from_ns) {
     await connection.run('DELETE FROM timing_models');
-    // Their files may have been replaced since.
+    // Their files may have been replaced since. What has gone for good is missing: then spans of its time stay as they are (chooseStaying).
     await readMessages(connection, { news: storedMessages(warehouse, before.stored), horizon_ns: from_ns + BEGUN_AHEAD_NS });
     await leaveLate(connection, from_ns);
     await carryOver(connection, from_ns, from_ns);

@@ -1,7 +1,7 @@
 // Timing alone, on made-up services with the truth beside it: what is right, and whether probabilities mean what they say.
 import { DuckDBInstance } from '@duckdb/node-api';
 import { describe, expect, test } from 'vitest';
-import { createTimingTables, resolveTiming, type TimingLink } from '../queries/timing/resolve.ts';
+import { createTimingTables, readProblems, resolveTiming, type TimingLink } from '../queries/timing/resolve.ts';
 import { seededRandom } from '../queries/timing/resolve-service.ts';
 
 interface Service {
@@ -52,6 +52,21 @@ const share = (truth: Map<string, string>, links: Map<string, TimingLink>, least
   const sure = [...truth].filter(([call]) => (links.get(call)?.probability ?? 0) >= least);
   return { right: sure.filter(([call, request]) => links.get(call)?.request_id === request).length / Math.max(1, sure.length), of: sure.length };
 };
+
+test('calls that no answered request was open for have no candidates', async () => {
+  const instance = await DuckDBInstance.create(':memory:');
+  const connection = await instance.connect();
+  try {
+    await createTimingTables(connection, 'BIGINT');
+    await connection.run("INSERT INTO timing_requests VALUES (1, 's', 7, 'GET /', 1000, NULL, NULL), (2, 's', 7, 'GET /', 1500, NULL, NULL); INSERT INTO timing_calls VALUES (3, 's', 7, 'b', NULL, 2000, 3000)");
+    const found: [bigint[], number][] = [];
+    for await (const { call_ids, problem } of readProblems<bigint>(connection)) found.push([[...call_ids], problem.candidates.length]);
+    expect(found).toEqual([[[3n], 0]]);
+  } finally {
+    connection.closeSync();
+    instance.closeSync();
+  }
+});
 
 describe('a service that calls two others in sequence', () => {
   test('requests that rarely overlap: nearly all links are right', async () => {

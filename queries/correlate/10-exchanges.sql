@@ -8,7 +8,7 @@
 -- Local to a node.
 
 -- @name final_requests @view
--- Only what is joined on later: texts stay with the messages, and come in when a span is stored.
+-- Only what the steps ask for: other texts stay with the messages, and come in when a span is stored.
 SELECT
   m.node AS node, m.run_id AS run_id, m.socket_id AS socket_id, m.exchange_no AS exchange_no, m.kind AS kind, m.protocol AS protocol,
   m.role AS role, m.conn_id AS conn_id, m.stream_offset AS stream_offset, m.process_id AS process_id,

@@ -138,7 +138,8 @@ class ServiceRows {
   static async read(connection: DuckDBConnection, relation: string, columns: string, order: string): Promise<ServiceRows> {
     const counts = await connection.runAndReadAll(`SELECT service, count(*) FROM ${relation} GROUP BY service ORDER BY service`);
     const rows = await connection.runAndReadAll(`SELECT ${columns} FROM ${relation} ORDER BY service, ${order}`);
-    return new ServiceRows(rows.getColumns(), counts.getRows() as [string, bigint][]);
+    const found = rows.getColumns(); // none at all where there is no row
+    return new ServiceRows(Array.from({ length: rows.columnCount }, (_, at) => found[at] ?? []), counts.getRows() as [string, bigint][]);
   }
 
   get services(): string[] {
