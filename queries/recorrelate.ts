@@ -1,5 +1,6 @@
 // History again, under today's rules: stored segments are computed anew from the raw messages and swapped.
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { isOutOfMemory } from '../ingest/duckdb-errors.ts';
 import type { DerivedSegment, Warehouse } from '../ingest/warehouse.ts';
 import { TracehouseError } from '../schema/errors.ts';
 import { READ_AFTER_STEPS, carryOver, forgetOld, leaveLate, someIn } from './carry-over.ts';
@@ -52,6 +53,7 @@ interface Chunk {
   readonly ids: string[];
   readonly from_ns: bigint;
   readonly to_ns: bigint;
+  readonly spans: number;
 }
 
 /** Whose working set a connection holds: of the call that did the chunk up to to_ns, as its steps have left it. */
@@ -65,19 +67,24 @@ interface Carried {
 /** Another call may come between two chunks: it has the same connection and the same temp tables. */
 const carried = new WeakMap<DuckDBConnection, Carried>();
 
-/** Running it again under the same rules changes nothing. Errors: disk-full. */
+/** Running it again under the same rules changes nothing. A part that the memory does not suffice for is done in halves. Errors: disk-full. */
 export async function recorrelate(warehouse: Warehouse, options: RecorrelateOptions): Promise<ChangeReport> {
   const total = { spans: 0, kept: 0, unchanged: 0, links_gained: 0, links_lost: 0, links_moved: 0 };
   let done_to = -1n;
   let done = 0;
+  let most_spans = options.most_spans ?? MOST_SPANS;
   for (;;) {
     const left = segmentsOf(warehouse, options).filter((segment) => segment.to_ns > done_to);
-    const chunk = firstChunk(warehouse, left, options.most_spans ?? MOST_SPANS);
+    const chunk = firstChunk(warehouse, left, most_spans);
     if (chunk === undefined) return total;
     try {
       const changes = await redoChunk(warehouse, chunk, options, chunk.ids.length === left.length);
       for (const name of Object.keys(total) as (keyof typeof total)[]) total[name] += changes[name];
     } catch (error) {
+      if (isOutOfMemory(error) && chunk.ids.length > 1) {
+        most_spans = Math.floor(chunk.spans / 2); // nothing of it is stored
+        continue;
+      }
       if (!(error instanceof TracehouseError && error.code === 'segments-changed')) throw error;
       await new Promise(setImmediate); // whoever changes them has to get on
       continue;
@@ -100,12 +107,13 @@ function firstChunk(warehouse: Warehouse, segments: readonly DerivedSegment[], m
   const ids: string[] = [];
   let [to_ns, size] = [first.to_ns, 0];
   for (const segment of segments) {
-    size += sizes.get(segment.id) ?? 0;
-    if (ids.length > 0 && (size > most_spans || segment.from_ns > to_ns)) break;
+    const more = sizes.get(segment.id) ?? 0;
+    if (ids.length > 0 && (size + more > most_spans || segment.from_ns > to_ns)) break;
+    size += more;
     ids.push(segment.id);
     if (segment.to_ns > to_ns) to_ns = segment.to_ns;
   }
-  return { ids, from_ns: first.from_ns, to_ns };
+  return { ids, from_ns: first.from_ns, to_ns, spans: size };
 }
 
 /** Of two parts of history together. */

@@ -41,7 +41,8 @@ const FINISHED_SPANS = `SELECT s.* EXCLUDE (quick_template), url_template(s.path
     ${RULE_VERSION} AS rule_version,
     f.complete
   FROM messages q
-  JOIN (SELECT f.*, p.service_name FROM told f LEFT JOIN processes p ON p.process_id = f.process_id) f ON f.socket_id = q.socket_id AND f.exchange_no = q.exchange_no AND f.run_id = q.run_id AND f.kind = q.kind AND f.apply_no = q.apply_no AND f.request_open = q.partial AND f.ts_ns = q.ts_ns) s`;
+  JOIN (SELECT f.*, p.service_name FROM told f LEFT JOIN processes p ON p.process_id = f.process_id) f ON f.socket_id = q.socket_id AND f.exchange_no = q.exchange_no AND f.run_id = q.run_id AND f.kind = q.kind AND f.apply_no = q.apply_no AND f.request_open = q.partial AND f.ts_ns = q.ts_ns
+  WHERE q.kind <> 'response') s`;
 
 /**
  * View `finished` (exchanges that are over, with parent_span_id, start_ns, trace_hi, trace_lo) -> temp table touched, view told: with `complete`. Needed

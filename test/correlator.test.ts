@@ -128,6 +128,14 @@ test('history in pieces, each with what the one before has left: the same as liv
   expect(await recorrelate(warehouse, { ...FOREVER, most_spans: 1, many_rows: 0, progress: () => (pieces += 1) })).toEqual({ spans: 1050, kept: 0, unchanged: 1050, links_gained: 0, links_lost: 0, links_moved: 0 });
   expect(pieces).toBeGreaterThan(1);
   expect(await derived(warehouse)).toEqual(live);
+  let failed = 0;
+  const observe = (): void => {
+    if (failed === 0 && (failed += 1)) throw new Error('Out of Memory Error: could not allocate block');
+  };
+  pieces = 0;
+  expect(await recorrelate(warehouse, { ...FOREVER, observe, progress: () => (pieces += 1) })).toMatchObject({ spans: 1050, unchanged: 1050 });
+  expect([failed, pieces > 1]).toEqual([1, true]);
+  expect(await derived(warehouse)).toEqual(live);
   expect(await score(warehouse, simulation)).toEqual({ exact: 150, orphaned: 0, wrong: 0 });
 });
 
