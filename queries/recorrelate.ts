@@ -67,7 +67,7 @@ interface Carried {
 /** Another call may come between two chunks: it has the same connection and the same temp tables. */
 const carried = new WeakMap<DuckDBConnection, Carried>();
 
-/** Running it again under the same rules changes nothing. A part that the memory does not suffice for is done in halves. Errors: disk-full. */
+/** Running it again under the same rules changes nothing. A part that the memory does not suffice for is done in halves, down to a single segment. Errors: disk-full. */
 export async function recorrelate(warehouse: Warehouse, options: RecorrelateOptions): Promise<ChangeReport> {
   const total = { spans: 0, kept: 0, unchanged: 0, links_gained: 0, links_lost: 0, links_moved: 0 };
   let done_to = -1n;
