@@ -53,7 +53,6 @@ interface Chunk {
   readonly ids: string[];
   readonly from_ns: bigint;
   readonly to_ns: bigint;
-  readonly spans: number;
 }
 
 /** Whose working set a connection holds: of the call that did the chunk up to to_ns, as its steps have left it. */
@@ -72,17 +71,17 @@ export async function recorrelate(warehouse: Warehouse, options: RecorrelateOpti
   const total = { spans: 0, kept: 0, unchanged: 0, links_gained: 0, links_lost: 0, links_moved: 0 };
   let done_to = -1n;
   let done = 0;
-  let most_spans = options.most_spans ?? MOST_SPANS;
+  let most_segments = Infinity;
   for (;;) {
     const left = segmentsOf(warehouse, options).filter((segment) => segment.to_ns > done_to);
-    const chunk = firstChunk(warehouse, left, most_spans);
+    const chunk = firstChunk(warehouse, left, { spans: options.most_spans ?? MOST_SPANS, segments: most_segments });
     if (chunk === undefined) return total;
     try {
       const changes = await redoChunk(warehouse, chunk, options, chunk.ids.length === left.length);
       for (const name of Object.keys(total) as (keyof typeof total)[]) total[name] += changes[name];
     } catch (error) {
       if (isOutOfMemory(error) && chunk.ids.length > 1) {
-        most_spans = Math.floor(chunk.spans / 2); // nothing of it is stored
+        most_segments = chunk.ids.length >> 1; // nothing of it is stored
         continue;
       }
       if (!(error instanceof TracehouseError && error.code === 'segments-changed')) throw error;
@@ -100,20 +99,19 @@ function segmentsOf(warehouse: Warehouse, { from_ns, to_ns, only = () => true }:
 }
 
 /** Neighbours are done together. */
-function firstChunk(warehouse: Warehouse, segments: readonly DerivedSegment[], most_spans: number): Chunk | undefined {
+function firstChunk(warehouse: Warehouse, segments: readonly DerivedSegment[], most: { readonly spans: number; readonly segments: number }): Chunk | undefined {
   const [first] = segments;
   if (first === undefined) return undefined;
   const sizes = new Map(warehouse.segments.map((segment) => [segment.uid, segment.rows?.get('spans') ?? 0]));
   const ids: string[] = [];
   let [to_ns, size] = [first.to_ns, 0];
   for (const segment of segments) {
-    const more = sizes.get(segment.id) ?? 0;
-    if (ids.length > 0 && (size + more > most_spans || segment.from_ns > to_ns)) break;
-    size += more;
+    size += sizes.get(segment.id) ?? 0;
+    if (ids.length > 0 && (size > most.spans || ids.length === most.segments || segment.from_ns > to_ns)) break;
     ids.push(segment.id);
     if (segment.to_ns > to_ns) to_ns = segment.to_ns;
   }
-  return { ids, from_ns: first.from_ns, to_ns, spans: size };
+  return { ids, from_ns: first.from_ns, to_ns };
 }
 
 /** Of two parts of history together. */

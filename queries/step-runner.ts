@@ -73,6 +73,8 @@ const MOST_ROUNDS = 20;
 export class StepMemory {
   readonly empty = new Set<string>();
   readonly made = new Set<string>();
+  /** Found out once: the steps stay the same. */
+  last_reads: ReadonlyMap<number, readonly string[]> | undefined;
 }
 
 /** What is computed otherwise than in SQL. */
@@ -116,7 +118,7 @@ export function lastReads(steps: readonly Step[], kept: ReadonlySet<string>, com
 export async function runSteps(connection: DuckDBConnection, steps: readonly Step[], watch: StepWatch = {}): Promise<void> {
   const memory = watch.memory ?? new StepMemory();
   const filled = new Map<string, boolean>();
-  const done = watch.kept === undefined ? new Map<number, string[]>() : lastReads(steps, watch.kept, watch.computed);
+  if (watch.kept !== undefined) memory.last_reads ??= lastReads(steps, watch.kept, watch.computed);
   const large = new Set<string>();
   for (const [at, step] of steps.entries()) {
     await watch.between?.();
@@ -134,7 +136,7 @@ export async function runSteps(connection: DuckDBConnection, steps: readonly Ste
       else if ((await countMade(connection, step)) >= (watch.many_rows ?? MANY_ROWS)) large.add(step.name);
       watch.observe?.(step, performance.now() - begun);
     }
-    const over = (done.get(at) ?? []).filter((name) => large.has(name));
+    const over = (memory.last_reads?.get(at) ?? []).filter((name) => large.has(name));
     if (over.length === 0) continue;
     await connection.run(over.map((name) => `DROP TABLE ${name}`).join(';'));
     for (const name of over) memory.made.delete(name);

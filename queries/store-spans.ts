@@ -15,7 +15,7 @@ const TOUCHED = `CREATE OR REPLACE TEMP TABLE touched AS
   ) l ON l.node = f.node AND l.from_ns <= f.end_ns
   WHERE l.to_ns >= f.start_ns`;
 
-/** And whether nothing is missing of them. */
+/** The finished spans, and whether nothing of them is missing. */
 const TOLD = `CREATE OR REPLACE TEMP VIEW told AS
   SELECT f.*,
     f.request_complete AND coalesce(CASE WHEN f.answered THEN f.answer_complete = 1 END, f.end_reason NOT IN ('open', 'stop', 'gap')) AND t.span_id IS NULL AND b.span_id IS NULL
