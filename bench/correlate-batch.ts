@@ -9,12 +9,13 @@ import { Correlator } from '../queries/correlator.ts';
 import { pauseAfter } from '../queries/cycle-pace.ts';
 import { packageRoot } from '../schema/package-root.ts';
 import type { Ran } from './correlate-program.ts';
-import { alternate, figure, rounded } from './figure.ts';
+import { alternate, figure, rounded, spread } from './figure.ts';
 import type { Figure } from './figure.ts';
 import { generatedBatches } from './generated-recording.ts';
 import type { Generated } from './generate/generate.ts';
 import { foundSpans, score } from './generate/score.ts';
 import { TruthList, trueTraces } from './generate/truth.ts';
+import { keptHistory } from './kept-history.ts';
 
 const MEMORY_LIMIT = '512MB';
 /** DuckDB's limit, and what Node.js and its code take. */
@@ -181,6 +182,37 @@ function incremental({ made, thirds, cycles, retried, judged }: Built, size: Siz
   ];
 }
 
+/** Of what the folder holds: correlated again and sorted, in turn. */
+async function measureHistory(folder: string, made: Generated, { events, rounds }: Size, truth?: TruthList): Promise<{ figures: Figure[]; seconds: number }> {
+  const gathered = await run('gather', folder);
+  if (gathered.made !== made.events) throw new Error(`${gathered.made} of ${made.events} events were gathered`);
+  const found = await alternate(rounds, { correlate: () => run('correlate', folder), sort: () => run('sort', folder) });
+  const variant = inWords(events);
+  const judged = await judgeFolder(folder, truth);
+  const seconds = found.correlate.map((one) => one.seconds);
+  const median = spread(seconds).median;
+  const cpu_us = found.correlate.map((one) => (1e6 * one.cpu_seconds) / made.events);
+  const lost_share = lostShare(made);
+  const notes = {
+    events: made.events, spans: found.correlate[0]?.made ?? 0, ambiguous_calls: rounded(made.ambiguous_calls / made.calls), memory_limit: MEMORY_LIMIT,
+    sort_peak_mib: Math.round(Math.max(...found.sort.map((one) => one.peak_bytes)) / MIB), us_an_event: rounded((1e6 * median) / made.events), simulated_s: Math.round(made.simulated_seconds),
+  };
+  return {
+    seconds: median,
+    figures: [
+      figure({ figure: 'correlate_batch', variant, unit: 's', values: seconds, reference: { what: 'CREATE TABLE AS ... ORDER BY socket_id, ts_ns of one table', values: found.sort.map((one) => one.seconds) }, goal: { of: 'ratio', at_most: 5 }, lost_share, notes: { ...notes, ...inNotes(judged) } }),
+      figure({ figure: 'correlate_batch_cpu', variant, unit: 'us of CPU an event', values: cpu_us, reference: { what: 'the same sort', values: found.sort.map((one) => (1e6 * one.cpu_seconds) / made.events) }, lost_share }),
+      figure({ figure: 'correlate_resident', variant, unit: 'MiB', values: found.correlate.map((one) => one.peak_bytes / MIB), goal: { of: 'value', at_most: MOST_RESIDENT_MIB }, notes: { memory_limit: MEMORY_LIMIT } }),
+    ],
+  };
+}
+
+/** One size, in a folder that stays: built unless it is there, which takes more than an hour for 100 million; history alone. */
+export async function measureKeptHistory(folder: string, size: Size): Promise<Figure[]> {
+  const made = await keptHistory(folder, size.events, say);
+  return (await measureHistory(folder, made, size)).figures;
+}
+
 export async function measureBatchCorrelation(sizes: readonly Size[]): Promise<Figure[]> {
   const figures: Figure[] = [];
   const points: { events: number; seconds: number }[] = [];
@@ -188,26 +220,10 @@ export async function measureBatchCorrelation(sizes: readonly Size[]): Promise<F
     const folder = mkdtempSync(join(tmpdir(), 'tracehouse-bench-'));
     try {
       const built = await build(folder, size.events);
-      const { made } = built;
       say(`${inWords(size.events)} stored and correlated live: ${JSON.stringify({ cycles: built.cycles, thirds: built.thirds, judged: built.judged })}`);
-      const gathered = await run('gather', folder);
-      if (gathered.made !== made.events) throw new Error(`${gathered.made} of ${made.events} events were gathered`);
-      const found = await alternate(size.rounds, { correlate: () => run('correlate', folder), sort: () => run('sort', folder) });
-      const seconds = found.correlate.map((one) => one.seconds);
-      const cpu_us = found.correlate.map((one) => (1e6 * one.cpu_seconds) / made.events);
-      const lost_share = lostShare(made);
-      const judged = await judgeFolder(folder, built.truth);
-      const notes = {
-        events: made.events, spans: found.correlate[0]?.made ?? 0, ambiguous_calls: rounded(made.ambiguous_calls / made.calls), memory_limit: MEMORY_LIMIT, sort_peak_mib: Math.round(Math.max(...found.sort.map((one) => one.peak_bytes)) / MIB),
-        us_an_event: rounded((1e6 * (seconds.toSorted((a, b) => a - b)[seconds.length >> 1] as number)) / made.events), simulated_s: Math.round(made.simulated_seconds),
-      };
-      figures.push(
-        figure({ figure: 'correlate_batch', variant: inWords(size.events), unit: 's', values: seconds, reference: { what: 'CREATE TABLE AS ... ORDER BY socket_id, ts_ns of one table', values: found.sort.map((one) => one.seconds) }, goal: { of: 'ratio', at_most: 5 }, lost_share, notes: { ...notes, ...inNotes(judged) } }),
-        figure({ figure: 'correlate_batch_cpu', variant: inWords(size.events), unit: 'us of CPU an event', values: cpu_us, reference: { what: 'the same sort', values: found.sort.map((one) => (1e6 * one.cpu_seconds) / made.events) }, lost_share }),
-        figure({ figure: 'correlate_resident', variant: inWords(size.events), unit: 'MiB', values: found.correlate.map((one) => one.peak_bytes / MIB), goal: { of: 'value', at_most: MOST_RESIDENT_MIB }, notes: { memory_limit: MEMORY_LIMIT } }),
-        ...incremental(built, size),
-      );
-      points.push({ events: made.events, seconds: seconds.toSorted((a, b) => a - b)[seconds.length >> 1] as number });
+      const history = await measureHistory(folder, built.made, size, built.truth);
+      figures.push(...history.figures, ...incremental(built, size));
+      points.push({ events: built.made.events, seconds: history.seconds });
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }

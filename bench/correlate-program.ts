@@ -25,6 +25,7 @@ const CREATE = "(STORAGE_VERSION 'latest')";
 
 async function gather(warehouse: Warehouse): Promise<number> {
   const connection = await warehouse.connect();
+  rmSync(plainPath(warehouse.folder), { force: true });
   try {
     await connection.run(`ATTACH '${plainPath(warehouse.folder)}' AS plain ${CREATE}`);
     await connection.run('CREATE TABLE plain.socket_events AS SELECT * FROM memory.stored.socket_events LIMIT 0');

@@ -1,5 +1,5 @@
-// npm run bench [-- --quick] [--only NAME,...] [--millions N,...] [--list]: each figure as a JSON line on standard output; all of them as a table and
-// plots in bench/results/.
+// npm run bench [-- --quick] [--only NAME,...] [--millions N,...] [--folder DIR] [--list]: each figure as a JSON line on standard output; all of
+// them as a table and plots in bench/results/.
 import { appendFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -7,7 +7,7 @@ import { packageRoot } from '../schema/package-root.ts';
 import { measureBytes } from './bytes.ts';
 import { measureCollect } from './collect-memory.ts';
 import { measureExport } from './export-rate.ts';
-import { measureBatchCorrelation } from './correlate-batch.ts';
+import { measureBatchCorrelation, measureKeptHistory } from './correlate-batch.ts';
 import type { Size } from './correlate-batch.ts';
 import type { Figure } from './figure.ts';
 import { measureHookCost } from './hook-cost.ts';
@@ -64,7 +64,7 @@ const BENCHES: readonly Bench[] = [
   { name: 'sql', what: 'ingest and lookups while users run the worst SQL', run: (quick) => measureSqlIsolation(quick ? 8 : 30) },
 ];
 
-const { values: asked } = parseArgs({ options: { quick: { type: 'boolean', default: false }, only: { type: 'string' }, millions: { type: 'string' }, list: { type: 'boolean', default: false } } });
+const { values: asked } = parseArgs({ options: { quick: { type: 'boolean', default: false }, only: { type: 'string' }, millions: { type: 'string' }, folder: { type: 'string' }, list: { type: 'boolean', default: false } } });
 const millions = asked.millions?.split(',').map(Number);
 if (millions?.some((size) => !(size > 0)) === true) {
   console.error(`--millions ${asked.millions}: give sizes in millions of rows, as in --millions 1,10`);
@@ -76,12 +76,23 @@ if (sizeless !== undefined) {
   console.error(`--millions: ${sizeless.name} has no sizes; ${BENCHES.filter(({ runAt }) => runAt !== undefined).map(({ name }) => name).join(' and ')} have`);
   process.exit(2);
 }
+const { folder: kept } = asked;
+if (kept !== undefined && (names.join() !== 'correlate' || millions?.length !== 1)) {
+  console.error('--folder keeps one size of correlate: as in --only correlate --millions 100 --folder /var/tmp/fleet');
+  process.exit(2);
+}
 const unknown = names.find((name) => !BENCHES.some((bench) => bench.name === name));
 if (asked.list || unknown !== undefined) {
   if (unknown !== undefined) console.error(`--only: there is no benchmark ${unknown}; there are:`);
   for (const { name, what } of BENCHES) console.log(`${name.padEnd(12)} ${what}`);
   process.exit(unknown === undefined ? 0 : 2);
 }
+
+const figuresOf = (run: Bench['run'], runAt: Bench['runAt']): Promise<readonly Figure[]> => {
+  if (millions === undefined) return run(asked.quick);
+  if (kept !== undefined) return measureKeptHistory(kept, correlationAt((millions[0] as number) * 1e6));
+  return (runAt as NonNullable<Bench['runAt']>)(millions);
+};
 
 const folder = join(packageRoot(), 'bench', 'results');
 mkdirSync(folder, { recursive: true });
@@ -93,7 +104,7 @@ for (const { name, what, run, runAt } of BENCHES.filter((bench) => names.include
   console.error(`${name}: ${what}`);
   const started = performance.now();
   try {
-    for (const figure of await (millions === undefined ? run(asked.quick) : (runAt as NonNullable<Bench['runAt']>)(millions))) {
+    for (const figure of await figuresOf(run, runAt)) {
       figures.push(figure);
       const line = JSON.stringify(figure);
       console.log(line);

@@ -31,6 +31,8 @@ export interface CorrelatorOptions {
   readonly steps?: readonly Step[];
   /** Results of steps with so many rows are dropped once nothing reads them any more; 10,000. */
   readonly many_rows?: number;
+  /** Rows of batches that one cycle takes; 240,000, which is what 512 MB of memory suffice for. An event is cheaper in a larger cycle. */
+  readonly most_rows?: number;
 }
 
 export interface CycleReport {
@@ -103,7 +105,7 @@ export class Correlator {
     this.#between_steps = options.between_steps;
     this.#steps = options.steps ?? loadSteps();
     this.#many_rows = options.many_rows;
-    this.#runs = new RunWatch(warehouse, { now_ms: this.#now, silent_ms: options.silent_ms ?? 10_000 });
+    this.#runs = new RunWatch(warehouse, { now_ms: this.#now, silent_ms: options.silent_ms ?? 10_000, most_rows: options.most_rows });
     this.#late = new LateRanges({ now_ms: this.#now, pause_ms: options.late_pause_ms ?? 5000 });
   }
 

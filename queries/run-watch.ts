@@ -35,14 +35,17 @@ export class RunWatch {
   readonly #silent_ms: number;
   /** Runs that were taken as ended, and when. */
   #ended = new Map<string, bigint>();
-  #most_rows = MOST_ROWS;
+  readonly #limit_rows: number;
+  #most_rows: number;
   /** No run says anything more: the end of a process that has applied its last batch. */
   finishing = false;
 
-  constructor(warehouse: Warehouse, options: { now_ms: () => number; silent_ms: number }) {
+  constructor(warehouse: Warehouse, options: { now_ms: () => number; silent_ms: number; most_rows?: number | undefined }) {
     this.#warehouse = warehouse;
     this.#now = options.now_ms;
     this.#silent_ms = options.silent_ms;
+    this.#limit_rows = options.most_rows ?? MOST_ROWS;
+    this.#most_rows = this.#limit_rows;
   }
 
   /** What a cycle after batch `from` and the previous cut reads: everything that has landed, or a part when that is much. */
@@ -105,7 +108,7 @@ export class RunWatch {
 
   /** After one that it sufficed for: slowly, or every other one would fail. */
   readMore(): void {
-    this.#most_rows = Math.min(MOST_ROWS, this.#most_rows + MORE_ROWS);
+    this.#most_rows = Math.min(this.#limit_rows, this.#most_rows + MORE_ROWS);
   }
 
   /** Of those that were taken as ended, by what has landed of them since. */
