@@ -34,7 +34,7 @@ export async function correlate(options: CorrelateOptions): Promise<void> {
     const warehouse = await Warehouse.open({ folder: options.data, memory_limit: options.memoryLimit, threads: availableParallelism() });
     try {
       const tty = process.stderr.isTTY;
-      report = await recorrelate(warehouse, { from_ns, to_ns, ...(tty ? { progress: (done: number, of: number) => process.stderr.write(`\r${done} of ${of} segments `) } : {}) });
+      report = await recorrelate(warehouse, { from_ns, to_ns, ...(tty ? { progress: (done: number, of: number) => process.stderr.write(`\r${done} of ${of} spans `) } : {}) });
       if (tty) process.stderr.write('\r');
     } finally {
       await warehouse.close();

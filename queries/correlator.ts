@@ -5,7 +5,8 @@ import { Mutex } from '../ingest/mutex.ts';
 import type { DerivedSegment, Warehouse } from '../ingest/warehouse.ts';
 import { CLOSES_BACK_NS, READ_AFTER_STEPS, carryOver, forgetOld, leaveToRewrite, someIn } from './carry-over.ts';
 import { chooseFinished } from './choose-finished.ts';
-import { LateRanges, findLate, type TimeRange } from './late-ranges.ts';
+import { LateHistory } from './late-history.ts';
+import { findLate, type TimeRange } from './late-ranges.ts';
 import { bothReports, recorrelate, type ChangeReport } from './recorrelate.ts';
 import { computedSteps, type HopelessServices } from './timing/claim.ts';
 import { RunWatch } from './run-watch.ts';
@@ -49,8 +50,6 @@ export interface CycleReport {
 const FORGET_EVERY_NS = 5_000_000_000n;
 /** What ended so long before the cut has been stored: nothing waits for longer to be decided. */
 const SETTLED_NS = 60_000_000_000n;
-/** Spans of a late part of history that is done again between two cycles, about. */
-const MOST_REDONE = 200_000;
 /** Of a cycle: timing may not make everything else late. */
 const TIMING_BUDGET_MS = 2000;
 const NEVER = 9_000_000_000_000_000_000n;
@@ -61,8 +60,6 @@ const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
 
 export class Correlator {
   readonly #warehouse: Warehouse;
-  readonly #log: (line: string) => void;
-  readonly #now: () => number;
   readonly #limits: Limits;
   readonly #observe: CorrelatorOptions['observe'];
   readonly #evidence_off: readonly string[];
@@ -71,9 +68,7 @@ export class Correlator {
   readonly #between_steps: CorrelatorOptions['between_steps'];
   readonly #steps: readonly Step[];
   readonly #many_rows: number | undefined;
-  readonly #late: LateRanges;
-  /** False: the ledger does not know all of it yet. */
-  #late_noted = true;
+  readonly #late: LateHistory;
   readonly #alone = new Mutex();
   readonly #runs: RunWatch;
   /** False: the working set has to be read again. */
@@ -97,16 +92,15 @@ export class Correlator {
 
   constructor(warehouse: Warehouse, options: CorrelatorOptions = {}) {
     this.#warehouse = warehouse;
-    this.#log = options.log ?? ((): void => undefined);
-    this.#now = options.now_ms ?? Date.now;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#observe = options.observe;
     this.#evidence_off = options.evidence_off ?? [];
     this.#between_steps = options.between_steps;
     this.#steps = options.steps ?? loadSteps();
     this.#many_rows = options.many_rows;
-    this.#runs = new RunWatch(warehouse, { now_ms: this.#now, silent_ms: options.silent_ms ?? 10_000, most_rows: options.most_rows });
-    this.#late = new LateRanges({ now_ms: this.#now, pause_ms: options.late_pause_ms ?? 5000 });
+    const now_ms = options.now_ms ?? Date.now;
+    this.#runs = new RunWatch(warehouse, { now_ms, silent_ms: options.silent_ms ?? 10_000, most_rows: options.most_rows });
+    this.#late = new LateHistory(warehouse, { now_ms, pause_ms: options.late_pause_ms ?? 5000, log: options.log ?? ((): void => undefined), redo: (range) => this.#redo(range), cut_ns: () => this.#cut });
   }
 
   /** Every span that ended before is readable; ns since 1970. */
@@ -134,7 +128,7 @@ export class Correlator {
 
   async #cycle(): Promise<CycleReport> {
     const report = await this.#run();
-    if (!report.behind) await this.#redoLate(false);
+    if (!report.behind) await this.#late.redo(false);
     return report;
   }
 
@@ -148,7 +142,7 @@ export class Correlator {
     this.#runs.finishing = true;
     try {
       await this.#run();
-      await this.#redoLate(true);
+      await this.#late.redo(true);
     } finally {
       this.#runs.finishing = false;
     }
@@ -175,7 +169,7 @@ export class Correlator {
     const behind = to < this.#warehouse.last_apply_no;
     const nothing = { messages: 0, spans: 0, cut_ns: cut, late: 0, behind };
     const { changed: ends_changed, late: spoke_again } = await this.#runs.noteEnds(connection);
-    await this.#addLate(spoke_again);
+    await this.#late.add(spoke_again);
     if (to === from && cut === previous_cut && !ends_changed) return nothing;
     const horizon_ns = this.#runs.finishing ? NEVER : cut + SETTLE_NS;
     const news = await this.#takeNew(connection, from, to, horizon_ns);
@@ -190,10 +184,10 @@ export class Correlator {
     await setLimits(connection, this.#runs.finishing ? { ...this.#limits, decide_limit_ns: 0n } : this.#limits, cut);
     await addThreadMoves(this.#warehouse, connection, max(this.#moved_to, previous_cut - KEEP_NS), cut);
     this.#moved_to = cut;
-    await runSteps(connection, this.#steps, { observe: this.#observe, between: this.#between_steps, memory: this.#memory, kept: READ_AFTER_STEPS, many_rows: this.#many_rows, computed: computedSteps(connection, this.#between_steps, this.#hopeless, this.#runs.finishing ? undefined : TIMING_BUDGET_MS) });
+    await runSteps(connection, this.#steps, { observe: this.#observe, between: this.#between_steps, memory: this.#memory, kept: READ_AFTER_STEPS, many_rows: this.#many_rows, computed: computedSteps(connection, { pause: this.#between_steps, hopeless: this.#hopeless, budget_ms: this.#runs.finishing ? undefined : TIMING_BUDGET_MS }) });
     const anew = this.#read_anew ? { left_ns: previous_cut - KEEP_NS, stored: this.#warehouse.storedBetween('derived', 'spans', previous_cut - this.#limits.open_limit_ns, previous_cut) } : null;
-    const late = await findLate(connection, { apply_no: from, cut_ns: previous_cut, oldest_ns: this.#oldestSegment(), anew });
-    await this.#addLate(late.ranges);
+    const late = await findLate(connection, { apply_no: from, cut_ns: previous_cut, oldest_ns: this.#late.oldest_ns(), anew });
+    await this.#late.add(late.ranges);
     const begun = performance.now();
     const spans = await chooseFinished(connection, cut);
     if (spans > 0) await describeFinished(connection);
@@ -233,8 +227,7 @@ export class Correlator {
     }
     if (!this.#started) {
       await this.#runs.takeAsEnded(connection, this.#read_to, this.#cut);
-      const late = await this.#warehouse.late();
-      if (late !== null) this.#late.add([late]);
+      await this.#late.takeUp();
     }
     this.#started = true;
     this.#waiting = { count: 1, next_end_ns: 0n, oldest_ns: 0n, quiet_ns: 0n };
@@ -272,49 +265,6 @@ export class Correlator {
     const rows = await connection.runAndReadAll(`SELECT count(*), coalesce(min(end_ns), ${NEVER}), coalesce(min(ts_ns), ${NEVER}), coalesce(min(quiet_ns), ${NEVER}) FROM waiting`);
     const [count, next_end_ns, oldest_ns, quiet_ns] = rows.getRows()[0] as [bigint, bigint, bigint, bigint];
     this.#waiting = { count: Number(count), next_end_ns, oldest_ns, quiet_ns };
-  }
-
-  /** Before the rows count as read: who comes after a kill knows of it. */
-  async #addLate(ranges: readonly TimeRange[]): Promise<void> {
-    if (this.#late.add(ranges)) this.#late_noted = false;
-    if (this.#late_noted || this.#late.range === undefined) return;
-    await this.#warehouse.noteLate(this.#late.range);
-    this.#late_noted = true;
-  }
-
-  /** Nothing older is done again: the segments of that time have gone. */
-  #oldestSegment(): bigint {
-    return this.#warehouse.derivedSegments(0n, NEVER).reduce((oldest, { from_ns }) => (from_ns < oldest ? from_ns : oldest), NEVER);
-  }
-
-  /** At most so much of it that live cycles do not stand still for long. */
-  #firstOf(range: TimeRange): TimeRange {
-    const spans = new Map(this.#warehouse.segments.map((segment) => [segment.uid, segment.rows?.get('spans') ?? 0]));
-    let [to_ns, sum] = [range.from_ns, 0];
-    for (const segment of this.#warehouse.derivedSegments(range.from_ns, range.to_ns).toSorted((a, b) => (a.from_ns < b.from_ns ? -1 : 1))) {
-      sum += spans.get(segment.id) ?? 0;
-      if (sum > MOST_REDONE && to_ns > range.from_ns) return { from_ns: range.from_ns, to_ns };
-      to_ns = max(to_ns, segment.to_ns);
-    }
-    return range;
-  }
-
-  async #redoLate(now: boolean): Promise<void> {
-    const all = this.#late.take(now);
-    if (all === undefined) return;
-    const range = now ? all : this.#firstOf(all);
-    // What is decided from now on is decided with what was late: without an end, the rest would never be done.
-    const rest = { from_ns: range.to_ns + 1n, to_ns: all.to_ns < this.#cut ? all.to_ns : this.#cut };
-    if (range !== all && rest.from_ns <= rest.to_ns) this.#late.add([rest]);
-    const begun = this.#now();
-    const changes = await this.#redo(range)
-      .catch((error: unknown) => {
-        this.#late.add([range]); // it is still to be done
-        throw error;
-      })
-      .finally(() => this.#late.took(this.#now() - begun));
-    if (this.#late.range === undefined) await this.#warehouse.noteLate(null);
-    this.#log(`late events: ${changes.spans} spans from ${new Date(Number(range.from_ns / 1_000_000n)).toISOString()} on were correlated again, ${changes.links_gained + changes.links_lost + changes.links_moved} links changed`);
   }
 
   async #redo(range: TimeRange, only: (segment: DerivedSegment) => boolean = () => true): Promise<ChangeReport> {
