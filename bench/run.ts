@@ -1,5 +1,5 @@
-// npm run bench [-- --quick] [--only NAME,...] [--millions N,...] [--folder DIR] [--list]: each figure as a JSON line on standard output; all of
-// them as a table and plots in bench/results/.
+// npm run bench [-- --quick] [--only NAME,...] [--list]: each figure as a JSON line on standard output; all of them as a table and plots in
+// bench/results/. Sizes other than a full run's: --millions N,..., --rates N,... --seconds N; --folder DIR keeps what took long to build.
 import { appendFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -64,7 +64,7 @@ const BENCHES: readonly Bench[] = [
   { name: 'sql', what: 'ingest and lookups while users run the worst SQL', run: (quick) => measureSqlIsolation(quick ? 8 : 30) },
 ];
 
-const { values: asked } = parseArgs({ options: { quick: { type: 'boolean', default: false }, only: { type: 'string' }, millions: { type: 'string' }, folder: { type: 'string' }, list: { type: 'boolean', default: false } } });
+const { values: asked } = parseArgs({ options: { quick: { type: 'boolean', default: false }, only: { type: 'string' }, millions: { type: 'string' }, folder: { type: 'string' }, rates: { type: 'string' }, seconds: { type: 'string' }, list: { type: 'boolean', default: false } } });
 const millions = asked.millions?.split(',').map(Number);
 if (millions?.some((size) => !(size > 0)) === true) {
   console.error(`--millions ${asked.millions}: give sizes in millions of rows, as in --millions 1,10`);
@@ -81,6 +81,12 @@ if (kept !== undefined && (names.join() !== 'correlate' || millions?.length !== 
   console.error('--folder keeps one size of correlate: as in --only correlate --millions 100 --folder /var/tmp/fleet');
   process.exit(2);
 }
+const rates = asked.rates?.split(',').map(Number);
+const seconds = Number(asked.seconds ?? 60);
+if ((rates !== undefined || asked.seconds !== undefined) && (names.join() !== 'live' || rates?.every((rate) => rate > 0) !== true || !(seconds > 0))) {
+  console.error('--rates and --seconds are those of live: as in --only live --rates 50000 --seconds 600');
+  process.exit(2);
+}
 const unknown = names.find((name) => !BENCHES.some((bench) => bench.name === name));
 if (asked.list || unknown !== undefined) {
   if (unknown !== undefined) console.error(`--only: there is no benchmark ${unknown}; there are:`);
@@ -89,6 +95,7 @@ if (asked.list || unknown !== undefined) {
 }
 
 const figuresOf = (run: Bench['run'], runAt: Bench['runAt']): Promise<readonly Figure[]> => {
+  if (rates !== undefined) return live(rates, seconds);
   if (millions === undefined) return run(asked.quick);
   if (kept !== undefined) return measureKeptHistory(kept, correlationAt((millions[0] as number) * 1e6));
   return (runAt as NonNullable<Bench['runAt']>)(millions);
