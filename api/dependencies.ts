@@ -2,7 +2,7 @@ import type { Kysely } from 'kysely';
 import type { Warehouse } from '../ingest/warehouse.ts';
 import type { ColdCache } from '../queries/export/cold-cache.ts';
 import type { TimeRange } from '../queries/late-ranges.ts';
-import type { ChangeReport } from '../queries/recorrelate.ts';
+import type { ChangeReport } from '../queries/history-changes.ts';
 import type { ExportScheduler } from '../queries/export/scheduler.ts';
 import type { Access } from './access/access.ts';
 import type { WholeLookup } from './cold-lookups.ts';

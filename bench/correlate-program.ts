@@ -23,9 +23,14 @@ const NEVER = 9_000_000_000_000_000_000n;
 const plainPath = (folder: string): string => join(folder, 'plain.duckdb');
 const CREATE = "(STORAGE_VERSION 'latest')";
 
+/** One that was interrupted may have left it. */
+function removeDatabase(path: string): void {
+  for (const file of [path, `${path}.wal`]) rmSync(file, { force: true });
+}
+
 async function gather(warehouse: Warehouse): Promise<number> {
   const connection = await warehouse.connect();
-  rmSync(plainPath(warehouse.folder), { force: true });
+  removeDatabase(plainPath(warehouse.folder));
   try {
     await connection.run(`ATTACH '${plainPath(warehouse.folder)}' AS plain ${CREATE}`);
     await connection.run('CREATE TABLE plain.socket_events AS SELECT * FROM memory.stored.socket_events LIMIT 0');
@@ -42,6 +47,7 @@ async function gather(warehouse: Warehouse): Promise<number> {
 
 async function sort(folder: string, memory_limit: string): Promise<number> {
   const path = join(folder, 'sorted.duckdb');
+  removeDatabase(path);
   const instance = await DuckDBInstance.create(':memory:', { memory_limit, threads: '2', temp_directory: join(folder, 'sort') });
   const connection = await instance.connect();
   try {
@@ -54,7 +60,7 @@ async function sort(folder: string, memory_limit: string): Promise<number> {
   } finally {
     connection.closeSync();
     instance.closeSync();
-    rmSync(path, { force: true });
+    removeDatabase(path);
   }
 }
 

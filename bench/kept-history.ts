@@ -38,7 +38,9 @@ async function build(folder: string, events: number, say: (line: string) => void
     let [stored, correlated] = [0, 0];
     let next = batches.next();
     for (; next.done !== true; next = batches.next()) {
-      landing.push(warehouse.apply(next.value));
+      const landed = warehouse.apply(next.value);
+      landed.catch(() => undefined); // told where it is awaited
+      landing.push(landed);
       if (landing.length === BATCHES_AT_ONCE) await landing.shift();
       const rows = next.value.tables.socket_events.rows;
       if (Math.floor((stored + rows) / PROGRESS_EVENTS) > Math.floor(stored / PROGRESS_EVENTS)) say(`${stored} of ${events} events stored`);

@@ -1,7 +1,8 @@
 import { availableParallelism } from 'node:os';
 import { requestText } from '../api/cli/http-client.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
-import { recorrelate, type ChangeReport } from '../queries/recorrelate.ts';
+import type { ChangeReport } from '../queries/history-changes.ts';
+import { recorrelate } from '../queries/recorrelate.ts';
 import { TracehouseError } from '../schema/errors.ts';
 import { runningSource, type SourceOptions } from './client.ts';
 

@@ -7,7 +7,8 @@ import { CLOSES_BACK_NS, READ_AFTER_STEPS, carryOver, forgetOld, leaveToRewrite,
 import { chooseFinished } from './choose-finished.ts';
 import { LateHistory } from './late-history.ts';
 import { findLate, type TimeRange } from './late-ranges.ts';
-import { bothReports, recorrelate, type ChangeReport } from './recorrelate.ts';
+import { bothReports, type ChangeReport } from './history-changes.ts';
+import { recorrelate } from './recorrelate.ts';
 import { computedSteps, type HopelessServices } from './timing/claim.ts';
 import { RunWatch } from './run-watch.ts';
 import { StepMemory, loadSteps, runSteps, type Step } from './step-runner.ts';

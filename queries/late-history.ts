@@ -2,7 +2,7 @@
 // them, and done a piece at a time between live cycles.
 import type { Warehouse } from '../ingest/warehouse.ts';
 import { LateRanges, type TimeRange } from './late-ranges.ts';
-import type { ChangeReport } from './recorrelate.ts';
+import type { ChangeReport } from './history-changes.ts';
 
 export interface LateHistoryOptions {
   readonly now_ms: () => number;

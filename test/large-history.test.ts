@@ -4,6 +4,7 @@ import { Warehouse } from '../ingest/warehouse.ts';
 import { Correlator } from '../queries/correlator.ts';
 import { recorrelate } from '../queries/recorrelate.ts';
 import { simulate } from './queries/simulated-services.ts';
+import { makeBatch, type Row } from './support/make-batch.ts';
 import { temporaryFolder } from './support/temporary-folder.ts';
 
 const FOREVER = { from_ns: 0n, to_ns: 1n << 62n };
@@ -96,4 +97,69 @@ test('ids that traces had before still lead to them', async () => {
   await recorrelate(warehouse, { ...FOREVER, most_spans: 60, progress: () => (pieces += 1) });
   expect(pieces).toBeGreaterThan(2);
   expect(await led()).toBe(80n);
+});
+
+const at = (seconds: number): bigint => BigInt(Math.round(seconds * 1000)) * 1_000_000n;
+
+interface Asked {
+  readonly socket: number;
+  readonly thread: number;
+  readonly role: 'server' | 'client';
+  readonly exchange?: number;
+  readonly asked: number;
+  /** Seconds; absent: its answer was lost. */
+  readonly answered?: number;
+}
+
+function exchange({ socket, thread, role, exchange: exchange_no = 0, asked, answered }: Asked): Row[] {
+  const own = {
+    socket_id: socket, conn_id: socket, process_id: 1, role, protocol: 'http', exchange_no, stream_offset: 10 * exchange_no, end_offset: 10 * exchange_no + 10, first_thread_id: thread, last_thread_id: thread,
+    complete: true, partial: false, end_reason: 'no_body', method: 'GET', path: '/',
+  };
+  const [request_direction, answer_direction] = role === 'server' ? ['in', 'out'] : ['out', 'in'];
+  const request = { ...own, kind: 'request', direction: request_direction, ts_ns: at(asked), end_ts_ns: at(asked) };
+  return answered === undefined ? [request] : [request, { ...own, kind: 'response', direction: answer_direction, ts_ns: at(answered), end_ts_ns: at(answered), end_reason: 'length', status: 200 }];
+}
+
+/** A request a second besides, so that there are parts; each batch is of a second. */
+async function storeOnce(asked: readonly Asked[], seconds: number, { sealed_at }: { sealed_at?: number } = {}): Promise<Warehouse> {
+  const warehouse = await open();
+  const correlator = new Correlator(warehouse);
+  const all = [...asked, ...Array.from({ length: seconds }, (_, second): Asked => ({ socket: 1000 + second, thread: 1000 + second, role: 'server', asked: second + 0.6, answered: second + 0.65 }))].flatMap(exchange);
+  for (let second = 0; second <= seconds; second += 1) {
+    const messages = all.filter(({ ts_ns }) => (ts_ns as bigint) >= at(second) && (ts_ns as bigint) < at(second + 1));
+    await warehouse.apply(makeBatch({ sequence: BigInt(second + 1), watermark_ns: at(second + 1) }, { messages }));
+    await correlator.cycle();
+    if (second + 1 === sealed_at) await warehouse.seal();
+  }
+  await correlator.finish();
+  await oneSegment(warehouse);
+  return warehouse;
+}
+
+const told = async (warehouse: Warehouse): Promise<unknown[][]> => (await warehouse.query('SELECT socket_id, start_ns // 1000000, end_ns // 1000000, end_reason, parent_span_id IS NOT NULL FROM stored.spans ORDER BY ALL')).rows;
+
+test('an end that is known only when a later part is worked on: the span is written all the same', async () => {
+  const warehouse = await storeOnce([
+    { socket: 5, thread: 5, role: 'server', asked: 5.2 },
+    { socket: 5, thread: 5, role: 'server', exchange: 1, asked: 5.5, answered: 13.5 },
+  ], 16);
+  const before = await told(warehouse);
+  expect(before.filter(([socket]) => socket === 5n)).toEqual([[5n, 5200n, 5500n, 'gap', false], [5n, 5500n, 13500n, 'length', false]]);
+  expect(await recorrelate(warehouse, { ...FOREVER, most_spans: 3 })).toEqual({ spans: 18, kept: 0, unchanged: 18, links_gained: 0, links_lost: 0, links_moved: 0 });
+  expect(await told(warehouse)).toEqual(before);
+});
+
+test('a long request whose raw rows have gone keeps the calls of earlier parts', async () => {
+  const warehouse = await storeOnce([
+    { socket: 5, thread: 5, role: 'server', asked: 0.5, answered: 9 },
+    { socket: 6, thread: 5, role: 'client', asked: 3.2, answered: 3.3 },
+  ], 12, { sealed_at: 2 });
+  const before = await told(warehouse);
+  expect(before.filter(([socket]) => socket === 6n)).toEqual([[6n, 3200n, 3300n, 'length', true]]);
+  await warehouse.drop((sealed) => sealed.filter(({ kind }) => kind === 'raw').toSorted((a, b) => Number(a.to_ns - b.to_ns)).slice(0, 1), () => 'age');
+  const report = await recorrelate(warehouse, { ...FOREVER, most_spans: 3 });
+  expect(report).toMatchObject({ spans: 14, unchanged: 14 });
+  expect(report.kept).toBeGreaterThan(2);
+  expect(await told(warehouse)).toEqual(before);
 });

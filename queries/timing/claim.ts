@@ -70,7 +70,8 @@ export async function claimByTiming(connection: DuckDBConnection, { pause, hopel
   await connection.run('DELETE FROM timing_claims');
   const wanted = await connection.runAndReadAll("SELECT 1 FROM doubtful_calls WHERE NOT EXISTS (SELECT 1 FROM evidence_off WHERE evidence = 'timing') LIMIT 1");
   if (wanted.currentRowCount === 0) return;
-  const begin_before_ms = Date.now() + budget_ms;
+  const until = performance.now() + budget_ms;
+  const begin_before_ms = Date.now() + budget_ms; // for threads, whose own clock begins with them
   for (const round of rounds(await windows(connection))) {
     const worth = await worthWeighing(connection, round.filter(({ service, from_ns, requests }) => requests >= LEAST_REQUESTS && (hopeless.get(service) ?? 0n) <= from_ns));
     if (worth.length === 0) continue;
@@ -78,17 +79,17 @@ export async function claimByTiming(connection: DuckDBConnection, { pause, hopel
     const doubtful = await doubtfulCalls(connection);
     const weighing: Promise<Claimed | null>[] = [];
     for await (const problem of readProblems<bigint>(connection)) {
+      if (performance.now() >= until) break;
+      await pause?.();
       const window = worth.find(({ service }) => service === problem.service) as Window;
       const weighed = weighWindow(window, problem, doubtful.get(problem.service) ?? [], { hopeless, begin_before_ms });
-      weighed.catch(() => undefined); // told below, when the others have ended, too
+      weighed.catch(() => undefined); // told below
       weighing.push(weighed);
-      if (pause === undefined) continue;
-      await weighed;
-      await pause();
+      if (pause !== undefined) await weighed;
     }
     const found = await Promise.all(weighing);
     await store(connection, found.filter((claimed) => claimed !== null));
-    if (Date.now() >= begin_before_ms) return;
+    if (performance.now() >= until) return;
   }
 }
 

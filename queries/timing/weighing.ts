@@ -12,9 +12,19 @@ const IDLE_MS = 30_000;
 
 let threads: Piscina<WeighTask, Weighed | null> | undefined;
 
+function start(): Piscina<WeighTask, Weighed | null> {
+  // What runs is always the compiled one: Node.js 20 cannot run the other.
+  const started = new Piscina<WeighTask, Weighed | null>({ filename: join(packageRoot(), 'dist', 'queries', 'timing', 'weigh-worker.js'), minThreads: 0, maxThreads: MOST_THREADS, idleTimeout: IDLE_MS, recordTiming: false });
+  // A thread that cannot even start leaves its task waiting: whoever waits is told, and the next one tries again.
+  started.on('error', () => {
+    if (threads === started) threads = undefined;
+    void started.destroy();
+  });
+  return started;
+}
+
 /** Begins as soon as a thread is free; a process ends without waiting for idle ones. */
 export function weighApart(task: WeighTask): Promise<Weighed | null> {
-  // What runs is always the compiled one: Node.js 20 cannot run the other.
-  threads ??= new Piscina({ filename: join(packageRoot(), 'dist', 'queries', 'timing', 'weigh-worker.js'), minThreads: 0, maxThreads: MOST_THREADS, idleTimeout: IDLE_MS, recordTiming: false });
+  threads ??= start();
   return threads.run(task);
 }
