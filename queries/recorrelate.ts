@@ -136,13 +136,13 @@ async function keepOfAll(warehouse: Warehouse, connection: DuckDBConnection, { i
  * later_spans: what ended in a later piece of the same chunk and had begun. before_exchanges: the keys of both, but for what ended before.
  */
 async function keepBefore(warehouse: Warehouse, connection: DuckDBConnection, piece: Piece): Promise<void> {
-  const { chunk, own, from_ns, to_ns } = piece;
+  const { chunk, from_ns, to_ns } = piece;
   const rowsOf = (table: string): string => rowsOfPiece(warehouse, piece, table);
-  const begun = to_ns < chunk.to_ns ? `start_ns <= ${to_ns} AND end_ns > ${to_ns}` : 'false';
+  const last = to_ns === chunk.to_ns;
   const columns = 'span_id, parent_span_id, start_ns, trace_hi, trace_lo, end_ns';
   await connection.run(`CREATE OR REPLACE TEMP TABLE before_spans AS SELECT ${columns} FROM ${rowsOf('spans')}`);
-  await connection.run(`CREATE OR REPLACE TEMP TABLE later_spans AS SELECT ${columns} FROM ${rowsNow(warehouse, chunk.ids, 'spans')} WHERE ${begun}`);
-  await connection.run(`CREATE OR REPLACE TEMP TABLE before_exchanges AS SELECT run_id, socket_id, exchange_no, span_id, start_ns, end_ns FROM ${rowsNow(warehouse, chunk.ids, 'exchanges')} WHERE end_ns > ${from_ns} AND ((${own}) OR (${begun}))`);
+  await connection.run(`CREATE OR REPLACE TEMP TABLE later_spans AS SELECT ${columns} FROM ${rowsNow(warehouse, chunk.ids, 'spans')} WHERE ${last ? 'false' : `start_ns <= ${to_ns} AND end_ns > ${to_ns}`}`);
+  await connection.run(`CREATE OR REPLACE TEMP TABLE before_exchanges AS SELECT run_id, socket_id, exchange_no, span_id, start_ns, end_ns FROM ${rowsNow(warehouse, chunk.ids, 'exchanges')} WHERE end_ns > ${from_ns}${last ? '' : ` AND start_ns <= ${to_ns}`}`);
   for (const table of STORED) await connection.run(`CREATE OR REPLACE TEMP TABLE kept_${table} AS SELECT * FROM ${rowsOf(table)} WHERE end_ns <= ${from_ns}`);
 }
 
