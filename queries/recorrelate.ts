@@ -141,7 +141,7 @@ async function keepBefore(warehouse: Warehouse, connection: DuckDBConnection, pi
   const last = to_ns === chunk.to_ns;
   const columns = 'span_id, parent_span_id, start_ns, trace_hi, trace_lo, end_ns';
   await connection.run(`CREATE OR REPLACE TEMP TABLE before_spans AS SELECT ${columns} FROM ${rowsOf('spans')}`);
-  await connection.run(`CREATE OR REPLACE TEMP TABLE later_spans AS SELECT ${columns} FROM ${rowsNow(warehouse, chunk.ids, 'spans')} WHERE ${last ? 'false' : `start_ns <= ${to_ns} AND end_ns > ${to_ns}`}`);
+  await connection.run(`CREATE OR REPLACE TEMP TABLE later_spans AS SELECT ${columns}, is_server FROM ${rowsNow(warehouse, chunk.ids, 'spans')} WHERE ${last ? 'false' : `start_ns <= ${to_ns} AND end_ns > ${to_ns}`}`);
   await connection.run(`CREATE OR REPLACE TEMP TABLE before_exchanges AS SELECT run_id, socket_id, exchange_no, span_id, start_ns, end_ns FROM ${rowsNow(warehouse, chunk.ids, 'exchanges')} WHERE end_ns > ${from_ns}${last ? '' : ` AND start_ns <= ${to_ns}`}`);
   for (const table of STORED) await connection.run(`CREATE OR REPLACE TEMP TABLE kept_${table} AS SELECT * FROM ${rowsOf(table)} WHERE end_ns <= ${from_ns}`);
 }
@@ -164,7 +164,7 @@ async function fill(warehouse: Warehouse, alias: string, connection: DuckDBConne
   // Whatever was waited for has happened by now.
   const limits = { ...(options.limits ?? DEFAULT_LIMITS), decide_limit_ns: 0n };
   const stored = await takeUp(warehouse, connection, { from_ns, to_ns }, limits, options);
-  await chooseStaying(warehouse, connection);
+  await chooseStaying(warehouse, connection, piece);
   await takeAsStored(connection);
   for (const table of STORED) await connection.run(`INSERT INTO kept_${table} SELECT k.* FROM ${rowsOfPiece(warehouse, piece, table)} k SEMI JOIN stays s ON s.span_id = k.span_id`);
   await setLimits(connection, limits, to_ns + AHEAD_NS);

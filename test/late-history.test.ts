@@ -83,7 +83,9 @@ test('in parts of one large segment, of the newest ones, in which former version
   expect(before.length).toBe(PIECES);
   await warehouse.seal();
   await warehouse.withSealed((sealed, gather) => gather(sealed.filter(({ kind }) => kind === 'derived').toSorted((a, b) => (a.to_ns < b.to_ns ? -1 : 1)).slice(3 - PIECES)));
-  await recorrelate(warehouse, { from_ns: 0n, to_ns: 1n << 62n, most_spans: 1 });
-  expect(await answered(warehouse)).toEqual(before);
-  expect((await warehouse.query('SELECT count(*), count(DISTINCT span_id) FROM stored.spans')).rows).toEqual([[2n * BigInt(PIECES) + 2n, 2n * BigInt(PIECES) + 2n]]);
+  for (let round = 0; round < 2; round += 1) {
+    await recorrelate(warehouse, { from_ns: 0n, to_ns: 1n << 62n, most_spans: 1 });
+    expect(await answered(warehouse)).toEqual(before);
+    expect((await warehouse.query('SELECT count(*), count(DISTINCT span_id) FROM stored.spans')).rows).toEqual([[2n * BigInt(PIECES) + 2n, 2n * BigInt(PIECES) + 2n]]);
+  }
 }, 120_000);
