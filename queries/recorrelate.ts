@@ -202,7 +202,7 @@ async function takeUp(warehouse: Warehouse, connection: DuckDBConnection, { from
     await leaveLate(connection, from_ns);
     await carryOver(connection, from_ns, from_ns);
     await forgetOld(connection, from_ns, limits);
-    stored = await loadMore(warehouse, connection, { ...range, loaded_ns: from_ns + AHEAD_NS }, limits);
+    stored = await loadMore(warehouse, connection, { ...range, loaded_ns: from_ns + AHEAD_NS });
     await addThreadMoves(warehouse, connection, from_ns + AHEAD_NS, to_ns + AHEAD_NS);
   } else {
     await createWorkingSet(connection);

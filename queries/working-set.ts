@@ -162,8 +162,9 @@ export async function loadProcesses(connection: DuckDBConnection, relation: stri
     ) GROUP BY process_id`);
 }
 
-async function loadLosses(connection: DuckDBConnection, to_ns: bigint, oldest_ns: bigint): Promise<void> {
-  await connection.run(`CREATE OR REPLACE TEMP TABLE losses AS SELECT DISTINCT node, from_ns, to_ns, cause FROM memory.stored.losses WHERE cause IN ${HIDING_CAUSES} AND to_ns >= ${oldest_ns} AND from_ns <= ${to_ns}`);
+/** Of the files of that time: a statement over all columns of some hundred files needs more memory than there is. */
+async function loadLosses(warehouse: Warehouse, connection: DuckDBConnection, to_ns: bigint, where: string, low_ns: bigint): Promise<void> {
+  await connection.run(`INSERT INTO losses SELECT DISTINCT node, from_ns, to_ns, cause FROM ${warehouse.storedBetween('raw', 'losses', low_ns, to_ns)} l WHERE cause IN ${HIDING_CAUSES} AND ${where} AND from_ns <= ${to_ns}`);
 }
 
 /** Messages of a part of history, where they are stored: in files of [low_ns, to_ns], those that `where` says of a row m. */
@@ -198,7 +199,7 @@ export async function loadHistory(warehouse: Warehouse, connection: DuckDBConnec
   await connection.run(addCloses(raw('socket_events', recent), `e.ts_ns >= ${recent} AND e.ts_ns <= ${to_ns}`));
   await connection.run(addCloses(raw('socket_events', oldest), `e.ts_ns >= ${oldest} AND e.ts_ns < ${recent} AND e.socket_id IN (SELECT socket_id FROM known_messages WHERE kind <> 'response' AND end_ts_ns < ${recent})`));
   await loadProcesses(connection, 'memory.stored.processes');
-  await loadLosses(connection, to_ns, oldest);
+  await loadLosses(warehouse, connection, to_ns, `to_ns >= ${oldest}`, oldest);
   await connection.run(`INSERT INTO decided_stored
     SELECT span_id, parent_span_id, start_ns, trace_hi, trace_lo, end_ns, TRUE FROM ${derived('spans')} s WHERE s.end_ns >= ${recent} AND s.end_ns <= ${from_ns}`);
   await connection.run(`INSERT INTO known_call_counts
@@ -219,10 +220,10 @@ export async function loadHistory(warehouse: Warehouse, connection: DuckDBConnec
  * For what follows a working set of history that has been carried over at from_ns, when all but messages was loaded up to loaded_ns: what happened since
  * then and by to_ns. Returns where the messages are.
  */
-export async function loadMore(warehouse: Warehouse, connection: DuckDBConnection, range: { from_ns: bigint; loaded_ns: bigint; to_ns: bigint; apply_no: bigint }, limits: Limits): Promise<StoredMessages> {
+export async function loadMore(warehouse: Warehouse, connection: DuckDBConnection, range: { from_ns: bigint; loaded_ns: bigint; to_ns: bigint; apply_no: bigint }): Promise<StoredMessages> {
   const { from_ns, loaded_ns, to_ns, apply_no } = range;
   await connection.run(addCloses(warehouse.storedBetween('raw', 'socket_events', loaded_ns, to_ns), `e.ts_ns > ${loaded_ns} AND e.ts_ns <= ${to_ns}`));
   await loadProcesses(connection, 'memory.stored.processes');
-  await loadLosses(connection, to_ns, loaded_ns - limits.open_limit_ns);
+  await loadLosses(warehouse, connection, to_ns, `from_ns > ${loaded_ns}`, loaded_ns);
   return { low_ns: from_ns, to_ns, where: `m.ts_ns > ${from_ns} AND m.ts_ns <= ${to_ns} AND m.apply_no <= ${apply_no}` };
 }
