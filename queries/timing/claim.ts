@@ -3,8 +3,7 @@ import { createHash } from 'node:crypto';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Computed } from '../step-runner.ts';
 import { createTimingTables, readProblems, type ServiceProblem } from './resolve.ts';
-import { weighApart } from './weighing.ts';
-import type { Weighed } from './weigh-worker.ts';
+import { resolveService, type Resolution } from './resolve-service.ts';
 
 /** A request's calls are looked at together with so many requests before and after. */
 const WINDOW = { requests: 1000, around: 150 } as const;
@@ -21,6 +20,8 @@ const LEAST_TRUST = 0.85;
 /** Where a first guess is less sure than this, or a call has more candidates than that on average, weighing is not worth its time. */
 const LEAST_GUESS = 0.6;
 const MOST_OPEN = 64;
+/** Other work waits no longer than this. */
+const PAUSE_AFTER_MS = 8;
 /** A claim is at most so sure: what happens to be alone in its time can be something else. */
 const MOST_SCORE = 0.97;
 /** Of candidates that are not claimed, so that none is chosen. */
@@ -43,8 +44,8 @@ interface DoubtfulCall {
   readonly fresh: boolean;
 }
 
-/** Of a window's doubtful calls, as rows of timing_claims, and after which model. */
-interface Claimed {
+/** What is claimed of a window's doubtful calls, as rows of timing_claims, and after which model. */
+interface Weighed {
   readonly claims: readonly string[];
   readonly call_ids: readonly bigint[];
   readonly model: { readonly version: number; readonly service: string; readonly from_ns: bigint; readonly to_ns: bigint; readonly parameters: string };
@@ -55,53 +56,45 @@ const HOPELESS_NS = 30_000_000_000n;
 /** Service -> until when, ns since 1970. */
 export type HopelessServices = Map<string, bigint>;
 
-const WEIGHING = { give_up_below: LEAST_GUESS, sample_sweeps: 50, cool: false } as const;
 const EVER = 9_000_000_000_000_000_000n;
 
-export interface ClaimOptions {
-  /** Awaited before each window: other work may go on. One window is looked at at a time then, instead of as many as there are threads for. */
-  readonly pause?: (() => Promise<void>) | undefined;
-  readonly hopeless?: HopelessServices | undefined;
-  /** What has not begun by then stays undecided: better than that everything is late. */
-  readonly budget_ms?: number | undefined;
-}
-
-export async function claimByTiming(connection: DuckDBConnection, { pause, hopeless = new Map(), budget_ms = Infinity }: ClaimOptions = {}): Promise<void> {
+/** `pause` is awaited between windows: other work may go on. */
+export async function claimByTiming(connection: DuckDBConnection, pause: () => Promise<void> = async () => undefined, hopeless: HopelessServices = new Map(), budget_ms = Infinity): Promise<void> {
   await connection.run('DELETE FROM timing_claims');
   const wanted = await connection.runAndReadAll("SELECT 1 FROM doubtful_calls WHERE NOT EXISTS (SELECT 1 FROM evidence_off WHERE evidence = 'timing') LIMIT 1");
   if (wanted.currentRowCount === 0) return;
   const until = performance.now() + budget_ms;
-  const begin_before_ms = Date.now() + budget_ms; // for threads, whose own clock begins with them
+  const options = { give_up_below: LEAST_GUESS, sample_sweeps: 50, cool: false, pause: pausing() };
   for (const round of rounds(await windows(connection))) {
     const worth = await worthWeighing(connection, round.filter(({ service, from_ns, requests }) => requests >= LEAST_REQUESTS && (hopeless.get(service) ?? 0n) <= from_ns));
     if (worth.length === 0) continue;
     await fill(connection);
     const doubtful = await doubtfulCalls(connection);
-    const weighing: Promise<Claimed | null>[] = [];
+    const found: Weighed[] = [];
     for await (const problem of readProblems<bigint>(connection)) {
-      if (performance.now() >= until) break;
-      await pause?.();
+      if (performance.now() > until) break; // what is left stays undecided: better than that everything is late
+      await pause();
       const window = worth.find(({ service }) => service === problem.service) as Window;
-      const weighed = weighWindow(window, problem, doubtful.get(problem.service) ?? [], { hopeless, begin_before_ms });
-      weighed.catch(() => undefined); // told below
-      weighing.push(weighed);
-      if (pause !== undefined) await weighed;
+      const weighed = weigh(window, problem, await resolveService(problem.problem, options), doubtful.get(problem.service) ?? []);
+      if (weighed === undefined) hopeless.set(window.service, window.from_ns + HOPELESS_NS);
+      else {
+        hopeless.delete(window.service);
+        found.push(weighed);
+      }
     }
-    const found = await Promise.all(weighing);
-    await store(connection, found.filter((claimed) => claimed !== null));
-    if (performance.now() >= until) return;
+    await store(connection, found);
+    if (performance.now() > until) return;
   }
 }
 
-/** Null: nothing is claimed. Notes a service that cannot be told by timing. */
-async function weighWindow(window: Window, problem: ServiceProblem<bigint>, doubtful: readonly DoubtfulCall[], { hopeless, begin_before_ms }: { hopeless: HopelessServices; begin_before_ms: number }): Promise<Claimed | null> {
-  const { callee_names, tick_ns } = problem;
-  const weighed = await weighApart({ problem: problem.problem, callee_names, tick_ns, options: WEIGHING, begin_before_ms });
-  if (weighed === null) return null;
-  const claimed = claim(window, problem, weighed, doubtful);
-  if (claimed === null) hopeless.set(window.service, window.from_ns + HOPELESS_NS);
-  else hopeless.delete(window.service);
-  return claimed;
+/** Lets other work go on, when it has waited for long. */
+function pausing(): () => Promise<void> {
+  let last = performance.now();
+  return async () => {
+    if (performance.now() - last < PAUSE_AFTER_MS) return;
+    await new Promise(setImmediate);
+    last = performance.now();
+  };
 }
 
 async function windows(connection: DuckDBConnection): Promise<Window[]> {
@@ -179,8 +172,8 @@ async function doubtfulCalls(connection: DuckDBConnection): Promise<Map<string, 
   return groupBy(calls, ({ service }) => service);
 }
 
-/** Null: the service cannot be told by timing. */
-function claim({ service, first_ns, last_ns }: Window, { call_ids, request_ids, newest_ns, problem }: ServiceProblem<bigint>, { probabilities, delays }: Weighed, doubtful: readonly DoubtfulCall[]): Claimed | null {
+/** Undefined: the service cannot be told by timing. */
+function weigh({ service, first_ns, last_ns }: Window, { call_ids, request_ids, callee_names, tick_ns, newest_ns, problem }: ServiceProblem<bigint>, { probabilities, model }: Resolution, doubtful: readonly DoubtfulCall[]): Weighed | undefined {
   const place = new Map(call_ids.map((id, at) => [id, at]));
   const weighed = doubtful.map(({ call_id, fresh }) => {
     const call = place.get(call_id) as number;
@@ -189,7 +182,7 @@ function claim({ service, first_ns, last_ns }: Window, { call_ids, request_ids, 
     return { call_id, fresh, candidates: own.toSorted((a, b) => b.probability - a.probability).slice(0, MOST_CANDIDATES) };
   });
   const trust = weighed.reduce((sum, { candidates }) => sum + (candidates[0]?.probability ?? 0), 0) / Math.max(1, weighed.length);
-  if (trust < LEAST_TRUST) return null; // their candidates are known without this
+  if (trust < LEAST_TRUST) return undefined; // their candidates are known without this
   const least = trust >= HIGH_TRUST ? LEAST_AT_HIGH_TRUST : LEAST_PROBABILITY;
   const claims: string[] = [];
   for (const { call_id, fresh, candidates } of weighed) {
@@ -198,13 +191,13 @@ function claim({ service, first_ns, last_ns }: Window, { call_ids, request_ids, 
       claims.push(`(${call_id}, ${request_id}, ${probability >= least ? MOST_SCORE * probability : DOUBT * probability}, ${fresh})`);
     }
   }
-  const parameters = JSON.stringify({ requests: request_ids.length, trust: Math.round(trust * 1000) / 1000, delays });
+  const parameters = JSON.stringify({ requests: request_ids.length, trust: Math.round(trust * 1000) / 1000, delays: model.describe(callee_names, tick_ns) });
   const to_ns = last_ns === EVER ? newest_ns : last_ns;
   const version = createHash('sha256').update(`${service} ${first_ns} ${to_ns} ${parameters}`).digest().readUInt32BE(0) >>> 1;
   return { claims, call_ids: doubtful.map(({ call_id }) => call_id), model: { version, service, from_ns: first_ns, to_ns, parameters } };
 }
 
-async function store(connection: DuckDBConnection, found: readonly Claimed[]): Promise<void> {
+async function store(connection: DuckDBConnection, found: readonly Weighed[]): Promise<void> {
   const claims = found.flatMap((one) => one.claims);
   if (claims.length === 0) return;
   const judged = found.flatMap(({ call_ids, model: { version } }) => call_ids.map((id) => `(${id}, ${version})`)).join(', ');
@@ -220,9 +213,9 @@ async function store(connection: DuckDBConnection, found: readonly Claimed[]): P
 }
 
 /** What ../step-runner.ts needs to know of it. */
-export function computedSteps(connection: DuckDBConnection, options?: ClaimOptions): ReadonlyMap<string, Computed> {
+export function computedSteps(connection: DuckDBConnection, pause?: () => Promise<void>, hopeless?: HopelessServices, budget_ms?: number): ReadonlyMap<string, Computed> {
   const reads = ['doubtful_calls', 'open_counts', 'timing_seen_requests', 'timing_seen_calls', 'timing_hints'];
-  return new Map([['claims', { reads, run: () => claimByTiming(connection, options) }]]);
+  return new Map([['claims', { reads, run: () => claimByTiming(connection, pause, hopeless, budget_ms) }]]);
 }
 
 function groupBy<T>(rows: readonly T[], keyOf: (row: T) => string): Map<string, T[]> {

@@ -24,6 +24,8 @@ export interface ResolveOptions {
   readonly cool?: boolean;
   /** Where the first guess is less sure on average of calls that have a choice, it stays the answer: more work would not make it better. */
   readonly give_up_below?: number;
+  /** Awaited between steps of some milliseconds: other work may go on. */
+  readonly pause?: () => Promise<void>;
 }
 
 const MOST_OPTIONS = 10;
@@ -37,10 +39,11 @@ const SETTLING = { rounds: 4, sweeps: 6 } as const;
 /** Where no more of the calls than this have a choice, the others say what is to be learned: every other round learns. */
 const MOSTLY_KNOWN = { share: 0.25, every: 2 } as const;
 
-export function resolveService(problem: Problem, options: ResolveOptions = {}): Resolution {
-  const { random = seededRandom(1), sample_sweeps = 100, cool = true, give_up_below = 0, first } = options;
+export async function resolveService(problem: Problem, options: ResolveOptions = {}): Promise<Resolution> {
+  const { random = seededRandom(1), sample_sweeps = 100, cool = true, give_up_below = 0, pause = async () => undefined, first } = options;
   const guess = first === undefined ? guessFirst(problem) : undefined;
   if (guess !== undefined && meanBest(problem, guess.weights) < give_up_below) return { probabilities: guess.weights, chosen: guess.chosen, places: [], model: new ServiceModel(problem.callees) };
+  await pause();
   const places = first?.places ?? placesOf(problem, guess as FirstGuess);
   const model = new ServiceModel(problem.callees);
   const sampler = new Sampler(problem, model, places, random);
@@ -56,12 +59,18 @@ export function resolveService(problem: Problem, options: ResolveOptions = {}): 
   if (first !== undefined) learn(0);
   for (let round = 0; round < ROAMING.rounds; round += 1) {
     if (!mostly_known || round % MOSTLY_KNOWN.every === 0) learn(round < 2 && first === undefined ? 0 : 0.5);
-    for (let sweep = 0; sweep < ROAMING.sweeps; sweep += 1) sampler.sweep(2.5 - round / ROAMING.rounds);
+    for (let sweep = 0; sweep < ROAMING.sweeps; sweep += 1) {
+      sampler.sweep(2.5 - round / ROAMING.rounds);
+      await pause();
+    }
   }
   sampler.focus();
   for (let round = 0; round < SETTLING.rounds; round += 1) {
     if (!mostly_known || round % MOSTLY_KNOWN.every === 0) learn(round === 0 ? 0 : 0.7);
-    for (let sweep = 0; sweep < SETTLING.sweeps; sweep += 1) sampler.sweep(1);
+    for (let sweep = 0; sweep < SETTLING.sweeps; sweep += 1) {
+      sampler.sweep(1);
+      await pause();
+    }
   }
   sampler.temper();
   const probabilities = new Float64Array(problem.candidates.length);
@@ -70,12 +79,16 @@ export function resolveService(problem: Problem, options: ResolveOptions = {}): 
   for (const call of open) probabilities.fill(0, problem.offsets[call], problem.offsets[call + 1]);
   for (let sweep = 0; sweep < sample_sweeps; sweep += 1) {
     sampler.sweep(1);
+    await pause();
     for (const call of open) {
       const at = chosen[call] as number;
       if (at !== -1) probabilities[at] = (probabilities[at] as number) + 1 / sample_sweeps;
     }
   }
-  for (let step = 1; cool && step <= COOLING_SWEEPS; step += 1) sampler.sweep(1 - step / (COOLING_SWEEPS + 1));
+  for (let step = 1; cool && step <= COOLING_SWEEPS; step += 1) {
+    sampler.sweep(1 - step / (COOLING_SWEEPS + 1));
+    await pause();
+  }
   return { probabilities, chosen, places: places.map((own, call) => [chosen[call] as number, ...own.filter((at) => at !== chosen[call])]), model };
 }
 

@@ -35,13 +35,13 @@ export async function resolveTiming(connection: DuckDBConnection, options: Resol
   const problems: ServiceProblem<string>[] = [];
   for await (const problem of readProblems<string>(connection)) problems.push(problem);
   const found: Resolution[] = [];
-  for (const { problem } of problems) found.push(resolveService(problem, options));
+  for (const { problem } of problems) found.push(await resolveService(problem, options));
   const groups = groupByTrace(problems, found);
   const links: TimingLink[] = [];
   const models: { service: string; requests: number; delays: LearnedDelay[] }[] = [];
   for (const [i, { service, request_ids, call_ids, callee_names, tick_ns, problem }] of problems.entries()) {
     const request_group = groups[i] as Int32Array;
-    const resolution = request_group.some((group) => group >= 0) ? resolveService(withGroups(problem, request_group), { ...options, first: found[i] as Resolution }) : (found[i] as Resolution);
+    const resolution = request_group.some((group) => group >= 0) ? await resolveService(withGroups(problem, request_group), { ...options, first: found[i] as Resolution }) : (found[i] as Resolution);
     const { probabilities, chosen, model } = resolution;
     models.push({ service, requests: request_ids.length, delays: model.describe(callee_names, tick_ns) });
     for (let call = 0; call < call_ids.length; call += 1) {
