@@ -13,7 +13,7 @@ export const isStillHeld = (error: unknown): boolean => /unique file handle conf
 
 export const isDiskFull = (error: unknown): boolean => /no space left|ENOSPC|disk full|disk quota/i.test(messageOf(error));
 
-/** COMMIT says what happened without its kind. */
+/** COMMIT puts its own kind before what happened. */
 export const isOutOfMemory = (error: unknown): boolean => /^(Out of Memory Error|TransactionContext Error: Failed to commit: (could not allocate|failed to (allocate|pin|offload)))/.test(messageOf(error));
 
 /** What a person should read of an error of storage; errors that already say so pass unchanged. */

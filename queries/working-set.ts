@@ -162,7 +162,7 @@ export async function loadProcesses(connection: DuckDBConnection, relation: stri
     ) GROUP BY process_id`);
 }
 
-/** Of the files of that time: a statement over all columns of some hundred files needs more memory than there is. */
+/** Of the files of that time: over some 250 files the statement does not fit into 512 MB. `where`: which of those that began by to_ns. */
 async function loadLosses(warehouse: Warehouse, connection: DuckDBConnection, to_ns: bigint, where: string, low_ns: bigint): Promise<void> {
   await connection.run(`INSERT INTO losses SELECT DISTINCT node, from_ns, to_ns, cause FROM ${warehouse.storedBetween('raw', 'losses', low_ns, to_ns)} l WHERE cause IN ${HIDING_CAUSES} AND ${where} AND from_ns <= ${to_ns}`);
 }
