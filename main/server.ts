@@ -164,7 +164,7 @@ export class Server {
     const [drained] = await Promise.allSettled([this.#queue.drain()]);
     this.#stopping = true;
     await this.#cycles;
-    const [finished] = await Promise.allSettled([this.#correlator.finish()]);
+    const [finished] = await Promise.allSettled([this.#correlator.finish('small')]);
     await this.#otlp?.finish(MOST_LAST_SENDING_MS);
     await this.warehouse.close();
     if (drained.status === 'rejected') throw lost(drained.reason, this.#queue.length);

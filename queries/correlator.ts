@@ -5,7 +5,7 @@ import { Mutex } from '../ingest/mutex.ts';
 import type { DerivedSegment, Warehouse } from '../ingest/warehouse.ts';
 import { CLOSES_BACK_NS, READ_AFTER_STEPS, carryOver, forgetOld, leaveToRewrite, someIn } from './carry-over.ts';
 import { chooseFinished } from './choose-finished.ts';
-import { LateHistory } from './late-history.ts';
+import { LateHistory, type AtTheEnd } from './late-history.ts';
 import { findLate, type TimeRange } from './late-ranges.ts';
 import { bothReports, type ChangeReport } from './history-changes.ts';
 import { recorrelate } from './recorrelate.ts';
@@ -35,6 +35,8 @@ export interface CorrelatorOptions {
   readonly many_rows?: number;
   /** Rows of batches that one cycle takes; 240,000, which is what 512 MB of memory suffice for. An event is cheaper in a larger cycle. */
   readonly most_rows?: number;
+  /** Late parts of history with more spans than these are done again beside the cycles; 20,000. */
+  readonly beside_spans?: number;
 }
 
 export interface CycleReport {
@@ -51,6 +53,8 @@ export interface CycleReport {
 const FORGET_EVERY_NS = 5_000_000_000n;
 /** What ended so long before the cut has been stored: nothing waits for longer to be decided. */
 const SETTLED_NS = 60_000_000_000n;
+/** Spans of history that are worked on at a time beside live cycles: their working set needs most of the memory. */
+const BESIDE_MOST_SPANS = 100_000;
 /** Of a cycle: timing may not make everything else late. */
 const TIMING_BUDGET_MS = 2000;
 const NEVER = 9_000_000_000_000_000_000n;
@@ -101,7 +105,10 @@ export class Correlator {
     this.#many_rows = options.many_rows;
     const now_ms = options.now_ms ?? Date.now;
     this.#runs = new RunWatch(warehouse, { now_ms, silent_ms: options.silent_ms ?? 10_000, most_rows: options.most_rows });
-    this.#late = new LateHistory(warehouse, { now_ms, pause_ms: options.late_pause_ms ?? 5000, log: options.log ?? ((): void => undefined), redo: (range) => this.#redo(range), cut_ns: () => this.#cut });
+    this.#late = new LateHistory(warehouse, {
+      now_ms, pause_ms: options.late_pause_ms ?? 5000, log: options.log ?? ((): void => undefined), redo: (range) => this.#redo(range),
+      redoBeside: (range, stopped) => this.#redoBeside(range, stopped), cut_ns: () => this.#cut, settled_ns: () => this.#settled_ns(), beside_spans: options.beside_spans,
+    });
   }
 
   /** Every span that ended before is readable; ns since 1970. */
@@ -121,29 +128,32 @@ export class Correlator {
   async again(range: TimeRange): Promise<ChangeReport> {
     if (!this.#started) await this.cycle(); // what had been decided before this process is known then
     await this.#warehouse.withDerived((_alias, connection) => rememberHabits(connection));
-    const settled_ns = this.#cut - SETTLED_NS;
-    const before = await recorrelate(this.#warehouse, { ...range, limits: this.#limits, run_ends: this.#runs.ends(), only: (segment) => segment.to_ns <= settled_ns });
-    const newest = await this.#alone.run(() => this.#redo(range, (segment) => segment.to_ns > settled_ns));
-    return bothReports(before, newest);
+    const settled_ns = this.#settled_ns();
+    const before = await this.#late.pausing(() => recorrelate(this.#warehouse, { ...range, limits: this.#limits, run_ends: this.#runs.ends(), only: (segment) => segment.to_ns <= settled_ns }));
+    for (;;) {
+      await this.#late.beside; // it would be waited for between the two cycles
+      const newest = await this.#alone.run(() => (this.#late.beside === undefined ? this.#redo(range, (segment) => segment.to_ns > settled_ns) : undefined));
+      if (newest !== undefined) return bothReports(before, newest);
+    }
   }
 
   async #cycle(): Promise<CycleReport> {
     const report = await this.#run();
-    if (!report.behind) await this.#late.redo(false);
+    if (!report.behind) await this.#late.redo();
     return report;
   }
 
-  /** For the end of a process that has applied its last batch: everything is decided, what is still open is stored as incomplete. */
-  finish(): Promise<void> {
-    return this.#alone.run(() => this.#finish());
+  /** For the end of a process that has applied its last batch: everything is decided, what is still open is stored as incomplete. `late`: of what has to be done again. */
+  finish(late: AtTheEnd = 'all'): Promise<void> {
+    return this.#alone.run(() => this.#finish(late));
   }
 
-  async #finish(): Promise<void> {
+  async #finish(late: AtTheEnd): Promise<void> {
     while ((await this.#run()).behind);
     this.#runs.finishing = true;
     try {
       await this.#run();
-      await this.#late.redo(true);
+      await this.#late.finish(late);
     } finally {
       this.#runs.finishing = false;
     }
@@ -276,5 +286,20 @@ export class Correlator {
       await dropWorkingSet(connection);
     });
     return recorrelate(this.#warehouse, { ...range, limits: this.#limits, run_ends: this.#runs.ends(), only });
+  }
+
+  /** Within a cycle. */
+  async #redoBeside(range: TimeRange, stopped: AbortSignal): Promise<ChangeReport> {
+    await this.#warehouse.withDerived((_alias, connection) => rememberHabits(connection));
+    const between = async (): Promise<void> => {
+      stopped.throwIfAborted();
+      await this.#between_steps?.();
+    };
+    const only = (segment: DerivedSegment): boolean => segment.to_ns <= this.#settled_ns();
+    return recorrelate(this.#warehouse, { ...range, limits: this.#limits, run_ends: this.#runs.ends(), only, most_spans: BESIDE_MOST_SPANS, between });
+  }
+
+  #settled_ns(): bigint {
+    return this.#cut - SETTLED_NS;
   }
 }

@@ -1,22 +1,33 @@
 // Parts of history that have to be done again because rows of theirs landed late: noted in the data folder, so that who comes after a kill knows of
-// them, and done a piece at a time between live cycles.
+// them, and done a part at a time: a small one between two live cycles, a large one beside them.
 import type { Warehouse } from '../ingest/warehouse.ts';
 import { LateRanges, type TimeRange } from './late-ranges.ts';
 import type { ChangeReport } from './history-changes.ts';
+import { spansIn } from './history-pieces.ts';
 
 export interface LateHistoryOptions {
   readonly now_ms: () => number;
   /** Shortest pause between two rewrites. */
   readonly pause_ms: number;
   readonly log: (line: string) => void;
-  /** Does a part again. */
+  /** Does a part again, while no cycle runs. */
   readonly redo: (range: TimeRange) => Promise<ChangeReport>;
+  /** The same while cycles go on, and of segments alone that these have nothing to do with any more; rejects soon once it is stopped. */
+  readonly redoBeside: (range: TimeRange, stopped: AbortSignal) => Promise<ChangeReport>;
   /** Up to when live cycles have decided: what comes later is not history yet. */
   readonly cut_ns: () => bigint;
+  /** Cycles have nothing to do any more with what ended by then. */
+  readonly settled_ns: () => bigint;
+  /** More spans than these are done beside the cycles, as soon as these have nothing to do with them any more; 20,000, a second or so. */
+  readonly beside_spans?: number | undefined;
 }
 
-/** Spans of a part that is done again between two cycles, about: live cycles do not stand still for long. */
+/** What to do at the end of a process: all of it, or what takes moments; the rest is noted for the next one. */
+export type AtTheEnd = 'all' | 'small';
+
+/** Spans of a part, about, and of one that is done again between two cycles at most: live cycles do not stand still for long. */
 const MOST_REDONE = 200_000;
+const BESIDE_SPANS = 20_000;
 const NEVER = 9_000_000_000_000_000_000n;
 
 export class LateHistory {
@@ -25,6 +36,10 @@ export class LateHistory {
   readonly #ranges: LateRanges;
   /** False: the ledger does not know all of it yet. */
   #noted = true;
+  #beside: Promise<void> | undefined;
+  readonly #stopped = new AbortController();
+  /** How many others are at history. */
+  #pausing = 0;
 
   constructor(warehouse: Warehouse, options: LateHistoryOptions) {
     this.#warehouse = warehouse;
@@ -51,15 +66,55 @@ export class LateHistory {
     return this.#warehouse.derivedSegments(0n, NEVER).reduce((oldest, { from_ns }) => (from_ns < oldest ? from_ns : oldest), NEVER);
   }
 
-  /** The part that is due, if any; all there is when `now`. */
-  async redo(now: boolean): Promise<void> {
-    const { now_ms, log, redo, cut_ns } = this.#options;
-    const all = this.#ranges.take(now);
+  /** A part that is being done beside the cycles. Settles always. */
+  get beside(): Promise<void> | undefined {
+    return this.#beside;
+  }
+
+  /** Nothing late is done again meanwhile: a part that is small would have to wait for the work, and the cycles with it. */
+  async pausing<T>(work: () => Promise<T>): Promise<T> {
+    this.#pausing += 1;
+    try {
+      return await work();
+    } finally {
+      this.#pausing -= 1;
+    }
+  }
+
+  /** The part that is due, if any: resolves when it is done, or has begun beside the cycles. Not to be called twice at a time. */
+  async redo(): Promise<void> {
+    if (this.#beside !== undefined || this.#pausing > 0) return;
+    const all = this.#ranges.take(false);
     if (all === undefined) return;
-    const range = now ? all : this.#firstOf(all);
+    const range = this.#firstOf(all);
     // What is decided from now on is decided with what was late: without an end, the rest would never be done.
+    const { cut_ns, redo, redoBeside } = this.#options;
     const rest = { from_ns: range.to_ns + 1n, to_ns: all.to_ns < cut_ns() ? all.to_ns : cut_ns() };
     if (range !== all && rest.from_ns <= rest.to_ns) this.#ranges.add([rest]);
+    const spans = this.#spansOf(range);
+    if (spans <= (this.#options.beside_spans ?? BESIDE_SPANS)) return this.#do(range, redo);
+    if (this.#isSettled(range)) {
+      this.#beside = this.#doBeside(range, redoBeside);
+      return;
+    }
+    if (spans <= MOST_REDONE) return this.#do(range, redo);
+    this.#ranges.add([range]); // by and by it will be
+    this.#ranges.took(0);
+  }
+
+  /** Nothing comes after it. */
+  async finish(what: AtTheEnd): Promise<void> {
+    if (what === 'small') this.#stopped.abort();
+    await this.#beside;
+    const range = this.#ranges.take(true);
+    if (range === undefined) return;
+    if (what === 'all' || this.#spansOf(range) <= MOST_REDONE) return this.#do(range, this.#options.redo);
+    this.#ranges.add([range]);
+    this.#options.log('late events: what they change is correlated again after the next start');
+  }
+
+  async #do(range: TimeRange, redo: (range: TimeRange) => Promise<ChangeReport>): Promise<void> {
+    const { now_ms, log } = this.#options;
     const begun = now_ms();
     const changes = await redo(range)
       .catch((error: unknown) => {
@@ -71,11 +126,33 @@ export class LateHistory {
     log(`late events: ${changes.spans} spans from ${new Date(Number(range.from_ns / 1_000_000n)).toISOString()} on were correlated again, ${changes.links_gained + changes.links_lost + changes.links_moved} links changed`);
   }
 
+  async #doBeside(range: TimeRange, redo: LateHistoryOptions['redoBeside']): Promise<void> {
+    try {
+      await this.#do(range, async () => {
+        const changes = await redo(range, this.#stopped.signal);
+        if (!this.#isSettled(range)) this.#ranges.add([range]); // a part was put together meanwhile with what is not settled, and was left out
+        return changes;
+      });
+    } catch (error) {
+      if (!this.#stopped.signal.aborted) this.#options.log(`late events: ${(error as Error).message}; trying again`);
+    } finally {
+      this.#beside = undefined;
+    }
+  }
+
+  #isSettled(range: TimeRange): boolean {
+    const settled_ns = this.#options.settled_ns();
+    return this.#warehouse.derivedSegments(range.from_ns, range.to_ns).every(({ to_ns }) => to_ns <= settled_ns);
+  }
+
+  #spansOf({ from_ns, to_ns }: TimeRange): number {
+    return spansIn(this.#warehouse, this.#warehouse.derivedSegments(from_ns, to_ns).map(({ id }) => id));
+  }
+
   #firstOf(range: TimeRange): TimeRange {
-    const spans = new Map(this.#warehouse.segments.map((segment) => [segment.uid, segment.rows?.get('spans') ?? 0]));
     let [to_ns, sum] = [range.from_ns, 0];
     for (const segment of this.#warehouse.derivedSegments(range.from_ns, range.to_ns).toSorted((a, b) => (a.from_ns < b.from_ns ? -1 : 1))) {
-      sum += spans.get(segment.id) ?? 0;
+      sum += spansIn(this.#warehouse, [segment.id]);
       if (sum > MOST_REDONE && to_ns > range.from_ns) return { from_ns: range.from_ns, to_ns };
       if (segment.to_ns > to_ns) to_ns = segment.to_ns;
     }

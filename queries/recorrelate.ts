@@ -28,6 +28,8 @@ export interface RecorrelateOptions {
   readonly only?: (segment: DerivedSegment) => boolean;
   /** Spans that are worked on at a time, and held in memory with what they need; 500,000. */
   readonly most_spans?: number;
+  /** Awaited before each piece and each step, for work that is more urgent; what it throws ends it all, and nothing is changed by the chunk that was under way. */
+  readonly between?: () => Promise<void>;
   /** Results of steps with so many rows are dropped once nothing reads them any more; 10,000. */
   readonly many_rows?: number;
 }
@@ -107,6 +109,7 @@ async function redoChunk(warehouse: Warehouse, chunk: Chunk, options: Recorrelat
       await keepOfAll(warehouse, connection, chunk);
       const changes = await ChunkChanges.begin(connection);
       for (const piece of await piecesOf(warehouse, connection, chunk, most_spans)) {
+        await options.between?.();
         if (!piece.first) progress(changes.spans);
         await keepBefore(warehouse, connection, piece);
         await fill(warehouse, alias, connection, piece, options);
@@ -168,7 +171,7 @@ async function fill(warehouse: Warehouse, alias: string, connection: DuckDBConne
   await takeAsStored(connection);
   for (const table of STORED) await connection.run(`INSERT INTO kept_${table} SELECT k.* FROM ${rowsOfPiece(warehouse, piece, table)} k SEMI JOIN stays s ON s.span_id = k.span_id`);
   await setLimits(connection, limits, to_ns + AHEAD_NS);
-  await runSteps(connection, loadSteps(), { computed: computedSteps(connection), kept: READ_AFTER_STEPS, many_rows: options.many_rows, observe: options.observe });
+  await runSteps(connection, loadSteps(), { computed: computedSteps(connection), kept: READ_AFTER_STEPS, many_rows: options.many_rows, observe: options.observe, between: options.between });
   await noteStored(warehouse, connection, alias, piece, limits);
   // Rows that landed late are stored with later ones: those stay there, and such ones that are here stay here. When something ended may be known only in a later piece.
   await connection.run(`CREATE OR REPLACE TEMP TABLE late_exchanges AS

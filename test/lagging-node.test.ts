@@ -2,7 +2,7 @@
 import { expect, onTestFinished, test } from 'vitest';
 import type { Batch } from '../ingest/batch.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
-import { Correlator } from '../queries/correlator.ts';
+import { Correlator, type CorrelatorOptions } from '../queries/correlator.ts';
 import { makeBatch } from './support/make-batch.ts';
 import { temporaryFolder } from './support/temporary-folder.ts';
 
@@ -76,24 +76,27 @@ test('a process that is killed between the storing of what it tells and the cycl
 }, 60_000);
 
 /** A node that has told all of its minutes, four to a cycle; the clock of what is late is the test's. */
-async function oneUpToDate(minutes: number): Promise<{ warehouse: Warehouse; correlator: Correlator; clock: { ms: number } }> {
+async function oneUpToDate(minutes: number, options: CorrelatorOptions = {}): Promise<{ warehouse: Warehouse; correlator: Correlator; clock: { ms: number }; said: string[] }> {
   const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0, retire_after_ms: 10 });
   onTestFinished(() => warehouse.close());
   const clock = { ms: Date.now() };
-  const correlator = new Correlator(warehouse, { late_pause_ms: 5000, silent_ms: 1e9, now_ms: () => clock.ms });
+  const said: string[] = [];
+  const correlator = new Correlator(warehouse, { late_pause_ms: 5000, silent_ms: 1e9, now_ms: () => clock.ms, log: (line) => said.push(line), ...options });
   for (let n = 1; n <= minutes; n += 1) {
     await warehouse.apply(minute(1, n));
     if (n % 4 !== 0) continue;
     await correlator.cycle();
     await warehouse.seal();
   }
-  return { warehouse, correlator, clock };
+  return { warehouse, correlator, clock, said };
 }
 
 const toldOf = async (warehouse: Warehouse): Promise<unknown> => (await warehouse.query("SELECT count(*), count(DISTINCT span_id), count(DISTINCT span_id) FILTER (answered) FROM stored.spans WHERE node = 'node-2'")).rows[0];
 
-test('an answer that comes two batches after its request is there in the end, although late parts have to wait for their turn', async () => {
-  const { warehouse, correlator, clock } = await oneUpToDate(12);
+const BETWEEN_AND_BESIDE = [['between two cycles', undefined], ['beside them', 0]] as const;
+
+test.each(BETWEEN_AND_BESIDE)('an answer that comes two batches after its request is there in the end, although late parts have to wait for their turn, which is %s', async (_when, beside_spans) => {
+  const { warehouse, correlator, clock } = await oneUpToDate(12, { beside_spans });
   for (let n = 1; n <= 8; n += 1) {
     await warehouse.apply(minute(2, n, 2));
     clock.ms += 2000;
@@ -103,8 +106,8 @@ test('an answer that comes two batches after its request is there in the end, al
   expect(await toldOf(warehouse)).toEqual([16n, 16n, 14n]);
 }, 60_000);
 
-test('each span is there once, when a batch of it lands while a late part is done again', async () => {
-  const { warehouse, correlator, clock } = await oneUpToDate(8);
+test.each(BETWEEN_AND_BESIDE)('each span is there once, when a batch of it lands while a late part is done again %s', async (_when, beside_spans) => {
+  const { warehouse, correlator, clock } = await oneUpToDate(8, { beside_spans });
   const replace = warehouse.replaceDerived.bind(warehouse);
   let redone = 0;
   warehouse.replaceDerived = async (...args) => {
@@ -123,4 +126,66 @@ test('each span is there once, when a batch of it lands while a late part is don
   }
   expect(redone).toBeGreaterThan(1);
   expect(await toldOf(warehouse)).toEqual([6n, 6n, 5n]);
+}, 60_000);
+
+/** A late part that is done beside the cycles, and has come to where its segments give way. */
+async function oneBeside(): Promise<{ warehouse: Warehouse; correlator: Correlator; clock: { ms: number }; said: string[]; goOn: (failure?: Error) => void }> {
+  const found = await oneUpToDate(12, { beside_spans: 0 });
+  const { warehouse, correlator } = found;
+  const replace = warehouse.replaceDerived.bind(warehouse);
+  let goOn: (failure?: Error) => void = () => undefined;
+  const held = new Promise<Error | undefined>((resolve) => (goOn = resolve));
+  const begun = new Promise<void>((resolve) => {
+    warehouse.replaceDerived = (ids, fill, range) => replace(ids, async (alias, connection) => {
+      resolve();
+      const failure = await held;
+      if (failure !== undefined) throw failure;
+      await fill(alias, connection);
+    }, range);
+  });
+  await warehouse.apply(minute(2, 1));
+  await warehouse.apply(minute(2, 2));
+  await correlator.cycle();
+  await begun;
+  return { ...found, goOn };
+}
+
+test('while a late part is done beside the cycles, these go on, and what else comes late is done afterwards', async () => {
+  const { warehouse, correlator, clock, goOn } = await oneBeside();
+  await warehouse.apply(minute(1, 13));
+  await warehouse.apply(minute(1, 14));
+  await warehouse.apply(minute(2, 3));
+  clock.ms += 60_000;
+  await correlator.cycle();
+  const { rows } = await warehouse.query("SELECT max(end_ns) // 60000000000 FROM stored.spans WHERE node = 'node-1'");
+  expect(rows).toEqual([[14n]]);
+  expect(await toldOf(warehouse)).toEqual([0n, 0n, 0n]);
+  goOn();
+  await correlator.finish();
+  expect(await toldOf(warehouse)).toEqual([6n, 6n, 5n]);
+  expect(await warehouse.late()).toBeNull();
+}, 60_000);
+
+test('a late part that fails beside the cycles is said, and done after the pause', async () => {
+  const { warehouse, correlator, clock, said, goOn } = await oneBeside();
+  const replace = warehouse.replaceDerived;
+  goOn(new Error('no room'));
+  await expect.poll(() => said).toEqual(['late events: no room; trying again']);
+  expect(await warehouse.late()).not.toBeNull();
+  warehouse.replaceDerived = Object.getPrototypeOf(warehouse).replaceDerived as typeof replace;
+  await correlator.cycle();
+  expect(await toldOf(warehouse)).toEqual([0n, 0n, 0n]);
+  clock.ms += 60_000;
+  await correlator.cycle();
+  await expect.poll(() => toldOf(warehouse), { timeout: 20_000 }).toEqual([4n, 4n, 3n]);
+}, 60_000);
+
+test('a process that ends stops it, and does what is small once more', async () => {
+  const { warehouse, correlator, said, goOn } = await oneBeside();
+  const ending = correlator.finish('small');
+  goOn();
+  await ending;
+  expect(said.map((line) => line.replace(/from .* on/, 'on'))).toEqual(['late events: 9 spans on were correlated again, 0 links changed']);
+  expect(await toldOf(warehouse)).toEqual([4n, 4n, 3n]);
+  expect(await warehouse.late()).toBeNull();
 }, 60_000);
