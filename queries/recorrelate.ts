@@ -102,10 +102,15 @@ interface Redo {
   readonly progress: (spans: number) => void;
 }
 
+/** Memory that large tables have given back goes back to the system soon: history makes and drops hundreds of them. Storing batches is slower this way. */
+const GIVES_BACK = "SET GLOBAL allocator_background_threads = true; SET GLOBAL allocator_flush_threshold = '16MB'; SET GLOBAL allocator_bulk_deallocation_flush_threshold = '32MB'";
+const KEEPS_FOR_NEXT = 'RESET GLOBAL allocator_background_threads; RESET GLOBAL allocator_flush_threshold; RESET GLOBAL allocator_bulk_deallocation_flush_threshold';
+
 async function redoChunk(warehouse: Warehouse, chunk: Chunk, options: RecorrelateOptions, { last, most_spans, progress }: Redo): Promise<ChangeReport> {
   let report: ChangeReport | undefined;
   await warehouse.replaceDerived(chunk.ids, async (alias, connection) => {
     try {
+      await connection.run(GIVES_BACK);
       await keepOfAll(warehouse, connection, chunk);
       const changes = await ChunkChanges.begin(connection);
       for (const piece of await piecesOf(warehouse, connection, chunk, most_spans)) {
@@ -223,6 +228,7 @@ async function letGo(connection: DuckDBConnection): Promise<void> {
   carried.delete(connection);
   await connection.run('ROLLBACK').catch(() => undefined); // fails when there is nothing to roll back
   await dropWorkingSet(connection);
+  await connection.run(KEEPS_FOR_NEXT);
 }
 
 function silentRuns(warehouse: Warehouse): RunEnd[] {
