@@ -156,6 +156,7 @@ export class Server {
 
   /** Flush, correlate, checkpoint. What cannot be stored by now is given up, with the reason as an error. */
   async close(): Promise<void> {
+    this.#correlator.leaveLate();
     await this.#listening.close();
     await this.#exporter.close();
     await this.#sql.close();
@@ -164,7 +165,7 @@ export class Server {
     const [drained] = await Promise.allSettled([this.#queue.drain()]);
     this.#stopping = true;
     await this.#cycles;
-    const [finished] = await Promise.allSettled([this.#correlator.finish('small')]);
+    const [finished] = await Promise.allSettled([this.#correlator.finish()]);
     await this.#otlp?.finish(MOST_LAST_SENDING_MS);
     await this.warehouse.close();
     if (drained.status === 'rejected') throw lost(drained.reason, this.#queue.length);

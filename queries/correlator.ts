@@ -5,7 +5,7 @@ import { Mutex } from '../ingest/mutex.ts';
 import type { DerivedSegment, Warehouse } from '../ingest/warehouse.ts';
 import { CLOSES_BACK_NS, READ_AFTER_STEPS, carryOver, forgetOld, leaveToRewrite, someIn } from './carry-over.ts';
 import { chooseFinished } from './choose-finished.ts';
-import { LateHistory, type AtTheEnd } from './late-history.ts';
+import { LateHistory } from './late-history.ts';
 import { findLate, type TimeRange } from './late-ranges.ts';
 import { bothReports, type ChangeReport } from './history-changes.ts';
 import { recorrelate } from './recorrelate.ts';
@@ -143,17 +143,22 @@ export class Correlator {
     return report;
   }
 
-  /** For the end of a process that has applied its last batch: everything is decided, what is still open is stored as incomplete. `late`: of what has to be done again. */
-  finish(late: AtTheEnd = 'all'): Promise<void> {
-    return this.#alone.run(() => this.#finish(late));
+  /** For a process that is to end soon: late parts of history that take their time are left to the next one. */
+  leaveLate(): void {
+    this.#late.stop();
   }
 
-  async #finish(late: AtTheEnd): Promise<void> {
+  /** For the end of a process that has applied its last batch: everything is decided, what is still open is stored as incomplete. */
+  finish(): Promise<void> {
+    return this.#alone.run(() => this.#finish());
+  }
+
+  async #finish(): Promise<void> {
     while ((await this.#run()).behind);
     this.#runs.finishing = true;
     try {
       await this.#run();
-      await this.#late.finish(late);
+      await this.#late.finish();
     } finally {
       this.#runs.finishing = false;
     }
@@ -196,7 +201,8 @@ export class Correlator {
     await addThreadMoves(this.#warehouse, connection, max(this.#moved_to, previous_cut - KEEP_NS), cut);
     this.#moved_to = cut;
     await runSteps(connection, this.#steps, { observe: this.#observe, between: this.#between_steps, memory: this.#memory, kept: READ_AFTER_STEPS, many_rows: this.#many_rows, computed: computedSteps(connection, this.#between_steps, this.#hopeless, this.#runs.finishing ? undefined : TIMING_BUDGET_MS) });
-    const anew = this.#read_anew ? { left_ns: previous_cut - KEEP_NS, stored: this.#warehouse.storedBetween('derived', 'spans', previous_cut - this.#limits.open_limit_ns, previous_cut) } : null;
+    // What is being done beside the cycles may hold rows that these have not read yet, and is not to be stored by both.
+    const anew = this.#read_anew || this.#late.beside !== undefined ? { left_ns: previous_cut - KEEP_NS, stored: this.#warehouse.storedBetween('derived', 'spans', previous_cut - this.#limits.open_limit_ns, previous_cut) } : null;
     const late = await findLate(connection, { apply_no: from, cut_ns: previous_cut, oldest_ns: this.#late.oldest_ns(), anew });
     await this.#late.add(late.ranges);
     const begun = performance.now();
@@ -296,7 +302,12 @@ export class Correlator {
       await this.#between_steps?.();
     };
     const only = (segment: DerivedSegment): boolean => segment.to_ns <= this.#settled_ns();
-    return recorrelate(this.#warehouse, { ...range, limits: this.#limits, run_ends: this.#runs.ends(), only, most_spans: BESIDE_MOST_SPANS, between });
+    try {
+      return await recorrelate(this.#warehouse, { ...range, limits: this.#limits, run_ends: this.#runs.ends(), only, most_spans: BESIDE_MOST_SPANS, between });
+    } finally {
+      // What it found to be open still is to be waited for, under the ids that traces have now.
+      await this.#warehouse.withDerived(() => Promise.resolve((this.#loaded = false)));
+    }
   }
 
   #settled_ns(): bigint {

@@ -22,12 +22,11 @@ export interface LateHistoryOptions {
   readonly beside_spans?: number | undefined;
 }
 
-/** What to do at the end of a process: all of it, or what takes moments; the rest is noted for the next one. */
-export type AtTheEnd = 'all' | 'small';
-
 /** Spans of a part, about, and of one that is done again between two cycles at most: live cycles do not stand still for long. */
 const MOST_REDONE = 200_000;
 const BESIDE_SPANS = 20_000;
+/** Where live cycles have stood still for so long, nothing waits for them. */
+const IDLE_MS = 60_000;
 const NEVER = 9_000_000_000_000_000_000n;
 
 export class LateHistory {
@@ -40,6 +39,8 @@ export class LateHistory {
   readonly #stopped = new AbortController();
   /** How many others are at history. */
   #pausing = 0;
+  /** Since when live cycles have decided no more than that. */
+  #stood = { cut_ns: -1n, since_ms: 0 };
 
   constructor(warehouse: Warehouse, options: LateHistoryOptions) {
     this.#warehouse = warehouse;
@@ -83,34 +84,40 @@ export class LateHistory {
 
   /** The part that is due, if any: resolves when it is done, or has begun beside the cycles. Not to be called twice at a time. */
   async redo(): Promise<void> {
-    if (this.#beside !== undefined || this.#pausing > 0) return;
+    const { now_ms, cut_ns, redo, redoBeside, beside_spans = BESIDE_SPANS } = this.#options;
+    if (this.#stood.cut_ns !== cut_ns()) this.#stood = { cut_ns: cut_ns(), since_ms: now_ms() };
+    if (this.#beside !== undefined || this.#pausing > 0 || this.#stopped.signal.aborted) return;
     const all = this.#ranges.take(false);
     if (all === undefined) return;
     const range = this.#firstOf(all);
     // What is decided from now on is decided with what was late: without an end, the rest would never be done.
-    const { cut_ns, redo, redoBeside } = this.#options;
     const rest = { from_ns: range.to_ns + 1n, to_ns: all.to_ns < cut_ns() ? all.to_ns : cut_ns() };
     if (range !== all && rest.from_ns <= rest.to_ns) this.#ranges.add([rest]);
     const spans = this.#spansOf(range);
-    if (spans <= (this.#options.beside_spans ?? BESIDE_SPANS)) return this.#do(range, redo);
+    if (spans <= beside_spans) return this.#do(range, redo);
     if (this.#isSettled(range)) {
       this.#beside = this.#doBeside(range, redoBeside);
       return;
     }
-    if (spans <= MOST_REDONE) return this.#do(range, redo);
+    if (spans <= MOST_REDONE || now_ms() - this.#stood.since_ms >= IDLE_MS) return this.#do(range, redo);
     this.#ranges.add([range]); // by and by it will be
     this.#ranges.took(0);
   }
 
-  /** Nothing comes after it. */
-  async finish(what: AtTheEnd): Promise<void> {
-    if (what === 'small') this.#stopped.abort();
+  /** For a process that is to end soon: no other part is begun, and what is being done beside the cycles is given up. It stays noted for the next one. */
+  stop(): void {
+    this.#stopped.abort();
+  }
+
+  /** All there is; after stop, what takes moments. */
+  async finish(): Promise<void> {
     await this.#beside;
+    const { redo, log, beside_spans = BESIDE_SPANS } = this.#options;
     const range = this.#ranges.take(true);
     if (range === undefined) return;
-    if (what === 'all' || this.#spansOf(range) <= MOST_REDONE) return this.#do(range, this.#options.redo);
+    if (!this.#stopped.signal.aborted || this.#spansOf(range) <= beside_spans) return this.#do(range, redo);
     this.#ranges.add([range]);
-    this.#options.log('late events: what they change is correlated again after the next start');
+    log('late events: what they change is correlated again after the next start');
   }
 
   async #do(range: TimeRange, redo: (range: TimeRange) => Promise<ChangeReport>): Promise<void> {

@@ -1,5 +1,6 @@
 // What came too late for its cycle: which part of history has to be done again, and when it is time for that.
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { someIn } from './carry-over.ts';
 
 export interface TimeRange {
   readonly from_ns: bigint;
@@ -66,8 +67,10 @@ export async function findLate(connection: DuckDBConnection, { apply_no, cut_ns,
   const left = anew === null ? 'false' : `e.end_ns <= ${anew.left_ns} AND (e.answered OR e.protocol IS NOT NULL OR e.kind = 'connect')`; // others are never stored
   await connection.run(`CREATE OR REPLACE TEMP TABLE late_exchanges AS
     SELECT e.span_id, e.end_ns FROM exchanges e ANTI JOIN (FROM decided_ends WHERE stored) d ON d.span_id = e.span_id WHERE e.end_ns > ${oldest_ns} AND e.end_ns <= ${cut_ns} AND (e.apply_no > ${apply_no} OR (${left})) AND ${cut_ns} > 0`);
+  // Looking among the stored ones takes its time, and mostly there is none to look for.
+  const unstored = anew !== null && (await someIn(connection, 'late_exchanges')) ? ` WHERE NOT EXISTS (FROM ${anew.stored} s WHERE s.span_id = l.span_id)` : '';
   const rows = await connection.runAndReadAll(`
-    SELECT count(*), min(end_ns) - 1, max(end_ns) FROM late_exchanges l${anew === null ? '' : ` WHERE NOT EXISTS (FROM ${anew.stored} s WHERE s.span_id = l.span_id)`}
+    SELECT count(*), min(end_ns) - 1, max(end_ns) FROM late_exchanges l${unstored}
     UNION ALL
     SELECT count(*), min(d.start_ns), CAST(${cut_ns} AS BIGINT) FROM exchanges e JOIN decided_ends d ON d.span_id = e.peer_span_id WHERE NOT e.is_server AND d.parent_span_id IS NULL`);
   const found = (rows.getRows() as [bigint, bigint | null, bigint | null][]).filter(([count]) => count > 0n);

@@ -176,7 +176,7 @@ async function fill(warehouse: Warehouse, alias: string, connection: DuckDBConne
   await takeAsStored(connection);
   for (const table of STORED) await connection.run(`INSERT INTO kept_${table} SELECT k.* FROM ${rowsOfPiece(warehouse, piece, table)} k SEMI JOIN stays s ON s.span_id = k.span_id`);
   await setLimits(connection, limits, to_ns + AHEAD_NS);
-  await runSteps(connection, loadSteps(), { computed: computedSteps(connection), kept: READ_AFTER_STEPS, many_rows: options.many_rows, observe: options.observe, between: options.between });
+  await runSteps(connection, loadSteps(), { computed: computedSteps(connection, options.between), kept: READ_AFTER_STEPS, many_rows: options.many_rows, observe: options.observe, between: options.between });
   await noteStored(warehouse, connection, alias, piece, limits);
   // Rows that landed late are stored with later ones: those stay there, and such ones that are here stay here. When something ended may be known only in a later piece.
   await connection.run(`CREATE OR REPLACE TEMP TABLE late_exchanges AS

@@ -1,4 +1,5 @@
 // A node that was away sends hours of what it has kept, faster than they passed, while the others go on.
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import type { Batch } from '../ingest/batch.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
@@ -180,12 +181,46 @@ test('a late part that fails beside the cycles is said, and done after the pause
   await expect.poll(() => toldOf(warehouse), { timeout: 20_000 }).toEqual([4n, 4n, 3n]);
 }, 60_000);
 
-test('a process that ends stops it, and does what is small once more', async () => {
+test('a process that ends stops it, and leaves it to the next one', async () => {
   const { warehouse, correlator, said, goOn } = await oneBeside();
-  const ending = correlator.finish('small');
+  correlator.leaveLate();
+  const ending = correlator.finish();
   goOn();
   await ending;
-  expect(said.map((line) => line.replace(/from .* on/, 'on'))).toEqual(['late events: 9 spans on were correlated again, 0 links changed']);
+  expect(said).toEqual(['late events: what they change is correlated again after the next start']);
+  expect(await toldOf(warehouse)).toEqual([0n, 0n, 0n]);
+  await new Correlator(warehouse, { silent_ms: 1e9 }).finish();
   expect(await toldOf(warehouse)).toEqual([4n, 4n, 3n]);
   expect(await warehouse.late()).toBeNull();
 }, 60_000);
+
+test('what is open still when it has caught up is waited for by the cycles, also where its part of history was done beside them', async () => {
+  const { warehouse, correlator, clock } = await oneUpToDate(12, { beside_spans: 0 });
+  const pending = new Set<Promise<void>>();
+  const replace = warehouse.replaceDerived.bind(warehouse);
+  warehouse.replaceDerived = (...args) => {
+    const replacing = replace(...args);
+    pending.add(replacing);
+    return replacing.finally(() => pending.delete(replacing));
+  };
+  const cycles = async (): Promise<void> => {
+    for (let n = 0; n < 3; n += 1) {
+      clock.ms += 60_000; // the next part is due
+      await correlator.cycle();
+      while (pending.size > 0) await Promise.all(pending);
+      await delay(50);
+    }
+  };
+  // The last of these minutes is less than five behind. Requests are answered five minutes later.
+  for (let n = 1; n <= 8; n += 1) {
+    await warehouse.apply(minute(2, n, 5));
+    await cycles();
+  }
+  for (let n = 9; n <= 13; n += 1) {
+    await warehouse.apply(minute(2, n, 5));
+    if (n > 12) await warehouse.apply(minute(1, n));
+    await cycles();
+  }
+  const { rows } = await warehouse.query(`SELECT start_ns // 60000000000 AS minute, count(*), max(end_reason) FROM stored.spans WHERE node = 'node-2' AND start_ns % 60000000000 = 30000000000 AND start_ns < ${MINUTE * 8n} GROUP BY minute ORDER BY minute`);
+  expect(rows).toEqual([1n, 2n, 3n, 4n, 5n, 6n, 7n].map((n) => [n, 1n, 'length']));
+}, 120_000);

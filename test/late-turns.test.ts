@@ -73,6 +73,18 @@ test('what has to wait is looked at again after the pause', async () => {
   expect(done).toEqual(['beside 11 to 12']);
 });
 
+test('nothing waits for cycles that have stood still for a minute: no collector speaks any more', async () => {
+  const { late, comesLate, done, clock } = history([{ from: 10, to: 141, spans: 1_000_000 }]);
+  await comesLate(11, 12);
+  await late.redo();
+  clock.ms = 59_999;
+  await late.redo();
+  expect(done).toEqual([]);
+  clock.ms = 65_000;
+  await late.redo();
+  expect(done).toEqual(['between 11 to 12']);
+});
+
 test('one part at a time, and none while others are at history', async () => {
   const { late, comesLate, done, clock, noted, end } = history([{ from: 10, to: 20, spans: 1_000_000 }, { from: 20, to: 30, spans: 10 }]);
   await comesLate(11, 25);
@@ -109,7 +121,9 @@ test('at the end of a process that does not wait, a large part is stopped and st
   const { late, comesLate, done, noted, said } = history([{ from: 10, to: 20, spans: 1_000_000 }]);
   await comesLate(11, 12);
   await late.redo();
-  await late.finish('small');
+  late.stop();
+  await late.redo();
+  await late.finish();
   expect(done).toEqual(['beside 11 to 12']);
   expect(noted.at(-1)).not.toBeNull();
   expect(said).toEqual(['late events: what they change is correlated again after the next start']);
@@ -120,7 +134,7 @@ test('at the end of one that waits, all is done', async () => {
   await comesLate(11, 12);
   await late.redo();
   await comesLate(13, 14);
-  const finished = late.finish('all');
+  const finished = late.finish();
   await end();
   await finished;
   expect(done).toEqual(['beside 11 to 12', 'between 13 to 14']);
