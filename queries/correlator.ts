@@ -37,6 +37,8 @@ export interface CorrelatorOptions {
   readonly most_rows?: number;
   /** Late parts of history with more spans than these are done again beside the cycles; 20,000. */
   readonly beside_spans?: number;
+  /** Spans of late parts that are done at a time, about; 200,000. */
+  readonly part_spans?: number;
 }
 
 export interface CycleReport {
@@ -107,7 +109,7 @@ export class Correlator {
     this.#runs = new RunWatch(warehouse, { now_ms, silent_ms: options.silent_ms ?? 10_000, most_rows: options.most_rows });
     this.#late = new LateHistory(warehouse, {
       now_ms, pause_ms: options.late_pause_ms ?? 5000, log: options.log ?? ((): void => undefined), redo: (range) => this.#redo(range),
-      redoBeside: (range, stopped) => this.#redoBeside(range, stopped), cut_ns: () => this.#cut, settled_ns: () => this.#settled_ns(), beside_spans: options.beside_spans,
+      redoBeside: (range, stopped) => this.#redoBeside(range, stopped), cut_ns: () => this.#cut, settled_ns: () => this.#settled_ns(), beside_spans: options.beside_spans, part_spans: options.part_spans,
     });
   }
 
@@ -202,7 +204,7 @@ export class Correlator {
     this.#moved_to = cut;
     await runSteps(connection, this.#steps, { observe: this.#observe, between: this.#between_steps, memory: this.#memory, kept: READ_AFTER_STEPS, many_rows: this.#many_rows, computed: computedSteps(connection, this.#between_steps, this.#hopeless, this.#runs.finishing ? undefined : TIMING_BUDGET_MS) });
     // What is being done beside the cycles may hold rows that these have not read yet, and is not to be stored by both.
-    const anew = this.#read_anew || this.#late.beside !== undefined ? { left_ns: previous_cut - KEEP_NS, stored: this.#warehouse.storedBetween('derived', 'spans', previous_cut - this.#limits.open_limit_ns, previous_cut) } : null;
+    const anew = this.#read_anew || this.#late.at_history ? { left_ns: previous_cut - KEEP_NS, stored: this.#warehouse.storedBetween('derived', 'spans', previous_cut - this.#limits.open_limit_ns, previous_cut) } : null;
     const late = await findLate(connection, { apply_no: from, cut_ns: previous_cut, oldest_ns: this.#late.oldest_ns(), anew });
     await this.#late.add(late.ranges);
     const begun = performance.now();

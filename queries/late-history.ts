@@ -20,10 +20,11 @@ export interface LateHistoryOptions {
   readonly settled_ns: () => bigint;
   /** More spans than these are done beside the cycles, as soon as these have nothing to do with them any more; 20,000, a second or so. */
   readonly beside_spans?: number | undefined;
+  /** About so many are done at a time, and between two cycles at most: these do not stand still for long; 200,000. */
+  readonly part_spans?: number | undefined;
 }
 
-/** Spans of a part, about, and of one that is done again between two cycles at most: live cycles do not stand still for long. */
-const MOST_REDONE = 200_000;
+const PART_SPANS = 200_000;
 const BESIDE_SPANS = 20_000;
 /** Where live cycles have stood still for so long, nothing waits for them. */
 const IDLE_MS = 60_000;
@@ -72,6 +73,11 @@ export class LateHistory {
     return this.#beside;
   }
 
+  /** Stored history is being done again while cycles go on. */
+  get at_history(): boolean {
+    return this.#beside !== undefined || this.#pausing > 0;
+  }
+
   /** Nothing late is done again meanwhile: a part that is small would have to wait for the work, and the cycles with it. */
   async pausing<T>(work: () => Promise<T>): Promise<T> {
     this.#pausing += 1;
@@ -84,9 +90,9 @@ export class LateHistory {
 
   /** The part that is due, if any: resolves when it is done, or has begun beside the cycles. Not to be called twice at a time. */
   async redo(): Promise<void> {
-    const { now_ms, cut_ns, redo, redoBeside, beside_spans = BESIDE_SPANS } = this.#options;
+    const { now_ms, cut_ns, redo, redoBeside, beside_spans = BESIDE_SPANS, part_spans = PART_SPANS } = this.#options;
     if (this.#stood.cut_ns !== cut_ns()) this.#stood = { cut_ns: cut_ns(), since_ms: now_ms() };
-    if (this.#beside !== undefined || this.#pausing > 0 || this.#stopped.signal.aborted) return;
+    if (this.at_history || this.#stopped.signal.aborted) return;
     const all = this.#ranges.take(false);
     if (all === undefined) return;
     const range = this.#firstOf(all);
@@ -99,7 +105,7 @@ export class LateHistory {
       this.#beside = this.#doBeside(range, redoBeside);
       return;
     }
-    if (spans <= MOST_REDONE || now_ms() - this.#stood.since_ms >= IDLE_MS) return this.#do(range, redo);
+    if (spans <= part_spans || now_ms() - this.#stood.since_ms >= IDLE_MS) return this.#do(range, redo);
     this.#ranges.add([range]); // by and by it will be
     this.#ranges.took(0);
   }
@@ -157,10 +163,11 @@ export class LateHistory {
   }
 
   #firstOf(range: TimeRange): TimeRange {
+    const { part_spans = PART_SPANS } = this.#options;
     let [to_ns, sum] = [range.from_ns, 0];
     for (const segment of this.#warehouse.derivedSegments(range.from_ns, range.to_ns).toSorted((a, b) => (a.from_ns < b.from_ns ? -1 : 1))) {
       sum += spansIn(this.#warehouse, [segment.id]);
-      if (sum > MOST_REDONE && to_ns > range.from_ns) return { from_ns: range.from_ns, to_ns };
+      if (sum > part_spans && to_ns > range.from_ns) return { from_ns: range.from_ns, to_ns };
       if (segment.to_ns > to_ns) to_ns = segment.to_ns;
     }
     return range;

@@ -194,33 +194,69 @@ test('a process that ends stops it, and leaves it to the next one', async () => 
   expect(await warehouse.late()).toBeNull();
 }, 60_000);
 
-test('what is open still when it has caught up is waited for by the cycles, also where its part of history was done beside them', async () => {
-  const { warehouse, correlator, clock } = await oneUpToDate(12, { beside_spans: 0 });
-  const pending = new Set<Promise<void>>();
+test('what was taken for ended, and is open after all, is waited for by the cycles when its part of history was done beside them', async () => {
+  const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0, retire_after_ms: 10 });
+  onTestFinished(() => warehouse.close());
+  const clock = { ms: Date.now() };
+  const correlator = new Correlator(warehouse, { late_pause_ms: 5000, silent_ms: 10_000, beside_spans: 0, part_spans: 0, now_ms: () => clock.ms });
+  const asked = async (): Promise<unknown[][]> => (await warehouse.query(`SELECT answered, end_reason FROM stored.spans WHERE node = 'node-2' AND start_ns = ${MINUTE + MINUTE / 2n}`)).rows;
+  await warehouse.apply(minute(2, 1));
+  const told_ms = Date.now();
+  await delay(200);
+  for (let n = 1; n <= 4; n += 1) await warehouse.apply(minute(1, n));
+  clock.ms = told_ms + 10_000; // node 2 has been silent for so long, and node 1 has not
+  await correlator.cycle();
+  expect(await asked()).toEqual([[false, 'stop']]);
+  await warehouse.seal();
   const replace = warehouse.replaceDerived.bind(warehouse);
-  warehouse.replaceDerived = (...args) => {
-    const replacing = replace(...args);
-    pending.add(replacing);
-    return replacing.finally(() => pending.delete(replacing));
-  };
-  const cycles = async (): Promise<void> => {
-    for (let n = 0; n < 3; n += 1) {
-      clock.ms += 60_000; // the next part is due
-      await correlator.cycle();
-      while (pending.size > 0) await Promise.all(pending);
-      await delay(50);
-    }
-  };
-  // The last of these minutes is less than five behind. Requests are answered five minutes later.
-  for (let n = 1; n <= 8; n += 1) {
-    await warehouse.apply(minute(2, n, 5));
-    await cycles();
-  }
-  for (let n = 9; n <= 13; n += 1) {
-    await warehouse.apply(minute(2, n, 5));
-    if (n > 12) await warehouse.apply(minute(1, n));
-    await cycles();
-  }
-  const { rows } = await warehouse.query(`SELECT start_ns // 60000000000 AS minute, count(*), max(end_reason) FROM stored.spans WHERE node = 'node-2' AND start_ns % 60000000000 = 30000000000 AND start_ns < ${MINUTE * 8n} GROUP BY minute ORDER BY minute`);
-  expect(rows).toEqual([1n, 2n, 3n, 4n, 5n, 6n, 7n].map((n) => [n, 1n, 'length']));
-}, 120_000);
+  const redone = new Promise<void>((resolve) => {
+    warehouse.replaceDerived = (...args) => replace(...args).finally(resolve);
+  });
+  for (let n = 2; n <= 6; n += 1) await warehouse.apply(minute(2, n, 6));
+  for (let n = 5; n <= 6; n += 1) await warehouse.apply(minute(1, n));
+  await correlator.cycle();
+  await redone;
+  expect(await asked()).toEqual([]);
+  for (const node of [1, 2]) await warehouse.apply(minute(node, 7, 6));
+  await expect.poll(async () => (await correlator.cycle(), asked()), { timeout: 10_000 }).toEqual([[true, 'length']]);
+}, 60_000);
+
+test('an answer that lands while the part of its time is done beside the cycles is stored by that part alone', async () => {
+  const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0, retire_after_ms: 10 });
+  onTestFinished(() => warehouse.close());
+  const clock = { ms: Date.now() };
+  const correlator = new Correlator(warehouse, { late_pause_ms: 5000, silent_ms: 10_000, beside_spans: 0, part_spans: 0, now_ms: () => clock.ms });
+  await warehouse.apply(minute(2, 1));
+  const told_ms = Date.now();
+  await delay(200);
+  for (let n = 1; n <= 4; n += 1) await warehouse.apply(minute(1, n));
+  clock.ms = told_ms + 10_000; // node 2 has been silent for so long, and node 1 has not
+  await correlator.cycle();
+  await warehouse.seal();
+  for (let n = 5; n <= 7; n += 1) await warehouse.apply(minute(1, n));
+  await correlator.cycle();
+  await warehouse.seal();
+  const replace = warehouse.replaceDerived.bind(warehouse);
+  let goOn: () => void = () => undefined;
+  const held = new Promise<void>((resolve) => (goOn = resolve));
+  let redone: Promise<void> | undefined;
+  const filled = new Promise<void>((resolve) => {
+    warehouse.replaceDerived = (ids, fill, range) => {
+      redone = replace(ids, async (alias, connection) => {
+        await warehouse.apply(minute(2, 4)); // with the answer to what was asked in the batch before
+        await fill(alias, connection);
+        resolve();
+        await held;
+      }, range);
+      return redone;
+    };
+  });
+  for (let n = 2; n <= 3; n += 1) await warehouse.apply(minute(2, n));
+  await correlator.cycle();
+  await filled;
+  await correlator.cycle();
+  goOn();
+  await redone;
+  const { rows } = await warehouse.query(`SELECT count(*), max(end_reason) FROM stored.spans WHERE node = 'node-2' AND start_ns = ${3n * MINUTE + MINUTE / 2n}`);
+  expect(rows).toEqual([[1n, 'length']]);
+}, 60_000);
