@@ -108,7 +108,7 @@ export class Correlator {
     const now_ms = options.now_ms ?? Date.now;
     this.#runs = new RunWatch(warehouse, { now_ms, silent_ms: options.silent_ms ?? 10_000, most_rows: options.most_rows });
     this.#late = new LateHistory(warehouse, {
-      now_ms, pause_ms: options.late_pause_ms ?? 5000, log: options.log ?? ((): void => undefined), redo: (range) => this.#redo(range),
+      now_ms, pause_ms: options.late_pause_ms ?? 5000, log: options.log ?? ((): void => undefined), redo: (range, stopped) => this.#redo(range, undefined, stopped),
       redoBeside: (range, stopped) => this.#redoBeside(range, stopped), cut_ns: () => this.#cut, settled_ns: () => this.#settled_ns(), beside_spans: options.beside_spans, part_spans: options.part_spans,
     });
   }
@@ -131,7 +131,9 @@ export class Correlator {
     if (!this.#started) await this.cycle(); // what had been decided before this process is known then
     await this.#warehouse.withDerived((_alias, connection) => rememberHabits(connection));
     const settled_ns = this.#settled_ns();
-    const before = await this.#late.pausing(() => recorrelate(this.#warehouse, { ...range, limits: this.#limits, run_ends: this.#runs.ends(), only: (segment) => segment.to_ns <= settled_ns }));
+    const before = await this.#late.pausing({ from_ns: 0n, to_ns: settled_ns }, () =>
+      recorrelate(this.#warehouse, { ...range, limits: this.#limits, run_ends: this.#runs.ends(), only: (segment) => segment.to_ns <= settled_ns }).finally(() => this.#readAnew()),
+    );
     for (;;) {
       await this.#late.beside; // it would be waited for between the two cycles
       const newest = await this.#alone.run(() => (this.#late.beside === undefined ? this.#redo(range, (segment) => segment.to_ns > settled_ns) : undefined));
@@ -204,7 +206,8 @@ export class Correlator {
     this.#moved_to = cut;
     await runSteps(connection, this.#steps, { observe: this.#observe, between: this.#between_steps, memory: this.#memory, kept: READ_AFTER_STEPS, many_rows: this.#many_rows, computed: computedSteps(connection, this.#between_steps, this.#hopeless, this.#runs.finishing ? undefined : TIMING_BUDGET_MS) });
     // What is being done beside the cycles may hold rows that these have not read yet, and is not to be stored by both.
-    const anew = this.#read_anew || this.#late.at_history ? { left_ns: previous_cut - KEEP_NS, stored: this.#warehouse.storedBetween('derived', 'spans', previous_cut - this.#limits.open_limit_ns, previous_cut) } : null;
+    const within = this.#read_anew ? { from_ns: 0n, to_ns: NEVER } : this.#late.at;
+    const anew = within !== undefined ? { left_ns: previous_cut - KEEP_NS, within, stored: this.#warehouse.storedBetween('derived', 'spans', previous_cut - this.#limits.open_limit_ns, previous_cut) } : null;
     const late = await findLate(connection, { apply_no: from, cut_ns: previous_cut, oldest_ns: this.#late.oldest_ns(), anew });
     await this.#late.add(late.ranges);
     const begun = performance.now();
@@ -286,14 +289,15 @@ export class Correlator {
     this.#waiting = { count: Number(count), next_end_ns, oldest_ns, quiet_ns };
   }
 
-  async #redo(range: TimeRange, only: (segment: DerivedSegment) => boolean = () => true): Promise<ChangeReport> {
+  async #redo(range: TimeRange, only: (segment: DerivedSegment) => boolean = () => true, stopped?: AbortSignal): Promise<ChangeReport> {
     // Two working sets at once are more than the memory of a small node; this one is read again afterwards.
     this.#loaded = false;
     await this.#warehouse.withDerived(async (_alias, connection) => {
       await rememberHabits(connection);
       await dropWorkingSet(connection);
     });
-    return recorrelate(this.#warehouse, { ...range, limits: this.#limits, run_ends: this.#runs.ends(), only });
+    const between = async (): Promise<void> => stopped?.throwIfAborted();
+    return recorrelate(this.#warehouse, { ...range, limits: this.#limits, run_ends: this.#runs.ends(), only, between });
   }
 
   /** Within a cycle. */
@@ -304,12 +308,12 @@ export class Correlator {
       await this.#between_steps?.();
     };
     const only = (segment: DerivedSegment): boolean => segment.to_ns <= this.#settled_ns();
-    try {
-      return await recorrelate(this.#warehouse, { ...range, limits: this.#limits, run_ends: this.#runs.ends(), only, most_spans: BESIDE_MOST_SPANS, between });
-    } finally {
-      // What it found to be open still is to be waited for, under the ids that traces have now.
-      await this.#warehouse.withDerived(() => Promise.resolve((this.#loaded = false)));
-    }
+    return recorrelate(this.#warehouse, { ...range, limits: this.#limits, run_ends: this.#runs.ends(), only, most_spans: BESIDE_MOST_SPANS, between }).finally(() => this.#readAnew());
+  }
+
+  /** What was found beside the cycles to be open still is to be waited for, under the ids that traces have now. */
+  async #readAnew(): Promise<void> {
+    await this.#warehouse.withDerived(() => Promise.resolve((this.#loaded = false)));
   }
 
   #settled_ns(): bigint {

@@ -10,8 +10,8 @@ export interface LateHistoryOptions {
   /** Shortest pause between two rewrites. */
   readonly pause_ms: number;
   readonly log: (line: string) => void;
-  /** Does a part again, while no cycle runs. */
-  readonly redo: (range: TimeRange) => Promise<ChangeReport>;
+  /** Does a part again, while no cycle runs; rejects soon once it is stopped. */
+  readonly redo: (range: TimeRange, stopped?: AbortSignal) => Promise<ChangeReport>;
   /** The same while cycles go on, and of segments alone that these have nothing to do with any more; rejects soon once it is stopped. */
   readonly redoBeside: (range: TimeRange, stopped: AbortSignal) => Promise<ChangeReport>;
   /** Up to when live cycles have decided: what comes later is not history yet. */
@@ -30,6 +30,11 @@ const BESIDE_SPANS = 20_000;
 const IDLE_MS = 60_000;
 const NEVER = 9_000_000_000_000_000_000n;
 
+const coverOf = (ranges: readonly TimeRange[]): TimeRange => ({
+  from_ns: ranges.reduce((least, { from_ns }) => (from_ns < least ? from_ns : least), NEVER),
+  to_ns: ranges.reduce((most, { to_ns }) => (to_ns > most ? to_ns : most), 0n),
+});
+
 export class LateHistory {
   readonly #warehouse: Warehouse;
   readonly #options: LateHistoryOptions;
@@ -38,8 +43,8 @@ export class LateHistory {
   #noted = true;
   #beside: Promise<void> | undefined;
   readonly #stopped = new AbortController();
-  /** How many others are at history. */
-  #pausing = 0;
+  /** What is being done again while cycles go on, here or by others. */
+  readonly #at = new Set<TimeRange>();
   /** Since when live cycles have decided no more than that. */
   #stood = { cut_ns: -1n, since_ms: 0 };
 
@@ -73,18 +78,18 @@ export class LateHistory {
     return this.#beside;
   }
 
-  /** Stored history is being done again while cycles go on. */
-  get at_history(): boolean {
-    return this.#beside !== undefined || this.#pausing > 0;
+  /** Stored history that is being done again while cycles go on. */
+  get at(): TimeRange | undefined {
+    return this.#at.size === 0 ? undefined : coverOf([...this.#at]);
   }
 
-  /** Nothing late is done again meanwhile: a part that is small would have to wait for the work, and the cycles with it. */
-  async pausing<T>(work: () => Promise<T>): Promise<T> {
-    this.#pausing += 1;
+  /** Others are at that much of history; nothing late is done again meanwhile: a part that is small would have to wait for them, and the cycles with it. */
+  async pausing<T>(range: TimeRange, work: () => Promise<T>): Promise<T> {
+    this.#at.add(range);
     try {
       return await work();
     } finally {
-      this.#pausing -= 1;
+      this.#at.delete(range);
     }
   }
 
@@ -92,7 +97,7 @@ export class LateHistory {
   async redo(): Promise<void> {
     const { now_ms, cut_ns, redo, redoBeside, beside_spans = BESIDE_SPANS, part_spans = PART_SPANS } = this.#options;
     if (this.#stood.cut_ns !== cut_ns()) this.#stood = { cut_ns: cut_ns(), since_ms: now_ms() };
-    if (this.at_history || this.#stopped.signal.aborted) return;
+    if (this.#at.size > 0 || this.#stopped.signal.aborted) return;
     const all = this.#ranges.take(false);
     if (all === undefined) return;
     const range = this.#firstOf(all);
@@ -105,7 +110,12 @@ export class LateHistory {
       this.#beside = this.#doBeside(range, redoBeside);
       return;
     }
-    if (spans <= part_spans || now_ms() - this.#stood.since_ms >= IDLE_MS) return this.#do(range, redo);
+    if (spans <= part_spans) return this.#do(range, redo);
+    if (now_ms() - this.#stood.since_ms >= IDLE_MS) {
+      return this.#do(range, () => redo(range, this.#stopped.signal)).catch((error: unknown) => {
+        if (!this.#stopped.signal.aborted) throw error;
+      });
+    }
     this.#ranges.add([range]); // by and by it will be
     this.#ranges.took(0);
   }
@@ -141,11 +151,14 @@ export class LateHistory {
 
   async #doBeside(range: TimeRange, redo: LateHistoryOptions['redoBeside']): Promise<void> {
     try {
-      await this.#do(range, async () => {
-        const changes = await redo(range, this.#stopped.signal);
-        if (!this.#isSettled(range)) this.#ranges.add([range]); // a part was put together meanwhile with what is not settled, and was left out
-        return changes;
-      });
+      // Segments are done whole.
+      await this.pausing(coverOf([range, ...this.#warehouse.derivedSegments(range.from_ns, range.to_ns)]), () =>
+        this.#do(range, async () => {
+          const changes = await redo(range, this.#stopped.signal);
+          if (!this.#isSettled(range)) this.#ranges.add([range]); // a part was put together meanwhile with what is not settled, and was left out
+          return changes;
+        }),
+      );
     } catch (error) {
       if (!this.#stopped.signal.aborted) this.#options.log(`late events: ${(error as Error).message}; trying again`);
     } finally {

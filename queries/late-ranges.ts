@@ -55,8 +55,8 @@ export interface Before {
   readonly cut_ns: bigint;
   /** Nothing older is done again: its segments have gone, and what comes of that time is stored as it is. */
   readonly oldest_ns: bigint;
-  /** The working set was read anew: what landed before and was over by left_ns had been left to a rewrite, which is still to come, unless it is among the stored spans. */
-  readonly anew: { readonly left_ns: bigint; readonly stored: string } | null;
+  /** The working set was read anew, or history `within` is being done again and may hold what was not read yet: what landed before and was over by left_ns had been left to a rewrite, which is still to come, unless it is among the stored spans. */
+  readonly anew: { readonly left_ns: bigint; readonly within: TimeRange; readonly stored: string } | null;
 }
 
 /**
@@ -64,7 +64,7 @@ export interface Before {
  * and where a call has landed after the request that it arrived as had been taken for a root.
  */
 export async function findLate(connection: DuckDBConnection, { apply_no, cut_ns, oldest_ns, anew }: Before): Promise<{ count: number; ranges: TimeRange[] }> {
-  const left = anew === null ? 'false' : `e.end_ns <= ${anew.left_ns} AND (e.answered OR e.protocol IS NOT NULL OR e.kind = 'connect')`; // others are never stored
+  const left = anew === null ? 'false' : `e.end_ns <= ${anew.left_ns} AND e.end_ns > ${anew.within.from_ns} AND e.end_ns <= ${anew.within.to_ns} AND (e.answered OR e.protocol IS NOT NULL OR e.kind = 'connect')`; // others are never stored
   await connection.run(`CREATE OR REPLACE TEMP TABLE late_exchanges AS
     SELECT e.span_id, e.end_ns FROM exchanges e ANTI JOIN (FROM decided_ends WHERE stored) d ON d.span_id = e.span_id WHERE e.end_ns > ${oldest_ns} AND e.end_ns <= ${cut_ns} AND (e.apply_no > ${apply_no} OR (${left})) AND ${cut_ns} > 0`);
   // Looking among the stored ones takes its time, and mostly there is none to look for.

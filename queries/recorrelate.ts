@@ -129,6 +129,7 @@ async function redoChunk(warehouse: Warehouse, chunk: Chunk, options: Recorrelat
       report = changed;
     } finally {
       if (last || report === undefined) await letGo(connection);
+      await connection.run(KEEPS_FOR_NEXT).catch(() => undefined); // whatever failed before is what is to be told
     }
   });
   return report ?? NOTHING;
@@ -228,7 +229,6 @@ async function letGo(connection: DuckDBConnection): Promise<void> {
   carried.delete(connection);
   await connection.run('ROLLBACK').catch(() => undefined); // fails when there is nothing to roll back
   await dropWorkingSet(connection);
-  await connection.run(KEEPS_FOR_NEXT);
 }
 
 function silentRuns(warehouse: Warehouse): RunEnd[] {

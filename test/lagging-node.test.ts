@@ -52,7 +52,7 @@ test('the others are not held back by it, and in the end everything it has told 
   const { rows } = await warehouse.query("SELECT node, count(*), count(DISTINCT span_id), count(*) FILTER (end_reason = 'length' AND answered) FROM stored.spans GROUP BY node ORDER BY node");
   // The last one's answer never comes.
   expect(rows).toEqual([['node-1', 28n, 28n, 27n], ['node-2', 18n, 18n, 17n]]);
-}, 60_000);
+}, 120_000);
 
 test('a process that is killed between the storing of what it tells and the cycle that reads it', async () => {
   const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0, retire_after_ms: 10 });
@@ -74,7 +74,7 @@ test('a process that is killed between the storing of what it tells and the cycl
   await correlator.finish();
   const { rows } = await warehouse.query("SELECT node, count(*), count(DISTINCT span_id), count(*) FILTER (end_reason = 'length' AND answered) FROM stored.spans GROUP BY node ORDER BY node");
   expect(rows).toEqual([['node-1', 24n, 24n, 23n], ['node-2', 10n, 10n, 9n]]);
-}, 60_000);
+}, 120_000);
 
 /** A node that has told all of its minutes, four to a cycle; the clock of what is late is the test's. */
 async function oneUpToDate(minutes: number, options: CorrelatorOptions = {}): Promise<{ warehouse: Warehouse; correlator: Correlator; clock: { ms: number }; said: string[] }> {
@@ -105,7 +105,7 @@ test.each(BETWEEN_AND_BESIDE)('an answer that comes two batches after its reques
   }
   await correlator.finish();
   expect(await toldOf(warehouse)).toEqual([16n, 16n, 14n]);
-}, 60_000);
+}, 120_000);
 
 test.each(BETWEEN_AND_BESIDE)('each span is there once, when a batch of it lands while a late part is done again %s', async (_when, beside_spans) => {
   const { warehouse, correlator, clock } = await oneUpToDate(8, { beside_spans });
@@ -127,7 +127,7 @@ test.each(BETWEEN_AND_BESIDE)('each span is there once, when a batch of it lands
   }
   expect(redone).toBeGreaterThan(1);
   expect(await toldOf(warehouse)).toEqual([6n, 6n, 5n]);
-}, 60_000);
+}, 120_000);
 
 /** A late part that is done beside the cycles, and has come to where its segments give way. */
 async function oneBeside(): Promise<{ warehouse: Warehouse; correlator: Correlator; clock: { ms: number }; said: string[]; goOn: (failure?: Error) => void }> {
@@ -165,7 +165,7 @@ test('while a late part is done beside the cycles, these go on, and what else co
   await correlator.finish();
   expect(await toldOf(warehouse)).toEqual([6n, 6n, 5n]);
   expect(await warehouse.late()).toBeNull();
-}, 60_000);
+}, 120_000);
 
 test('a late part that fails beside the cycles is said, and done after the pause', async () => {
   const { warehouse, correlator, clock, said, goOn } = await oneBeside();
@@ -179,7 +179,7 @@ test('a late part that fails beside the cycles is said, and done after the pause
   clock.ms += 60_000;
   await correlator.cycle();
   await expect.poll(() => toldOf(warehouse), { timeout: 20_000 }).toEqual([4n, 4n, 3n]);
-}, 60_000);
+}, 120_000);
 
 test('a process that ends stops it, and leaves it to the next one', async () => {
   const { warehouse, correlator, said, goOn } = await oneBeside();
@@ -192,7 +192,7 @@ test('a process that ends stops it, and leaves it to the next one', async () => 
   await new Correlator(warehouse, { silent_ms: 1e9 }).finish();
   expect(await toldOf(warehouse)).toEqual([4n, 4n, 3n]);
   expect(await warehouse.late()).toBeNull();
-}, 60_000);
+}, 120_000);
 
 test('what was taken for ended, and is open after all, is waited for by the cycles when its part of history was done beside them', async () => {
   const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0, retire_after_ms: 10 });
@@ -219,7 +219,7 @@ test('what was taken for ended, and is open after all, is waited for by the cycl
   expect(await asked()).toEqual([]);
   for (const node of [1, 2]) await warehouse.apply(minute(node, 7, 6));
   await expect.poll(async () => (await correlator.cycle(), asked()), { timeout: 10_000 }).toEqual([[true, 'length']]);
-}, 60_000);
+}, 120_000);
 
 test('an answer that lands while the part of its time is done beside the cycles is stored by that part alone', async () => {
   const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0, retire_after_ms: 10 });
@@ -259,4 +259,4 @@ test('an answer that lands while the part of its time is done beside the cycles 
   await redone;
   const { rows } = await warehouse.query(`SELECT count(*), max(end_reason) FROM stored.spans WHERE node = 'node-2' AND start_ns = ${3n * MINUTE + MINUTE / 2n}`);
   expect(rows).toEqual([[1n, 'length']]);
-}, 60_000);
+}, 120_000);

@@ -31,7 +31,7 @@ function history(stored: readonly Stored[]) {
     now_ms: () => clock.ms,
     pause_ms: 5000,
     log: (line) => said.push(line),
-    redo: (range) => Promise.resolve(NOTHING).finally(() => done.push(seconds('between', range))),
+    redo: (range, stopped) => Promise.resolve(NOTHING).finally(() => done.push(seconds(stopped === undefined ? 'between' : 'between, unless it is stopped,', range))),
     redoBeside: (range, stopped) => {
       done.push(seconds('beside', range));
       return new Promise<ChangeReport>((resolve, reject) => {
@@ -82,13 +82,13 @@ test('nothing waits for cycles that have stood still for a minute: no collector 
   expect(done).toEqual([]);
   clock.ms = 65_000;
   await late.redo();
-  expect(done).toEqual(['between 11 to 12']);
+  expect(done).toEqual(['between, unless it is stopped, 11 to 12']);
 });
 
 test('one part at a time, and none while others are at history', async () => {
   const { late, comesLate, done, clock, noted, end } = history([{ from: 10, to: 20, spans: 1_000_000 }, { from: 20, to: 30, spans: 10 }]);
   await comesLate(11, 25);
-  await late.pausing(() => late.redo());
+  await late.pausing({ from_ns: 0n, to_ns: 1n }, () => late.redo());
   expect(done).toEqual([]);
   await late.redo();
   clock.ms = 10_000;
