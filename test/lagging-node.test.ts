@@ -194,18 +194,24 @@ test('a process that ends stops it, and leaves it to the next one', async () => 
   expect(await warehouse.late()).toBeNull();
 }, 120_000);
 
-test('what was taken for ended, and is open after all, is waited for by the cycles when its part of history was done beside them', async () => {
+/** Node 2 has told a minute, node 1 four; what node 2 has left open was taken for ended. Each file is a part of its own, done beside the cycles. */
+async function oneFallenSilent(): Promise<{ warehouse: Warehouse; correlator: Correlator }> {
   const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0, retire_after_ms: 10 });
   onTestFinished(() => warehouse.close());
   const clock = { ms: Date.now() };
   const correlator = new Correlator(warehouse, { late_pause_ms: 5000, silent_ms: 10_000, beside_spans: 0, part_spans: 0, now_ms: () => clock.ms });
-  const asked = async (): Promise<unknown[][]> => (await warehouse.query(`SELECT answered, end_reason FROM stored.spans WHERE node = 'node-2' AND start_ns = ${MINUTE + MINUTE / 2n}`)).rows;
   await warehouse.apply(minute(2, 1));
   const told_ms = Date.now();
   await delay(200);
   for (let n = 1; n <= 4; n += 1) await warehouse.apply(minute(1, n));
   clock.ms = told_ms + 10_000; // node 2 has been silent for so long, and node 1 has not
   await correlator.cycle();
+  return { warehouse, correlator };
+}
+
+test('what was taken for ended, and is open after all, is waited for by the cycles when its part of history was done beside them', async () => {
+  const { warehouse, correlator } = await oneFallenSilent();
+  const asked = async (): Promise<unknown[][]> => (await warehouse.query(`SELECT answered, end_reason FROM stored.spans WHERE node = 'node-2' AND start_ns = ${MINUTE + MINUTE / 2n}`)).rows;
   expect(await asked()).toEqual([[false, 'stop']]);
   await warehouse.seal();
   const replace = warehouse.replaceDerived.bind(warehouse);
@@ -222,16 +228,7 @@ test('what was taken for ended, and is open after all, is waited for by the cycl
 }, 120_000);
 
 test('an answer that lands while the part of its time is done beside the cycles is stored by that part alone', async () => {
-  const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0, retire_after_ms: 10 });
-  onTestFinished(() => warehouse.close());
-  const clock = { ms: Date.now() };
-  const correlator = new Correlator(warehouse, { late_pause_ms: 5000, silent_ms: 10_000, beside_spans: 0, part_spans: 0, now_ms: () => clock.ms });
-  await warehouse.apply(minute(2, 1));
-  const told_ms = Date.now();
-  await delay(200);
-  for (let n = 1; n <= 4; n += 1) await warehouse.apply(minute(1, n));
-  clock.ms = told_ms + 10_000; // node 2 has been silent for so long, and node 1 has not
-  await correlator.cycle();
+  const { warehouse, correlator } = await oneFallenSilent();
   await warehouse.seal();
   for (let n = 5; n <= 7; n += 1) await warehouse.apply(minute(1, n));
   await correlator.cycle();
