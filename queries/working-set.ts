@@ -177,6 +177,12 @@ export interface StoredMessages {
 /** As text to select from, with MESSAGE_COLUMNS; for use at once, or within the same replaceDerived or withDerived. */
 export const storedMessages = (warehouse: Warehouse, { low_ns, to_ns, where }: StoredMessages): string => `SELECT ${MESSAGE_COLUMNS} FROM ${warehouse.storedBetween('raw', 'messages', low_ns, to_ns)} m WHERE ${where}`;
 
+/** Keys of exchanges that are held in memory at a time; 25 million do not fit into 512 MB. */
+const MOST_KEYS = 4_000_000;
+
+const exchangesBetween = (warehouse: Warehouse, from_ns: bigint, to_ns: bigint): number =>
+  warehouse.segments.reduce((sum, segment) => sum + (segment.kind === 'derived' && segment.to_ns >= from_ns && segment.from_ns <= to_ns ? (segment.rows?.get('exchanges') ?? 0) : 0), 0);
+
 /**
  * Everything that may matter to exchanges that are over in (from_ns, to_ns] or still open then: their messages, what was
  * stored of exchanges that ended shortly before, and of what longer ones belong to. Most of the messages stay where they are stored; returned is where.
@@ -187,11 +193,15 @@ export async function loadHistory(warehouse: Warehouse, connection: DuckDBConnec
   const raw = (table: string, low: bigint): string => warehouse.storedBetween('raw', table, low, to_ns);
   const derived = (table: string): string => warehouse.storedBetween('derived', table, oldest, to_ns);
   const there = { low_ns: recent, to_ns, where: `m.end_ts_ns >= ${recent} AND m.ts_ns <= ${to_ns} AND m.apply_no <= ${apply_no}` };
-  // Requests that were read long ago and had not been stored by then, and what of their answers is there.
-  await connection.run(`INSERT INTO known_messages BY NAME
-    SELECT ${MESSAGE_COLUMNS} FROM ${raw('messages', oldest)} m
-    WHERE m.kind <> 'response' AND m.ts_ns >= ${oldest} AND m.end_ts_ns < ${recent} AND m.apply_no <= ${apply_no}
-      AND NOT EXISTS (FROM ${derived('exchanges')} x WHERE x.socket_id = m.socket_id AND x.exchange_no = m.exchange_no AND x.run_id = m.run_id AND x.end_ns >= ${oldest} AND x.end_ns <= ${from_ns})`);
+  // Requests that were read long ago and had not been stored by then, and what of their answers is there. Of a busy time the keys of all exchanges are more than memory holds.
+  const parts = 2 ** Math.ceil(Math.log2(Math.max(1, exchangesBetween(warehouse, oldest, to_ns) / MOST_KEYS)));
+  for (let part = 0; part < parts; part += 1) {
+    const own = (table: string): string => (parts === 1 ? '' : ` AND (${table}.socket_id & ${parts - 1}) = ${part}`);
+    await connection.run(`INSERT INTO known_messages BY NAME
+      SELECT ${MESSAGE_COLUMNS} FROM ${raw('messages', oldest)} m
+      WHERE m.kind <> 'response' AND m.ts_ns >= ${oldest} AND m.end_ts_ns < ${recent} AND m.apply_no <= ${apply_no}${own('m')}
+        AND NOT EXISTS (FROM ${derived('exchanges')} x WHERE x.socket_id = m.socket_id AND x.exchange_no = m.exchange_no AND x.run_id = m.run_id AND x.end_ns >= ${oldest} AND x.end_ns <= ${from_ns}${own('x')})`);
+  }
   await connection.run(`INSERT INTO known_messages BY NAME
     SELECT ${MESSAGE_COLUMNS} FROM ${raw('messages', oldest)} m
     SEMI JOIN (FROM known_messages WHERE kind <> 'response' AND end_ts_ns < ${recent}) k ON k.socket_id = m.socket_id AND k.exchange_no = m.exchange_no AND k.run_id = m.run_id
