@@ -1,6 +1,7 @@
 // Which sealed segments become one. Levels: 0 as sealed, 1 minutes, 2 an hour, 3 a day.
 // Every attached file costs each query some 0.5 ms of planning, every level one more copy of all rows.
 import type { Segment } from './segment-catalog.ts';
+import { totalRows } from './segment-seal.ts';
 
 export const HOUR_NS = 3_600_000_000_000n;
 export const DAY_NS = 24n * HOUR_NS;
@@ -10,6 +11,10 @@ const SETTLE_NS = 120_000_000_000n;
 export interface CompactionLimits {
   /** So many of level 0 become one of level 1. */
   readonly small: number;
+  /** Or fewer, if they hold so many rows together: of their small row groups DuckDB keeps descriptions in memory, outside of its limit. */
+  readonly small_rows?: number;
+  /** Raw files that correlation has not come to stay apart, unless there are more than so many: every query plans all of them. */
+  readonly to_be_read?: number;
   /** So many of level 1 become one of level 2 before their hour is over. */
   readonly minutes: number;
   /** Beyond so many hours, those of days long past become one a day. */
@@ -18,7 +23,7 @@ export interface CompactionLimits {
   readonly idle_ms: number;
 }
 
-export const COMPACTION_LIMITS: CompactionLimits = { small: 24, minutes: 60, hours: 48, idle_ms: 60_000 };
+export const COMPACTION_LIMITS: CompactionLimits = { small: 24, small_rows: 6_000_000, to_be_read: 240, minutes: 60, hours: 48, idle_ms: 60_000 };
 const MOST_INPUTS = 96;
 /** Smaller files are mostly blocks that are not full. */
 const WORTH_PACKING_BYTES = 8 * 1024 * 1024;
@@ -26,6 +31,17 @@ const WORTH_PACKING_BYTES = 8 * 1024 * 1024;
 export interface CompactionPlan {
   readonly inputs: readonly Segment[];
   readonly level: number;
+  /** How many such plans the small files of that hour would make: more than one, and they come faster than they are put together. */
+  readonly waiting?: number;
+}
+
+const rowsOf = (segments: readonly Segment[]): number => segments.reduce((sum, { rows }) => sum + (rows === null ? 0 : totalRows(rows)), 0);
+
+/** The first two or more, as many as it takes. */
+function upToRows(run: readonly Segment[], most_rows: number): readonly Segment[] {
+  let rows = 0;
+  const end = run.findIndex((segment, at) => (rows += rowsOf([segment])) >= most_rows && at > 0);
+  return end < 0 ? run : run.slice(0, end + 1);
 }
 
 const byHour = (segment: Segment): bigint => segment.to_ns / HOUR_NS;
@@ -51,7 +67,10 @@ export function planCompaction(sealed: readonly Segment[], now_ms: number, limit
   const take = (run: readonly Segment[], level: number): CompactionPlan => ({ inputs: run.slice(0, MOST_INPUTS), level });
 
   for (const run of runsOf(ordered, (s, first) => s.level === 0 && byHour(s) === byHour(first) && groupOf(s) === groupOf(first))) {
-    if (run.length >= limits.small) return take(run, 1);
+    const most_rows = limits.small_rows ?? Infinity;
+    const inputs = upToRows(run, most_rows);
+    const enough = rowsOf(inputs) >= most_rows;
+    if (inputs.length >= limits.small || enough) return { ...take(inputs, 1), waiting: enough ? rowsOf(run) / rowsOf(inputs) : run.length / Math.min(inputs.length, MOST_INPUTS) };
   }
   for (const run of runsOf(ordered, (s, first) => s.level <= 2 && byHour(s) === byHour(first) && groupOf(s) === groupOf(first))) {
     const last = run.at(-1) as Segment;

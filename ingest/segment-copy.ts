@@ -11,6 +11,8 @@ import type { TableShape } from './segment-tables.ts';
 export interface CopyOptions {
   /** Asked between parts; true ends the copy with CompactionInterrupted. */
   interrupted?(): boolean;
+  /** Waited for between parts. */
+  between?(): Promise<void>;
   /** Pause after each part, as a share of the time it took. */
   readonly rest: number;
   /** Small files are put in order together until they have so many rows. */
@@ -125,6 +127,7 @@ export async function copySegments(connection: DuckDBConnection, tables: readonl
       const sources = packs && packed.has(first) ? [`* FROM ${physical(first, packedName(name))}`] : await sourcesOf(connection, name, part, packs ? packing : undefined, order, options.rows_together);
       for (const source of sources) {
         if (options.interrupted?.() === true) throw new CompactionInterrupted('something more urgent came');
+        await options.between?.();
         const started = performance.now();
         await connection.run(`INSERT INTO ${target} BY NAME SELECT ${source}`);
         if (options.rest > 0) await delay((performance.now() - started) * options.rest);

@@ -61,6 +61,10 @@ export class SegmentKeeper {
   readonly #mutex = new Mutex();
   #urgent = 0;
   #compacting = false;
+  /** Of the last compaction: the others have their turn, where raw files are always due. */
+  #last: SegmentKind | undefined;
+  /** Batches up to here have been correlated; null: nobody does. */
+  read_to: bigint | null = null;
   #closed = false;
 
   constructor(options: KeeperOptions) {
@@ -78,8 +82,9 @@ export class SegmentKeeper {
 
   #next(): { kind: SegmentKind; plan: CompactionPlan } | null {
     const { catalog, now, limits, exported } = this.#options;
-    for (const kind of SEGMENT_KINDS) {
-      const plan = planCompaction(catalog.sealed(kind), now(), limits ?? COMPACTION_LIMITS, (segment) => exported.groupOf(segment));
+    const waits = this.#toBeRead();
+    for (const kind of SEGMENT_KINDS.toSorted((a, b) => Number(a === this.#last) - Number(b === this.#last))) {
+      const plan = planCompaction(catalog.sealed(kind), now(), limits ?? COMPACTION_LIMITS, (segment) => (waits.has(segment) ? segment.uid : exported.groupOf(segment)));
       if (plan !== null) return { kind, plan };
     }
     return null;
@@ -90,11 +95,14 @@ export class SegmentKeeper {
     if (this.#compacting) return;
     this.#compacting = true;
     try {
+      await this.#mutex.run(() => this.#renewUnread());
       for (let due = this.#next(); due !== null && !this.#closed; due = this.#next()) {
         const done = await this.#mutex.run(async () => {
           // What was due may have gone while this waited.
           const still = this.#next();
-          return still === null || this.#closed || this.#merge(still.kind, still.plan, rest);
+          if (still === null || this.#closed) return true;
+          this.#last = still.kind;
+          return this.#merge(still.kind, still.plan, (still.plan.waiting ?? 1) >= 4 ? 0 : rest);
         });
         if (!done) return;
       }
@@ -103,13 +111,25 @@ export class SegmentKeeper {
     }
   }
 
+  /** Raw files that correlation has not come to: it reads a part of one in each cycle, which as a part of a larger one, in another order, would be all of that. */
+  #toBeRead(): ReadonlySet<Segment> {
+    const { read_to } = this;
+    if (read_to === null) return new Set();
+    const waiting = this.#options.catalog.sealed('raw').filter(({ level, last_apply_no }) => level === 0 && last_apply_no !== null && last_apply_no > read_to);
+    return new Set(waiting.length > ((this.#options.limits ?? COMPACTION_LIMITS).to_be_read ?? Infinity) ? [] : waiting);
+  }
+
+  async #renewUnread(except: readonly Segment[] = []): Promise<void> {
+    for (const kind of SEGMENT_KINDS) if (!this.#closed) await this.#options.catalog.renewUnread(kind, except);
+  }
+
   async #merge(kind: SegmentKind, plan: CompactionPlan, rest: number): Promise<boolean> {
     const { folder, tables, connection } = this.#options;
     await requireRoom(folder, sizeOf(plan.inputs));
     try {
       await rewriteSegments(this.#rewriting(), {
         kind, ...cover(plan.inputs), inputs: plan.inputs, level: plan.level,
-        fill: (alias) => copySegments(connection, tables.of(kind), plan.inputs, alias, { interrupted: () => this.#urgent > 0 || this.#closed, rest, rows_together: LASTING_LAYOUT.row_group }),
+        fill: (alias) => copySegments(connection, tables.of(kind), plan.inputs, alias, { interrupted: () => this.#urgent > 0 || this.#closed, between: () => this.#renewUnread(plan.inputs), rest, rows_together: LASTING_LAYOUT.row_group }),
       });
       return true;
     } catch (error) {

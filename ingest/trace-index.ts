@@ -112,15 +112,15 @@ export class TraceIndex {
     });
   }
 
-  async #read({ alias, rows }: Segment): Promise<Map<IndexedTime, NsRange[]>> {
+  async #read(segment: Segment): Promise<Map<IndexedTime, NsRange[]>> {
     const found = new Map<IndexedTime, NsRange[]>();
     for (const indexed of INDEXED_TIMES) {
       const { table, expression } = INDEXED[indexed];
-      if ((rows?.get(table) ?? 0) === 0) {
+      if ((segment.rows?.get(table) ?? 0) === 0) {
         found.set(indexed, []);
         continue;
       }
-      const result = await this.#connection.run(`SELECT min(began), max(began) FROM (SELECT ${expression} AS began FROM ${sqlName(alias)}.main.${sqlName(table)}) WHERE began IS NOT NULL GROUP BY began // ${BUCKET_NS} ORDER BY 1`);
+      const result = await this.#connection.run(`SELECT min(began), max(began) FROM (SELECT ${expression} AS began FROM ${sqlName(segment.alias)}.main.${sqlName(table)}) WHERE began IS NOT NULL GROUP BY began // ${BUCKET_NS} ORDER BY 1`);
       const ranges = ((await result.getRows()) as [bigint, bigint][]).map(([from_ns, to_ns]) => ({ from_ns, to_ns }));
       found.set(indexed, joinNearest(ranges, MOST_RANGES));
     }

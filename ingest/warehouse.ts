@@ -62,6 +62,14 @@ const COLD_LOOK_MS = 300_000;
 /** Each running query holds a thread of Node's pool. */
 const QUERY_CONNECTIONS = 6;
 
+/** Which raw segments have no batch up to `to`: as they are written one after the other, those that were begun after one was sealed that goes so far. Put together, they may hold older ones, too. */
+function writtenAfter(sealed: readonly Segment[], to: bigint): (segment: Segment) => boolean {
+  const reaching = sealed.flatMap(({ last_apply_no }) => (last_apply_no !== null && last_apply_no >= to ? [last_apply_no] : []));
+  if (reaching.length === 0) return () => false;
+  const first = reaching.reduce((least, apply_no) => (apply_no < least ? apply_no : least));
+  return ({ level, state, last_apply_no }) => level === 0 && (state !== 'sealed' || (last_apply_no !== null && last_apply_no > first));
+}
+
 export class Warehouse {
   readonly folder: string;
   readonly read_only: boolean;
@@ -170,12 +178,14 @@ export class Warehouse {
   }
 
   /**
-   * A raw table as a relation to put after FROM, over only the segments that may hold rows of batches after apply_no:
-   * what stored.<table> says of them, without the planning of a hundred files. Rows before them have to be left out by
+   * A raw table as a relation to put after FROM, over only the segments that may hold rows of batches after apply_no, and by `to`:
+   * what stored.<table> says of them, without the planning of a hundred files. Other rows have to be left out by
    * the reader. For use at once, or within the same withDerived.
    */
-  storedSince(table: RelationName | 'batches', apply_no: bigint): string {
-    return this.#parts.catalog.relationOver('raw', table, (segment) => segment.last_apply_no === null || segment.last_apply_no > apply_no);
+  storedSince(table: RelationName | 'batches', apply_no: bigint, to?: bigint): string {
+    const { catalog } = this.#parts;
+    const beyond = to === undefined ? (): boolean => false : writtenAfter(catalog.sealed('raw'), to);
+    return catalog.relationOver('raw', table, (segment) => (segment.last_apply_no === null || segment.last_apply_no > apply_no) && !beyond(segment));
   }
 
   /** The same over the segments whose rows may lie in [from_ns, to_ns]; open ones always. */
@@ -242,6 +252,11 @@ export class Warehouse {
     this.#watch(result);
     this.#parts.catalog.holdFilesFor(result);
     return result;
+  }
+
+  /** Batches up to here have been correlated: later ones will be read. */
+  noteRead(apply_no: bigint): void {
+    this.#parts.keeper.read_to = apply_no;
   }
 
   /** The correlator has decided everything up to here: the open derived segment covers it. */

@@ -172,6 +172,7 @@ export class Correlator {
     try {
       const report = await this.#warehouse.withDerived((alias, connection) => this.#step(alias, connection));
       if (report.cut_ns > 0n) this.#warehouse.noteCut(report.cut_ns);
+      this.#warehouse.noteRead(this.#ahead.from < this.#read_to ? this.#ahead.from : this.#read_to);
       if (report.messages > 0) this.#runs.readMore();
       return report;
     } catch (error) {
@@ -236,6 +237,7 @@ export class Correlator {
     const [apply_no, cut_ns] = (progress.getRows()[0] ?? [0n, 0n]) as [bigint, bigint];
     this.#read_to = max(this.#read_to, apply_no);
     this.#cut = max(this.#cut, cut_ns);
+    this.#warehouse.noteRead(this.#read_to);
     await rememberHabits(connection); // of one that a failure has spoiled
     await createWorkingSet(connection);
     this.#moved_to = 0n;
@@ -259,9 +261,9 @@ export class Correlator {
 
   /** Adds what landed in (from, to] to the working set, and what landed before and was ahead of its cycle. */
   async #takeNew(connection: DuckDBConnection, from: bigint, to: bigint, horizon_ns: bigint): Promise<{ messages: number; closes: number }> {
-    const since = (table: 'messages' | 'socket_events' | 'processes' | 'losses'): string => this.#warehouse.storedSince(table, from);
+    const since = (table: 'messages' | 'socket_events' | 'processes' | 'losses'): string => this.#warehouse.storedSince(table, from, to);
     const ahead = this.#ahead;
-    const news = `SELECT ${MESSAGE_COLUMNS} FROM ${this.#warehouse.storedSince('messages', ahead.from)} m WHERE m.apply_no > ${ahead.from} AND m.apply_no <= ${to} AND (m.apply_no > ${from} OR m.ts_ns > ${ahead.horizon_ns})`;
+    const news = `SELECT ${MESSAGE_COLUMNS} FROM ${this.#warehouse.storedSince('messages', ahead.from, to)} m WHERE m.apply_no > ${ahead.from} AND m.apply_no <= ${to} AND (m.apply_no > ${from} OR m.ts_ns > ${ahead.horizon_ns})`;
     await readMessages(connection, { news, horizon_ns });
     if (to === from) return { messages: 0, closes: 0 };
     const messages = await connection.runAndReadAll(`SELECT count(*) FROM ${since('messages')} m WHERE m.apply_no > ${from} AND m.apply_no <= ${to}`);

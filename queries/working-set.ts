@@ -187,14 +187,14 @@ const exchangesBetween = (warehouse: Warehouse, from_ns: bigint, to_ns: bigint):
  * Everything that may matter to exchanges that are over in (from_ns, to_ns] or still open then: their messages, what was
  * stored of exchanges that ended shortly before, and of what longer ones belong to. Most of the messages stay where they are stored; returned is where.
  */
-export async function loadHistory(warehouse: Warehouse, connection: DuckDBConnection, range: { from_ns: bigint; to_ns: bigint; apply_no: bigint }, limits: Limits): Promise<StoredMessages> {
+export async function loadHistory(warehouse: Warehouse, connection: DuckDBConnection, range: { from_ns: bigint; to_ns: bigint; apply_no: bigint }, limits: Limits, most_keys = MOST_KEYS): Promise<StoredMessages> {
   const { from_ns, to_ns, apply_no } = range;
   const [recent, oldest] = [from_ns - KEEP_NS, from_ns - limits.open_limit_ns];
   const raw = (table: string, low: bigint): string => warehouse.storedBetween('raw', table, low, to_ns);
   const derived = (table: string): string => warehouse.storedBetween('derived', table, oldest, to_ns);
   const there = { low_ns: recent, to_ns, where: `m.end_ts_ns >= ${recent} AND m.ts_ns <= ${to_ns} AND m.apply_no <= ${apply_no}` };
   // Requests that were read long ago and had not been stored by then, and what of their answers is there. Of a busy time the keys of all exchanges are more than memory holds.
-  const parts = 2 ** Math.ceil(Math.log2(Math.max(1, exchangesBetween(warehouse, oldest, to_ns) / MOST_KEYS)));
+  const parts = 2 ** Math.ceil(Math.log2(Math.max(1, exchangesBetween(warehouse, oldest, to_ns) / most_keys)));
   for (let part = 0; part < parts; part += 1) {
     const own = (table: string): string => (parts === 1 ? '' : ` AND (${table}.socket_id & ${parts - 1}) = ${part}`);
     await connection.run(`INSERT INTO known_messages BY NAME

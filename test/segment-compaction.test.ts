@@ -21,6 +21,14 @@ test('a dozen small ones become a minute', () => {
   expect([plan?.level, plan?.inputs.length]).toEqual([1, 12]);
 });
 
+test('fewer small ones become one, too, when they hold many rows', () => {
+  const limits = { ...LIMITS, small_rows: 1000 };
+  const holding = (rows: number): Segment[] => row(0, 5, NOON, 5n * SECOND_NS).map((s) => ({ ...s, rows: new Map([['messages', rows], ['socket_events', rows]]) }));
+  expect(planCompaction(holding(99), now(NOON + HOUR_NS / 2n), limits)).toBeNull();
+  expect(planCompaction(holding(100), now(NOON + HOUR_NS / 2n), limits)?.inputs.length).toBe(5);
+  expect(planCompaction(holding(100), now(NOON + HOUR_NS / 2n), LIMITS)).toBeNull();
+});
+
 test('only neighbours are put together, so that no range swallows another', () => {
   const small = row(0, 16, NOON, 5n * SECOND_NS);
   const bigger = segment(1, small[7]!.from_ns, small[7]!.to_ns);

@@ -42,6 +42,25 @@ test('compaction: same rows in fewer files, each batch still known', async () =>
   await warehouse.close();
 });
 
+test('what correlation has still to read stays as it is, unless there are too many files of it', async () => {
+  const warehouse = await open(temporaryFolder(), { compaction: { ...COMPACTION, to_be_read: 4 }, now: () => 0 });
+  warehouse.noteRead(2n);
+  for (let i = 1; i <= 5; i++) await applyAndSeal(warehouse, BigInt(i), [i * 10]);
+  await warehouse.compact();
+  expect(levels(warehouse)).toEqual([0, 0, 0, 0, 0]);
+  warehouse.noteRead(3n);
+  await warehouse.compact();
+  expect(levels(warehouse)).toEqual([1, 0, 0]);
+  for (let i = 6; i <= 7; i++) await applyAndSeal(warehouse, BigInt(i), [i * 10]);
+  await warehouse.compact();
+  expect(levels(warehouse)).toEqual([1, 0, 0, 0, 0]);
+  await applyAndSeal(warehouse, 8n, [80]);
+  await warehouse.compact();
+  expect(levels(warehouse)).toEqual([1, 1]);
+  expect(await timesOf(warehouse)).toEqual([10, 20, 30, 40, 50, 60, 70, 80]);
+  await warehouse.close();
+});
+
 test.each(['socket_events', 'thread_events', 'messages'] as const)('%s read file by file is the table, also where packed files lie beside others', async (table) => {
   const warehouse = await open(temporaryFolder());
   const rows: Record<typeof table, (at: number) => Row> = {

@@ -213,20 +213,25 @@ test('read-only: same rows, no files touched, no writing; a folder without a war
   await reader.close();
 });
 
-test('what came after a batch is read without the segments before it', async () => {
+test('what came after a batch is read without the segments before it, and up to another without those after that', async () => {
   const folder = temporaryFolder();
   let warehouse = await open(folder);
   for (const sequence of [1n, 2n, 3n]) {
     await warehouse.apply(makeBatch({ sequence }, { socket_events: [event(sequence * 1000n)] }));
     if (sequence < 3n) await warehouse.seal();
   }
-  const since = async (apply_no: bigint): Promise<unknown[]> => (await warehouse.query(`SELECT ts_ns FROM ${warehouse.storedSince('socket_events', apply_no)} ORDER BY 1`)).rows.flat();
+  const since = async (apply_no: bigint, to?: bigint): Promise<unknown[]> => (await warehouse.query(`SELECT ts_ns FROM ${warehouse.storedSince('socket_events', apply_no, to)} ORDER BY 1`)).rows.flat();
   const between = async (from: bigint, to: bigint): Promise<unknown[]> => (await warehouse.query(`SELECT ts_ns FROM ${warehouse.storedBetween('raw', 'socket_events', from, to)} ORDER BY 1`)).rows.flat();
   expect([await since(0n), await since(1n), await since(2n)]).toEqual([[1000n, 2000n, 3000n], [2000n, 3000n], [3000n]]);
+  expect([await since(0n, 1n), await since(1n, 2n), await since(0n, 2n), await since(2n, 3n)]).toEqual([[1000n], [2000n], [1000n, 2000n], [3000n]]);
   await warehouse.close();
   warehouse = await open(folder);
   expect([await since(0n), await since(1n), await since(2n), await since(3n)]).toEqual([[1000n, 2000n, 3000n], [2000n, 3000n], [3000n], []]);
   expect([await between(1500n, 2500n), await between(0n, 999n)]).toEqual([[2000n], []]);
+  await warehouse.apply(makeBatch({ sequence: 4n }, { socket_events: [event(4000n)] }));
+  // The first and the third as one: it was not written after the second.
+  await warehouse.withSealed((sealed, gather) => gather([0, 2].map((at) => sealed.filter(({ kind }) => kind === 'raw')[at]!)));
+  expect([await since(0n, 1n), await since(1n, 2n), await since(2n, 3n)]).toEqual([[1000n, 2000n, 3000n], [1000n, 2000n, 3000n], [1000n, 3000n]]);
   await warehouse.close();
 });
 

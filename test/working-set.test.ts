@@ -1,0 +1,45 @@
+// What a working set that is read anew finds in the warehouse.
+import { expect, onTestFinished, test } from 'vitest';
+import { Warehouse } from '../ingest/warehouse.ts';
+import { Correlator } from '../queries/correlator.ts';
+import { DEFAULT_LIMITS, createWorkingSet, dropWorkingSet, loadHistory } from '../queries/working-set.ts';
+import { makeBatch } from './support/make-batch.ts';
+import { temporaryFolder } from './support/temporary-folder.ts';
+
+const SOCKETS = 12;
+const at = (ms: number): bigint => BigInt(ms) * 1_000_000n;
+
+/** Each socket: a request that was answered, and one whose answer has only begun. */
+const messagesOf = (socket: number): Record<string, unknown>[] => {
+  const own = {
+    socket_id: socket, conn_id: socket, process_id: 1, role: 'server', protocol: 'http', first_thread_id: socket, last_thread_id: socket, complete: true, partial: false, method: 'GET', path: '/',
+  };
+  const request = { ...own, kind: 'request', direction: 'in', end_reason: 'no_body' };
+  const answer = { ...own, kind: 'response', direction: 'out', end_reason: 'length', status: 200 };
+  const place = (exchange_no: number, ms: number): object => ({ exchange_no, stream_offset: exchange_no * 10, end_offset: exchange_no * 10 + 10, ts_ns: at(ms), end_ts_ns: at(ms + 1) });
+  return [
+    { ...request, ...place(0, 1000 + socket) }, { ...answer, ...place(0, 1010 + socket) },
+    { ...request, ...place(1, 2000 + socket) }, { ...answer, ...place(1, 2010 + socket), partial: true, end_reason: null },
+  ];
+};
+
+test('requests that were read long ago and are open: looked for in parts as well as at once', async () => {
+  const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0, retire_after_ms: 10 });
+  onTestFinished(() => warehouse.close());
+  const sockets = Array.from({ length: SOCKETS }, (_, n) => n + 1);
+  await warehouse.apply(makeBatch({ sequence: 1n, watermark_ns: at(60_000) }, { messages: sockets.flatMap(messagesOf) }));
+  const { spans, cut_ns } = await new Correlator(warehouse, { silent_ms: 1e9 }).cycle();
+  expect(spans).toBe(SOCKETS);
+  await warehouse.seal(); // keys are counted in sealed files
+  const found = (most_keys: number): Promise<unknown[][]> => warehouse.withDerived(async (_alias, connection) => {
+    await createWorkingSet(connection);
+    await loadHistory(warehouse, connection, { from_ns: cut_ns, to_ns: cut_ns, apply_no: warehouse.last_apply_no }, DEFAULT_LIMITS, most_keys);
+    const rows = (await connection.runAndReadAll('SELECT socket_id, exchange_no, kind FROM known_messages ORDER BY ALL')).getRows();
+    await dropWorkingSet(connection);
+    return rows;
+  });
+  const open = sockets.flatMap((socket) => ['request', 'response'].map((kind) => [BigInt(socket), 1n, kind]));
+  expect(await found(1e9)).toEqual(open);
+  expect(await found(SOCKETS)).toEqual(open);
+  expect(await found(1)).toEqual(open);
+});
