@@ -33,6 +33,7 @@ export interface LiveFigures {
 
 const MIB = 2 ** 20;
 const WARM_MS = 3000;
+const SAMPLE_MS = 200;
 const EDGE_MS = 500;
 
 const meanOf = (values: readonly number[]): number => values.reduce((sum, one) => sum + one, 0) / values.length;
@@ -82,12 +83,14 @@ export async function measureLive(events_per_second: number, seconds: number): P
     const resident: number[] = [];
     let loader_rss = 0;
     const began_ms = Date.now();
-    const delay = new ReadableDelay(tracer.url, () => {
+    const sampling = setInterval(() => {
       if (!running) return;
       resident.push(residentBytes(up));
       if (loader !== undefined) loader_rss = Math.max(loader_rss, ownBytes(loader));
-    });
+    }, SAMPLE_MS);
+    const delay = new ReadableDelay(tracer.url);
     await ended;
+    clearInterval(sampling);
     const ended_ms = Date.now();
     const cpu = cpuSeconds(up) - cpu_before;
     // Connections and the first cycle are the beginning's; of the end, what cannot be among the newest any more.

@@ -2,6 +2,8 @@
 import { quantile } from './figure.ts';
 
 const LOOK_EVERY_MS = 200;
+/** Of a long delay: each look costs what is measured some of its processors. */
+const LOOK_SHARE = 0.05;
 const STEP_MS = 100;
 /** A moment whose traces were not readable so long after it counts as this. */
 export const MOST_DELAY_MS = 60_000;
@@ -22,9 +24,9 @@ export class ReadableDelay {
   #looking = true;
   readonly #done: Promise<void>;
 
-  constructor(url: string, each: () => void) {
+  constructor(url: string) {
     this.#url = url;
-    this.#done = this.#look(each);
+    this.#done = this.#look();
   }
 
   /** Of traces that began so long ago at most: the less, the cheaper. */
@@ -35,12 +37,12 @@ export class ReadableDelay {
     return trace && Number((BigInt(trace.start_time_unix_nano) + BigInt(trace.duration_ns)) / 1_000_000n);
   }
 
-  async #look(each: () => void): Promise<void> {
+  async #look(): Promise<void> {
     while (this.#looking) {
       const newest_ms = await this.#newest(5000).then((found) => found ?? this.#newest(MOST_DELAY_MS)).catch(() => undefined);
       if (newest_ms !== undefined) this.#looks.push({ answered_ms: Date.now(), newest_ms });
-      each();
-      await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+      const delay_ms = Date.now() - (this.#looks.at(-1)?.newest_ms ?? Date.now());
+      await new Promise((resolve) => setTimeout(resolve, Math.max(LOOK_EVERY_MS, LOOK_SHARE * delay_ms)));
     }
   }
 

@@ -46,8 +46,6 @@ export interface ServerOptions {
 
 /** Correlation steps aside for batches for so long at a time. */
 const MOST_WAIT_MS = 100;
-/** Batches that wait or are written, each of up to some 15 MB; the source keeps what comes meanwhile. */
-const MOST_WAITING = 5;
 const COLD_CACHE_BYTES = 2 * 1024 ** 3;
 /** At the end, for traces that the collector has not been told of; the next start goes on with the rest. */
 const MOST_LAST_SENDING_MS = 5000;
@@ -108,7 +106,6 @@ export class Server {
       const storing = { closing: false, failing: false };
       const queue = new BatchQueue<Batch>({
         at_once: WRITING_LANES,
-        limit: MOST_WAITING,
         apply: async (batch) => {
           await warehouse.apply(batch);
           if (storing.failing) options.log('batches are stored again');
