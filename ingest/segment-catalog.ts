@@ -219,6 +219,7 @@ export class SegmentCatalog {
         attached.push(segment);
         former.push(segment.alias);
       } catch (error) {
+        this.#read_ms.set(segment.uid, performance.now());
         this.#log(`could not attach ${segment.path} anew: ${error instanceof Error ? error.message : String(error)}`); // it stays as it is
       }
     }
@@ -232,6 +233,7 @@ export class SegmentCatalog {
       });
     } catch (error) {
       if (attached[0]?.alias !== former[0]) rename();
+      for (const { uid } of attached) this.#read_ms.set(uid, performance.now());
       this.#giveBack(attached.map(({ alias }) => otherAlias(alias)));
       this.#log(`files are attached anew later: ${error instanceof Error ? error.message : String(error)}`);
       return;

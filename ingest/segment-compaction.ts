@@ -13,7 +13,7 @@ export interface CompactionLimits {
   readonly small: number;
   /** Or fewer, if they hold so many rows together: of their small row groups DuckDB keeps descriptions in memory, outside of its limit. */
   readonly small_rows?: number;
-  /** Raw files that correlation has not come to stay apart, unless there are more than so many: every query plans all of them. */
+  /** So many raw files that correlation has not come to stay apart, the oldest: every query over views plans all of them. */
   readonly to_be_read?: number;
   /** So many of level 1 become one of level 2 before their hour is over. */
   readonly minutes: number;
@@ -60,23 +60,32 @@ export function runsOf(segments: readonly Segment[], fits: (segment: Segment, fi
   return [...runs, run].filter((found) => found.length > 1);
 }
 
-/** Of one kind's sealed segments, the next ones to put together; null when all is well. Those of different groups stay apart. */
-export function planCompaction(sealed: readonly Segment[], now_ms: number, limits: CompactionLimits = COMPACTION_LIMITS, groupOf: (segment: Segment) => string = () => ''): CompactionPlan | null {
+export interface CompactionRules {
+  readonly limits?: CompactionLimits;
+  /** Those of different groups stay apart. */
+  readonly groupOf?: (segment: Segment) => string;
+  /** To be read yet as they are: they stay, and so does what a finished hour holds besides. */
+  readonly waits?: (segment: Segment) => boolean;
+}
+
+/** Of one kind's sealed segments, the next ones to put together; null when all is well. */
+export function planCompaction(sealed: readonly Segment[], now_ms: number, { limits = COMPACTION_LIMITS, groupOf = () => '', waits = () => false }: CompactionRules = {}): CompactionPlan | null {
   const now_ns = BigInt(Math.floor(now_ms)) * 1_000_000n;
   const ordered = sealed.toSorted((a, b) => (a.to_ns < b.to_ns ? -1 : a.to_ns > b.to_ns ? 1 : 0));
+  const waited = new Set(ordered.filter(waits).map(byHour));
   const take = (run: readonly Segment[], level: number): CompactionPlan => ({ inputs: run.slice(0, MOST_INPUTS), level });
 
-  for (const run of runsOf(ordered, (s, first) => s.level === 0 && byHour(s) === byHour(first) && groupOf(s) === groupOf(first))) {
+  for (const run of runsOf(ordered, (s, first) => s.level === 0 && !waits(s) && byHour(s) === byHour(first) && groupOf(s) === groupOf(first))) {
     const most_rows = limits.small_rows ?? Infinity;
     const inputs = upToRows(run, most_rows);
     const enough = rowsOf(inputs) >= most_rows;
     if (inputs.length >= limits.small || enough) return { ...take(inputs, 1), waiting: enough ? rowsOf(run) / rowsOf(inputs) : run.length / Math.min(inputs.length, MOST_INPUTS) };
   }
-  for (const run of runsOf(ordered, (s, first) => s.level <= 2 && byHour(s) === byHour(first) && groupOf(s) === groupOf(first))) {
+  for (const run of runsOf(ordered, (s, first) => s.level <= 2 && !waits(s) && byHour(s) === byHour(first) && groupOf(s) === groupOf(first))) {
     const last = run.at(-1) as Segment;
     const over = (byHour(last) + 1n) * HOUR_NS + SETTLE_NS <= now_ns;
     const idle = run.every((segment) => now_ms - segment.born_ms >= limits.idle_ms);
-    if (over && idle) return take(run, 2);
+    if (over && idle && !waited.has(byHour(last))) return take(run, 2);
     const minutes = run.filter((segment) => segment.level === 1);
     if (minutes.length >= limits.minutes) {
       const together = runsOf(run, (s) => s.level === 1)[0];
@@ -84,7 +93,7 @@ export function planCompaction(sealed: readonly Segment[], now_ms: number, limit
     }
   }
   // One alone is packed, too, once its hour is over.
-  const alone = ordered.find((s) => s.level === 0 && s.bytes >= WORTH_PACKING_BYTES && (byHour(s) + 1n) * HOUR_NS + SETTLE_NS <= now_ns && now_ms - s.born_ms >= limits.idle_ms);
+  const alone = ordered.find((s) => s.level === 0 && !waited.has(byHour(s)) && s.bytes >= WORTH_PACKING_BYTES && (byHour(s) + 1n) * HOUR_NS + SETTLE_NS <= now_ns && now_ms - s.born_ms >= limits.idle_ms);
   if (alone !== undefined) return take([alone], 2);
   if (ordered.filter((segment) => segment.level === 2).length > limits.hours) {
     const [oldest] = runsOf(ordered, (s, first) => s.level >= 2 && s.level <= 3 && s.to_ns / DAY_NS === first.to_ns / DAY_NS && (s.to_ns / DAY_NS + 2n) * DAY_NS <= now_ns && groupOf(s) === groupOf(first));

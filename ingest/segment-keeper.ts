@@ -81,10 +81,10 @@ export class SegmentKeeper {
   }
 
   #next(): { kind: SegmentKind; plan: CompactionPlan } | null {
-    const { catalog, now, limits, exported } = this.#options;
+    const { catalog, now, limits = COMPACTION_LIMITS, exported } = this.#options;
     const waits = this.#toBeRead();
     for (const kind of SEGMENT_KINDS.toSorted((a, b) => Number(a === this.#last) - Number(b === this.#last))) {
-      const plan = planCompaction(catalog.sealed(kind), now(), limits ?? COMPACTION_LIMITS, (segment) => (waits.has(segment) ? segment.uid : exported.groupOf(segment)));
+      const plan = planCompaction(catalog.sealed(kind), now(), { limits, groupOf: (segment) => exported.groupOf(segment), waits: (segment) => waits.has(segment) });
       if (plan !== null) return { kind, plan };
     }
     return null;
@@ -111,12 +111,13 @@ export class SegmentKeeper {
     }
   }
 
-  /** Raw files that correlation has not come to: it reads a part of one in each cycle, which as a part of a larger one, in another order, would be all of that. */
+  /** Raw files that correlation comes to next: it reads a part of one in each cycle, which as a part of a larger one, in another order, would be all of that. */
   #toBeRead(): ReadonlySet<Segment> {
     const { read_to } = this;
     if (read_to === null) return new Set();
-    const waiting = this.#options.catalog.sealed('raw').filter(({ level, last_apply_no }) => level === 0 && last_apply_no !== null && last_apply_no > read_to);
-    return new Set(waiting.length > ((this.#options.limits ?? COMPACTION_LIMITS).to_be_read ?? Infinity) ? [] : waiting);
+    const { catalog, limits = COMPACTION_LIMITS } = this.#options;
+    const waiting = catalog.sealed('raw').flatMap((segment) => (segment.level === 0 && segment.last_apply_no !== null && segment.last_apply_no > read_to ? [{ segment, last: segment.last_apply_no }] : []));
+    return new Set(waiting.toSorted((a, b) => (a.last < b.last ? -1 : 1)).slice(0, limits.to_be_read).map(({ segment }) => segment));
   }
 
   async #renewUnread(except: readonly Segment[] = []): Promise<void> {

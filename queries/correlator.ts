@@ -197,6 +197,7 @@ export class Correlator {
     const { count, next_end_ns, oldest_ns, quiet_ns } = this.#waiting;
     const due = this.#ahead.first_ns <= (this.#runs.finishing ? NEVER : cut) || (count > 0 && (news.closes > 0 || ends_changed || next_end_ns <= cut || oldest_ns + this.#limits.open_limit_ns <= cut || quiet_ns + this.#limits.quiet_limit_ns <= cut));
     if (news.messages === 0 && !due) {
+      if (this.#ahead.first_ns === NEVER) this.#ahead = { ...this.#ahead, from: to };
       this.#read_to = to;
       this.#cut = cut;
       return nothing;

@@ -43,3 +43,23 @@ test('requests that were read long ago and are open: looked for in parts as well
   expect(await found(SOCKETS)).toEqual(open);
   expect(await found(1)).toEqual(open);
 });
+
+test('what has been read is told on while batches without messages land, and messages of the time ahead are held back', async () => {
+  const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0, retire_after_ms: 10 });
+  onTestFinished(() => warehouse.close());
+  const told: bigint[] = [];
+  warehouse.noteRead = (apply_no) => void told.push(apply_no);
+  const correlator = new Correlator(warehouse, { silent_ms: 1e9 });
+  const land = async (sequence: bigint, watermark_ms: number, messages: Record<string, unknown>[] = []): Promise<bigint | undefined> => {
+    await warehouse.apply(makeBatch({ sequence, watermark_ns: at(watermark_ms) }, messages.length > 0 ? { messages: messages as never } : { thread_events: [{ ts_ns: at(watermark_ms), op: 'exit' }] }));
+    await correlator.cycle();
+    return told.at(-1);
+  };
+  expect(await land(1n, 60_000, messagesOf(1).slice(0, 2))).toBe(1n);
+  expect(await land(2n, 61_000)).toBe(2n);
+  expect(await land(3n, 62_000)).toBe(3n);
+  const ahead = messagesOf(2).slice(0, 2).map((message) => ({ ...message, ts_ns: (message['ts_ns'] as bigint) + at(70_000), end_ts_ns: (message['end_ts_ns'] as bigint) + at(70_000) }));
+  expect(await land(4n, 63_000, ahead)).toBe(3n);
+  expect(await land(5n, 64_000)).toBe(3n);
+  expect(await land(6n, 90_000)).toBe(6n);
+});
