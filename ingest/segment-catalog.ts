@@ -12,6 +12,8 @@ import type { Lineage } from './segment-replaced.ts';
 import type { SegmentKind } from './segment-names.ts';
 import { templateSchema } from './segment-tables.ts';
 import type { SegmentTables } from './segment-tables.ts';
+import { UnreadFiles } from './unread-files.ts';
+import type { UnreadLimits } from './unread-files.ts';
 
 export interface Segment {
   readonly kind: SegmentKind;
@@ -51,18 +53,6 @@ export const OPEN_LAYOUT: FileLayout = { row_group: 6_144, block_bytes: 65_536 }
 /** Of files that stay: what is alike lies together over so many rows. DuckDB's own defaults. */
 export const LASTING_LAYOUT: FileLayout = { row_group: 122_880, block_bytes: 262_144 };
 
-/** Files that are attached anew: no relation has named them for so long, they hold so many rows, and there are so many of them, as the views have to name them anew. */
-export interface Renewal {
-  readonly unread_ms: number;
-  readonly rows: number;
-  readonly together: number;
-}
-
-const RENEWAL: Renewal = { unread_ms: 30_000, rows: 100_000, together: 4 };
-
-const AGAIN = '_again';
-const otherAlias = (alias: string): string => (alias.endsWith(AGAIN) ? alias.slice(0, -AGAIN.length) : `${alias}${AGAIN}`);
-
 export class SegmentCatalog {
   readonly #connection: DuckDBConnection;
   readonly #tables: SegmentTables;
@@ -77,10 +67,7 @@ export class SegmentCatalog {
   readonly #whole = new Set<string>();
   /** On their way out, or not to be removed: their files may still be there at the next start. */
   readonly #leaving = new Set<Segment>();
-  /** When relationOver last named files as they were sealed; uids. Others it has not since they were attached. */
-  readonly #read_ms = new Map<string, number>();
-  /** Databases on their way out that were attached anew under another name. */
-  readonly #given_back = new Set<string>();
+  readonly #unread_files = new UnreadFiles({ attach: (path, alias) => this.attachReadOnly(path, alias), detach: (alias) => this.detach(alias), unnamed: () => this.#unnamed(), log: (line) => this.#log(line) });
   #segments: readonly Segment[] = [];
   #cold_files: readonly TableFiles[] = [];
   #held: Promise<unknown> = Promise.resolve();
@@ -117,7 +104,7 @@ export class SegmentCatalog {
   relationOver(kind: SegmentKind, table: string, fits: (segment: Segment) => boolean): string {
     const fitting = this.of(kind).filter((segment) => segment.state !== 'spare' && fits(segment));
     const holding = fitting.filter((segment) => mayHold(segment, table));
-    for (const { uid, state, level } of holding) if (state === 'sealed' && level === 0) this.#read_ms.set(uid, performance.now());
+    this.#unread_files.noteRead(holding);
     // Matching columns by name takes DuckDB a millisecond a file and statement.
     const [first] = fitting;
     if (first === undefined || !fitting.every(({ uid }) => this.#whole.has(uid))) return `(${relationText(kind, table, fitting)})`;
@@ -202,62 +189,25 @@ export class SegmentCatalog {
     }
   }
 
-  /**
-   * Attaches files anew, as they were sealed, that were read and are not any more. DuckDB keeps descriptions of the row groups that it has read, outside of its memory limit
-   * and until the file is detached: some 1 kB for each column of each, 3.5 MiB for 250,000 events. `except`: named in statements that nothing holds files for.
-   */
-  async renewUnread(kind: SegmentKind, except: readonly Segment[] = [], { unread_ms, rows, together }: Renewal = RENEWAL): Promise<void> {
-    const before_ms = performance.now() - unread_ms;
-    const due = this.sealed(kind).filter((segment) => (this.#read_ms.get(segment.uid) ?? Infinity) <= before_ms && rowsOf(segment) >= rows && !except.includes(segment) && !this.#given_back.has(otherAlias(segment.alias)));
-    if (due.length < together) return;
-    const former: string[] = [];
-    const attached: Segment[] = [];
-    for (const segment of due) {
-      this.#read_ms.delete(segment.uid);
-      try {
-        await this.attachReadOnly(segment.path, otherAlias(segment.alias));
-        attached.push(segment);
-        former.push(segment.alias);
-      } catch (error) {
-        this.#read_ms.set(segment.uid, performance.now());
-        this.#log(`could not attach ${segment.path} anew: ${error instanceof Error ? error.message : String(error)}`); // it stays as it is
-      }
-    }
-    const rename = (): void => {
-      for (const segment of attached) segment.alias = otherAlias(segment.alias);
-    };
-    try {
-      await this.publish(kind, (segments) => {
-        rename();
-        return segments;
-      });
-    } catch (error) {
-      if (attached[0]?.alias !== former[0]) rename();
-      for (const { uid } of attached) this.#read_ms.set(uid, performance.now());
-      this.#giveBack(attached.map(({ alias }) => otherAlias(alias)));
-      this.#log(`files are attached anew later: ${error instanceof Error ? error.message : String(error)}`);
-      return;
-    }
-    this.#giveBack(former);
+  /** Attaches files anew that were read and are not any more (unread-files.ts). `except`: named in statements that nothing holds files for. */
+  async renewUnread(kind: SegmentKind, except: readonly Segment[] = [], limits?: UnreadLimits): Promise<void> {
+    const show = (rename: () => void): Promise<void> => this.publish(kind, (segments) => {
+      rename();
+      return segments;
+    });
+    const renewed = await this.#unread_files.renew(this.sealed(kind).filter((segment) => !except.includes(segment)), show, limits);
+    if (renewed !== null) void this.#untilGone(renewed.gone);
   }
 
-  #giveBack(aliases: readonly string[]): void {
-    for (const alias of aliases) this.#given_back.add(alias);
-    const done = this.#unread().then(async () => {
-      for (const alias of aliases) {
-        try {
-          await this.detach(alias);
-          this.#given_back.delete(alias);
-        } catch (error) {
-          this.#log(`could not detach ${alias}: ${error instanceof Error ? error.message : String(error)}`);
-        }
-      }
-    }).finally(() => this.#retiring.delete(done));
+  /** Closing waits for it. */
+  #untilGone(gone: Promise<void>): Promise<void> {
+    const done = gone.finally(() => this.#retiring.delete(done));
     this.#retiring.add(done);
+    return done;
   }
 
   /** Whatever named files that the views do not name any more has read them. */
-  async #unread(): Promise<void> {
+  async #unnamed(): Promise<void> {
     await delay(this.#retire_after_ms, undefined, { signal: this.#closing.signal }).catch(() => undefined);
     await this.#held;
   }
@@ -276,21 +226,21 @@ export class SegmentCatalog {
   /** Detaches and deletes segments that the views no longer name; settles when that is done. */
   retire(segments: readonly Segment[]): Promise<void> {
     for (const segment of segments) this.leaves(segment);
-    const done = this.#retire(segments).finally(() => this.#retiring.delete(done));
-    this.#retiring.add(done);
-    return done;
+    return this.#untilGone(this.#retire(segments));
   }
 
   async #retire(segments: readonly Segment[]): Promise<void> {
     if (segments.length === 0) return;
-    await this.#unread();
+    await this.#unnamed();
     for (const segment of segments) {
       try {
         await this.detach(segment.alias);
         await removeDatabase(segment.path);
         this.#leaving.delete(segment);
         // A sealed one has the uid of the open one that leaves.
-        if (!this.#segments.some(({ uid }) => uid === segment.uid)) for (const known of [this.#whole, this.#read_ms]) known.delete(segment.uid);
+        if (this.#segments.some(({ uid }) => uid === segment.uid)) continue;
+        this.#whole.delete(segment.uid);
+        this.#unread_files.forget(segment.uid);
       } catch (error) {
         this.#log(`could not remove ${segment.path}: ${error instanceof Error ? error.message : String(error)}`);
       }
@@ -316,8 +266,6 @@ export async function removeDatabase(path: string): Promise<void> {
 
 /** Rows of a sealed segment are known: most have none for most tables. */
 const mayHold = ({ rows }: Segment, table: string): boolean => rows === null || (rows.get(table) ?? 0) > 0;
-
-const rowsOf = ({ rows }: Segment): number => (rows === null ? 0 : [...rows.values()].reduce((sum, count) => sum + count, 0));
 
 function relationText(kind: SegmentKind, table: string, segments: readonly Segment[]): string {
   const name = sqlName(table);

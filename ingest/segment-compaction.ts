@@ -1,7 +1,7 @@
 // Which sealed segments become one. Levels: 0 as sealed, 1 minutes, 2 an hour, 3 a day.
 // Every attached file costs each query some 0.5 ms of planning, every level one more copy of all rows.
 import type { Segment } from './segment-catalog.ts';
-import { totalRows } from './segment-seal.ts';
+import { rowsIn } from './segment-tables.ts';
 
 export const HOUR_NS = 3_600_000_000_000n;
 export const DAY_NS = 24n * HOUR_NS;
@@ -35,12 +35,10 @@ export interface CompactionPlan {
   readonly waiting?: number;
 }
 
-const rowsOf = (segments: readonly Segment[]): number => segments.reduce((sum, { rows }) => sum + (rows === null ? 0 : totalRows(rows)), 0);
-
 /** The first two or more, as many as it takes. */
 function upToRows(run: readonly Segment[], most_rows: number): readonly Segment[] {
   let rows = 0;
-  const end = run.findIndex((segment, at) => (rows += rowsOf([segment])) >= most_rows && at > 0);
+  const end = run.findIndex((segment, at) => (rows += rowsIn([segment])) >= most_rows && at > 0);
   return end < 0 ? run : run.slice(0, end + 1);
 }
 
@@ -78,8 +76,8 @@ export function planCompaction(sealed: readonly Segment[], now_ms: number, { lim
   for (const run of runsOf(ordered, (s, first) => s.level === 0 && !waits(s) && byHour(s) === byHour(first) && groupOf(s) === groupOf(first))) {
     const most_rows = limits.small_rows ?? Infinity;
     const inputs = upToRows(run, most_rows);
-    const enough = rowsOf(inputs) >= most_rows;
-    if (inputs.length >= limits.small || enough) return { ...take(inputs, 1), waiting: enough ? rowsOf(run) / rowsOf(inputs) : run.length / Math.min(inputs.length, MOST_INPUTS) };
+    const enough = rowsIn(inputs) >= most_rows;
+    if (inputs.length >= limits.small || enough) return { ...take(inputs, 1), waiting: enough ? rowsIn(run) / rowsIn(inputs) : run.length / Math.min(inputs.length, MOST_INPUTS) };
   }
   for (const run of runsOf(ordered, (s, first) => s.level <= 2 && !waits(s) && byHour(s) === byHour(first) && groupOf(s) === groupOf(first))) {
     const last = run.at(-1) as Segment;

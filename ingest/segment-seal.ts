@@ -10,13 +10,11 @@ import type { Segment, SegmentCatalog } from './segment-catalog.ts';
 import { removeDatabase } from './segment-catalog.ts';
 import { sealedName } from './segment-names.ts';
 import type { SegmentKind } from './segment-names.ts';
-import { countRows, lastApplyNumbers, timeRange } from './segment-tables.ts';
+import { countRows, lastApplyNumbers, timeRange, totalRows } from './segment-tables.ts';
 import type { SegmentTables } from './segment-tables.ts';
 
 /** Rows that come whether anything happens or not: alone they are no reason to make a file every few seconds. */
 const BOOKKEEPING = new Set(['batches', 'clocks', 'progress']);
-
-export const totalRows = (rows: ReadonlyMap<string, number>): number => [...rows.values()].reduce((sum, count) => sum + count, 0);
 
 export function eventRows(rows: ReadonlyMap<string, number>): number {
   let sum = 0;

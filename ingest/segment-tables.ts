@@ -22,6 +22,10 @@ export function sqlFiles(path: string): { name: string; sql: string }[] {
   return names.toSorted().map((name) => ({ name, sql: readFileSync(join(path, name), 'utf8') }));
 }
 
+export const totalRows = (rows: ReadonlyMap<string, number>): number => [...rows.values()].reduce((sum, count) => sum + count, 0);
+/** Of segments whose rows are known. */
+export const rowsIn = (segments: readonly { readonly rows: ReadonlyMap<string, number> | null }[]): number => segments.reduce((sum, { rows }) => sum + (rows === null ? 0 : totalRows(rows)), 0);
+
 export interface TableShape {
   readonly name: string;
   readonly columns: readonly string[];

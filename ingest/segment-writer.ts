@@ -7,8 +7,8 @@ import { Lanes } from './lanes.ts';
 import type { Segment, SegmentCatalog } from './segment-catalog.ts';
 import { newUid, openName } from './segment-names.ts';
 import type { SegmentKind } from './segment-names.ts';
-import { eventRows, openAlias, sealWhileRead, totalRows } from './segment-seal.ts';
-import { countRows } from './segment-tables.ts';
+import { eventRows, openAlias, sealWhileRead } from './segment-seal.ts';
+import { countRows, totalRows } from './segment-tables.ts';
 import type { SegmentTables } from './segment-tables.ts';
 
 /** A segment with nothing but bookkeeping in it is sealed this rarely. */

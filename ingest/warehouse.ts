@@ -24,6 +24,7 @@ import { SEGMENT_KINDS } from './segment-names.ts';
 import type { SegmentKind } from './segment-names.ts';
 import { sealUnread } from './segment-seal.ts';
 import type { SegmentWriter } from './segment-writer.ts';
+import { keptBetween, storedBetween, storedSince } from './stored-relation.ts';
 import type { IndexedTime, NsRange } from './trace-index.ts';
 import { closeParts, openParts } from './warehouse-parts.ts';
 import type { WarehouseOptions, WarehouseParts } from './warehouse-parts.ts';
@@ -61,14 +62,6 @@ const WORK_BYTES = 4 * 1024 * 1024;
 const COLD_LOOK_MS = 300_000;
 /** Each running query holds a thread of Node's pool. */
 const QUERY_CONNECTIONS = 6;
-
-/** Which raw segments have no batch up to `to`: as they are written one after the other, those that were begun after one was sealed that goes so far. Put together, they may hold older ones, too. */
-function writtenAfter(sealed: readonly Segment[], to: bigint): (segment: Segment) => boolean {
-  const reaching = sealed.flatMap(({ last_apply_no }) => (last_apply_no !== null && last_apply_no >= to ? [last_apply_no] : []));
-  if (reaching.length === 0) return () => false;
-  const first = reaching.reduce((least, apply_no) => (apply_no < least ? apply_no : least));
-  return ({ level, state, last_apply_no }) => level === 0 && (state !== 'sealed' || (last_apply_no !== null && last_apply_no > first));
-}
 
 export class Warehouse {
   readonly folder: string;
@@ -183,21 +176,17 @@ export class Warehouse {
    * the reader. For use at once, or within the same withDerived.
    */
   storedSince(table: RelationName | 'batches', apply_no: bigint, to?: bigint): string {
-    const { catalog } = this.#parts;
-    const beyond = to === undefined ? (): boolean => false : writtenAfter(catalog.sealed('raw'), to);
-    return catalog.relationOver('raw', table, (segment) => (segment.last_apply_no === null || segment.last_apply_no > apply_no) && !beyond(segment));
+    return storedSince(this.#parts.catalog, table, apply_no, to);
   }
 
   /** The same over the segments whose rows may lie in [from_ns, to_ns]; open ones always. */
   storedBetween(kind: SegmentKind, table: string, from_ns: bigint, to_ns: bigint): string {
-    return this.#parts.catalog.relationOver(kind, table, (segment) => segment.state !== 'sealed' || (segment.from_ns <= to_ns && segment.to_ns >= from_ns));
+    return storedBetween(this.#parts.catalog, kind, table, from_ns, to_ns);
   }
 
   /** The same, and what was exported and dropped. */
   keptBetween(kind: SegmentKind, table: string, from_ns: bigint, to_ns: bigint): string {
-    const files = this.#parts.cold.between(kind, table, from_ns, to_ns);
-    const stored = this.storedBetween(kind, table, from_ns, to_ns);
-    return files === null ? stored : `(FROM ${stored} UNION ALL BY NAME ${files})`;
+    return keptBetween(this.#parts, kind, table, from_ns, to_ns);
   }
 
   /**

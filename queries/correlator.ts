@@ -172,7 +172,7 @@ export class Correlator {
     try {
       const report = await this.#warehouse.withDerived((alias, connection) => this.#step(alias, connection));
       if (report.cut_ns > 0n) this.#warehouse.noteCut(report.cut_ns);
-      this.#warehouse.noteRead(this.#ahead.from < this.#read_to ? this.#ahead.from : this.#read_to);
+      this.#warehouse.noteRead(this.#ahead.from); // what was ahead is read again
       if (report.messages > 0) this.#runs.readMore();
       return report;
     } catch (error) {

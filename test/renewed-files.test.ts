@@ -105,3 +105,19 @@ test('views that cannot be made anew: all files stay as they are', async () => {
   await catalog.renewUnread('raw', [], AT_ONCE);
   expect(aliases(parts).some((alias) => first.includes(alias))).toBe(false);
 });
+
+test('a file that is read while its name of an open one leaves is known as read', async () => {
+  const parts = await sealedFiles();
+  const { catalog, connections, segment_writers } = parts;
+  const writer = segment_writers!.raw;
+  const { uid, alias } = writer.open;
+  await connections.index.run(`INSERT INTO "${alias}".main.thread_events (ts_ns, op) VALUES (9000, 'exit')`);
+  let done: () => void = () => undefined;
+  catalog.holdFilesFor(new Promise<void>((resolve) => (done = resolve)));
+  await writer.seal(true);
+  catalog.relationOver('raw', 'thread_events', (segment) => segment.uid === uid);
+  done();
+  await expect.poll(async () => (await connections.index.runAndReadAll(`SELECT 1 FROM duckdb_databases() WHERE database_name = '${alias}'`)).currentRowCount).toBe(0);
+  await catalog.renewUnread('raw', [], { ...AT_ONCE, together: 1 });
+  expect(catalog.sealed('raw').filter((segment) => segment.alias.endsWith('_again')).map((segment) => segment.uid)).toEqual([uid]);
+});

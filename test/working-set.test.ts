@@ -63,3 +63,28 @@ test('what has been read is told on while batches without messages land, and mes
   expect(await land(5n, 64_000)).toBe(3n);
   expect(await land(6n, 90_000)).toBe(6n);
 });
+
+test('far behind, over files that were sealed meanwhile: the same spans in cycles of one batch as at once', async () => {
+  const BATCHES = 6;
+  const spansWith = async (most_rows: number): Promise<{ spans: unknown[][]; cycles: number }> => {
+    const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0, retire_after_ms: 10 });
+    onTestFinished(() => warehouse.close());
+    for (let n = 1; n <= BATCHES; n += 1) {
+      // Its answer lands with the next batch; every other connection is closed two batches later instead.
+      const whole = (socket: number): Record<string, unknown>[] => messagesOf(socket).slice(0, 2).map((message) => ({ ...message, ts_ns: (message['ts_ns'] as bigint) + at(1000 * socket), end_ts_ns: (message['end_ts_ns'] as bigint) + at(1000 * socket) }));
+      const messages = [whole(n)[0], ...(n % 2 === 0 ? [whole(n - 1)[1]] : [])];
+      const closes = n > 2 && n % 2 === 0 ? [{ ts_ns: at(1000 * n + 1500), socket_id: n - 2, op: 'close', layer: 'socket' }] : [];
+      await warehouse.apply(makeBatch({ sequence: BigInt(n), watermark_ns: at(1000 * (n + 2)) }, { messages: messages as never, socket_events: closes }));
+      await warehouse.seal();
+    }
+    const correlator = new Correlator(warehouse, { silent_ms: 1e9, most_rows });
+    let cycles = 1;
+    while ((await correlator.cycle()).behind) cycles += 1;
+    await correlator.finish();
+    return { spans: (await warehouse.query('SELECT span_id, start_ns, end_ns, end_reason, answered, complete FROM stored.spans ORDER BY ALL')).rows, cycles };
+  };
+  const [slow, at_once] = [await spansWith(1), await spansWith(1e6)];
+  expect([slow.cycles > 3, at_once.cycles]).toEqual([true, 1]);
+  expect(new Set(at_once.spans.map((row) => row[3]))).toEqual(new Set(['length', 'close', 'stop']));
+  expect(slow.spans).toEqual(at_once.spans);
+});
