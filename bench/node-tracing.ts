@@ -30,7 +30,7 @@ export interface Tracing {
 /** A warehouse elsewhere costs this node nothing: the sink stands for it, and keeps what it gets. */
 export async function startCollect(stage: Stage, scopes: readonly string[], sink_port: number): Promise<Tracing> {
   const spool = mkdtempSync(join(tmpdir(), 'tracehouse-spool-'));
-  const [command = '', ...args] = stage.netns.inside(['setpriv', '--pdeathsig', 'TERM', '--', process.execPath, join(packageRoot(), 'bin', 'tracehouse.js'), 'collect', '--to', `http://127.0.0.1:${sink_port}`, '--spool', spool, ...scopes.flatMap((scope) => ['--scope', scope])]);
+  const [command = '', ...args] = stage.netns.inside(['setpriv', '--pdeathsig', 'TERM', '--', join(packageRoot(), 'bin', 'tracehouse'), 'collect', '--to', `http://127.0.0.1:${sink_port}`, '--spool', spool, ...scopes.flatMap((scope) => ['--scope', scope])]);
   // A session of its own, as a service manager gives it.
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'ignore'], detached: true });
   try {

@@ -29,7 +29,7 @@ type Kind = 'ingest' | 'lookup' | 'search';
 const latency = (values: readonly number[]): Latency => ({ p50_ms: rounded(quantile(values, 0.5)), p95_ms: rounded(quantile(values, 0.95)) });
 
 async function startServer(data: string): Promise<{ url: string; stop: () => Promise<void> }> {
-  const server = spawn(process.execPath, [join(packageRoot(), 'bin', 'tracehouse.js'), 'serve', '--data', data, '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const server = spawn(join(packageRoot(), 'bin', 'tracehouse'), ['serve', '--data', data, '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'inherit'] });
   const exit = new Promise<void>((resolve) => server.once('exit', () => resolve()));
   const url = await new Promise<string>((resolve, reject) => {
     server.stdout.on('data', (text: Buffer) => {

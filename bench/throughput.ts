@@ -53,7 +53,7 @@ export function lostIn({ tables: { losses } }: Batch): number {
 async function recorded(stage: Stage, pid: number, seconds: number): Promise<Round> {
   const folder = mkdtempSync(join(tmpdir(), 'tracehouse-bench-'));
   const out = join(folder, 'raw.arrow');
-  const child = spawn(process.execPath, [join(packageRoot(), 'bin', 'tracehouse.js'), 'record', '--out', out, '--scope', `pid:${pid}`], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(join(packageRoot(), 'bin', 'tracehouse'), ['record', '--out', out, '--scope', `pid:${pid}`], { stdio: ['ignore', 'ignore', 'pipe'] });
   let waited: RegExpExecArray | null = null;
   createInterface({ input: child.stderr }).on('line', (line) => (waited = /up to (\d+) MiB waited on disk/.exec(line) ?? waited));
   try {

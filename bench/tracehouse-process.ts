@@ -16,11 +16,14 @@ export interface TracehouseProcess {
   stop(): Promise<void>;
 }
 
-export const startTracehouse = (args: readonly string[], ready: RegExp): Promise<TracehouseProcess> => startProgram(['bin/tracehouse.js', ...args], ready);
+export const startTracehouse = (args: readonly string[], ready: RegExp): Promise<TracehouseProcess> => startChild(['bin/tracehouse', ...args], ready);
 
-/** args: a script of ours and its arguments. Resolves when it prints a line that matches; group 1 is what it said. */
-export function startProgram(args: readonly string[], ready: RegExp): Promise<TracehouseProcess> {
-  const child: ChildProcess = spawn('setpriv', ['--pdeathsig', 'TERM', '--', process.execPath, ...args], { cwd: packageRoot(), stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+/** args: a script of ours for Node.js, and its arguments. */
+export const startProgram = (args: readonly string[], ready: RegExp): Promise<TracehouseProcess> => startChild([process.execPath, ...args], ready);
+
+/** Resolves when it prints a line that matches; group 1 is what it said. */
+function startChild(args: readonly string[], ready: RegExp): Promise<TracehouseProcess> {
+  const child: ChildProcess = spawn('setpriv', ['--pdeathsig', 'TERM', '--', ...args], { cwd: packageRoot(), stdio: ['ignore', 'pipe', 'pipe'], detached: true });
   const lines: string[] = [];
   if (child.stderr !== null) createInterface({ input: child.stderr }).on('line', (line) => lines.push(line));
   const stop = (): Promise<void> => endGroup(child, 10_000);

@@ -39,7 +39,7 @@ async function counts(url: string): Promise<Counts> {
 /** Of one `tracehouse serve` that gets these bodies one after the other, as fast as it takes them; the first third warms it. */
 export async function measureWarehouse(variant: string, bodies: readonly Uint8Array[]): Promise<Figure[]> {
   const data = mkdtempSync(join(tmpdir(), 'tracehouse-bench-'));
-  const child = spawn(process.execPath, [join(packageRoot(), 'bin', 'tracehouse.js'), 'serve', '--data', data, '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const child = spawn(join(packageRoot(), 'bin', 'tracehouse'), ['serve', '--data', data, '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'ignore'] });
   try {
     const url = await new Promise<string>((resolve, reject) => {
       child.once('exit', (code) => reject(new Error(`tracehouse serve ended with ${code}`)));

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Plain JavaScript so that it starts on any Node.js: what it starts is compiled.
+// Started by bin/tracehouse, which says how. Plain JavaScript so that it starts on any Node.js: what it starts is compiled.
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import v8 from 'node:v8';
@@ -14,8 +14,8 @@ if (!existsSync(main)) {
   console.error('tracehouse: not built yet: run `npm run setup`');
   process.exit(1);
 }
-// Each running DuckDB query holds a libuv thread; it has to be set before the pool starts.
-process.env.UV_THREADPOOL_SIZE ??= '16';
+// The allocator is for this process: not for the loader, nor for programs that it starts.
+for (const name of process.env.TRACEHOUSE_ALLOCATOR?.split(' ') ?? []) delete process.env[name];
 // What `collect` makes anew dies young and is little: room for it to grow into is 30 MiB that a node would not get back.
 // So little that waking other threads for it costs more than it takes.
 if (process.argv[2] === 'collect') {

@@ -1,4 +1,4 @@
-// Runs the named SELECTs of queries/correlate/*.sql, each into a table of its own: thin, so that the SQL stays the program.
+// Runs the named SELECTs of queries/correlate/*.sql, each into a table of its own, as a view, or within the one that reads it: thin, so that the SQL stays the program.
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
@@ -14,36 +14,54 @@ export interface Step {
   readonly view: boolean;
   /** Where one of these relations is empty, so is the step's result, or nothing reads it then. */
   readonly needs: readonly string[];
+  /** Steps that are part of its statement. */
+  readonly within?: readonly string[];
 }
 
+/** What is part of the next step's statement: a common table expression. */
+const WITHIN: Readonly<Record<string, string>> = { within: 'MATERIALIZED', inline: 'NOT MATERIALIZED' };
+
 /**
- * The steps of one file: blocks that begin with `-- @name NAME`, `-- @name NAME @view` or `-- @name NAME @repeat`. A line
+ * The steps of one file: blocks that begin with `-- @name NAME`, and a mark after it: `@view`, `@repeat`, or, where the next step without such a mark is the
+ * only one that reads it, `@within` (computed once) or `@inline` (wherever it is named). A line
  * `-- @needs RELATION, ...` says of all up to the next such line that they yield nothing, or nothing that is read, where one of these relations is empty.
  */
 export function parseSteps(file: string, text: string): Step[] {
   const steps: Step[] = [];
   let current: { name: string; mark: string | undefined; lines: string[] } | undefined;
   let needs: readonly string[] = [];
+  let parts: { name: string; sql: string }[] = [];
   const close = (): void => {
     if (current === undefined) return;
-    const sql = current.lines.filter((line) => !line.startsWith('--')).join('\n').trim();
-    if (sql === '') throw new Error(`${file}: step ${current.name} is empty`);
-    steps.push({ file, name: current.name, sql, repeat: current.mark === 'repeat', view: current.mark === 'view', needs });
+    const { name, mark, lines } = current;
+    const sql = lines.filter((line) => !line.startsWith('--')).join('\n').trim();
+    if (sql === '') throw new Error(`${file}: step ${name} is empty`);
+    const within = WITHIN[mark ?? ''];
+    if (within !== undefined) parts.push({ name, sql: `${name} AS ${within} (\n${sql}\n)` });
+    else {
+      if (parts.length > 0 && !sql.startsWith('SELECT')) throw new Error(`${file}: step ${name} has steps within, and does not begin with SELECT`);
+      const step = { file, name, repeat: mark === 'repeat', view: mark === 'view', needs };
+      steps.push(parts.length === 0 ? { ...step, sql } : { ...step, sql: `WITH ${parts.map((part) => part.sql).join(', ')}\n${sql}`, within: parts.map((part) => part.name) });
+      parts = [];
+    }
+    current = undefined;
   };
   for (const line of text.split('\n')) {
     const needed = /^-- @needs (\w+(?:, \w+)*)$/.exec(line)?.[1];
     if (needed !== undefined) {
       close();
-      [current, needs] = [undefined, needed.split(', ')];
+      if (parts.length > 0) throw new Error(`${file}: between a step and the one that it is within is a line @needs: move it before them`);
+      needs = needed.split(', ');
       continue;
     }
-    const head = /^-- @name (\w+)(?: @(repeat|view))?$/.exec(line);
+    const head = /^-- @name (\w+)(?: @(repeat|view|within|inline))?$/.exec(line);
     if (head?.[1] !== undefined) {
       close();
       current = { name: head[1], mark: head[2], lines: [] };
     } else current?.lines.push(line);
   }
   close();
+  if (parts.length > 0) throw new Error(`${file}: no step follows that the last one is within`);
   return steps;
 }
 
@@ -58,11 +76,12 @@ function readSteps(folder: string): Step[] {
 export function loadSteps(dialect: 'duckdb' | 'portable' = 'duckdb'): Step[] {
   const folder = join(packageRoot(), 'queries', 'correlate');
   const steps = readSteps(folder);
-  const names = steps.filter((step) => !step.repeat).map((step) => step.name);
+  const names = steps.filter((step) => !step.repeat).flatMap((step) => [step.name, ...(step.within ?? [])]);
   for (const name of names) if (names.indexOf(name) !== names.lastIndexOf(name)) throw new Error(`queries/correlate has two steps that are called ${name}: rename one`);
   if (dialect === 'portable') return steps;
   const own = new Map(readSteps(join(folder, 'duckdb')).map((step) => [step.name, step]));
   for (const name of own.keys()) if (!steps.some((step) => step.name === name)) throw new Error(`queries/correlate/duckdb replaces ${name}, which is no step`);
+  for (const { name, within } of steps) if (within !== undefined && own.has(name)) throw new Error(`queries/correlate/duckdb replaces ${name} without what is within it: replace a step that has none`);
   return steps.map((step) => own.get(step.name) ?? step);
 }
 
@@ -116,6 +135,7 @@ export function lastReads(steps: readonly Step[], kept: ReadonlySet<string>, com
 
 /** Makes each step a temp table (or view) of `connection`; the inputs are temp tables too. */
 export async function runSteps(connection: DuckDBConnection, steps: readonly Step[], watch: StepWatch = {}): Promise<void> {
+  for (const name of watch.computed?.keys() ?? []) if (!steps.some((step) => step.name === name)) throw new Error(`what is computed before ${name} would never be: no step is called so`);
   const memory = watch.memory ?? new StepMemory();
   const filled = new Map<string, boolean>();
   if (watch.kept !== undefined) memory.last_reads ??= lastReads(steps, watch.kept, watch.computed);

@@ -1,8 +1,9 @@
 // The rows of the derived tables for exchanges that are decided and over: ids from the steps, texts from their messages.
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { someIn } from './carry-over.ts';
 
 /** Raised whenever a rule changes: spans and links say under which they were made. */
-export const RULE_VERSION = 7;
+export const RULE_VERSION = 8;
 
 /** Losses of a node as what reaches farthest among those that began by then: one look tells whether a span is touched. */
 const TOUCHED = `CREATE OR REPLACE TEMP TABLE touched AS
@@ -14,6 +15,8 @@ const TOUCHED = `CREATE OR REPLACE TEMP TABLE touched AS
     ) GROUP BY node, from_ns
   ) l ON l.node = f.node AND l.from_ns <= f.end_ns
   WHERE l.to_ns >= f.start_ns`;
+
+const UNTOUCHED = 'CREATE OR REPLACE TEMP TABLE touched (span_id BIGINT)';
 
 /** The finished spans, and whether nothing of them is missing. */
 const TOLD = `CREATE OR REPLACE TEMP VIEW told AS
@@ -49,7 +52,7 @@ const FINISHED_SPANS = `SELECT s.* EXCLUDE (quick_template), url_template(s.path
  * besides: losses (node, from_ns, to_ns), doubted.
  */
 export async function describeFinished(connection: DuckDBConnection): Promise<void> {
-  await connection.run(TOUCHED);
+  await connection.run((await someIn(connection, 'losses')) ? TOUCHED : UNTOUCHED);
   await connection.run(TOLD);
 }
 

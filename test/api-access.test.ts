@@ -232,17 +232,17 @@ describe('audit', () => {
 });
 
 describe('by the command line', () => {
-  const tracehouse = join(packageRoot(), 'bin', 'tracehouse.js');
+  const tracehouse = join(packageRoot(), 'bin', 'tracehouse');
   const run = (args: readonly string[], env: Record<string, string> = {}): { status: number; stdout: string; stderr: string } => {
     try {
-      return { status: 0, stdout: execFileSync(process.execPath, [tracehouse, ...args], { encoding: 'utf8', env: { ...process.env, ...env }, stdio: 'pipe' }), stderr: '' };
+      return { status: 0, stdout: execFileSync(tracehouse, args, { encoding: 'utf8', env: { ...process.env, ...env }, stdio: 'pipe' }), stderr: '' };
     } catch (error) {
       const { status, stdout, stderr } = error as { status: number; stdout: string; stderr: string };
       return { status, stdout, stderr };
     }
   };
   function serve(args: readonly string[]): Promise<{ url: string; child: ChildProcess }> {
-    const child = spawn(process.execPath, [tracehouse, 'serve', ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(tracehouse, ['serve', ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
     onTestFinished(() => new Promise((resolve) => (child.exitCode === null ? (child.once('exit', () => resolve(undefined)), child.kill('SIGTERM')) : resolve(undefined))));
     return new Promise((resolve, reject) => {
       child.stdout.on('data', (text: Buffer) => {

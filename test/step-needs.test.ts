@@ -5,7 +5,7 @@ import { generate } from '../bench/generate/generate.ts';
 import { TruthList } from '../bench/generate/truth.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { Correlator } from '../queries/correlator.ts';
-import { lastReads, loadSteps, parseSteps, type Step } from '../queries/step-runner.ts';
+import { lastReads, loadSteps, parseSteps, runSteps, type Step } from '../queries/step-runner.ts';
 import { temporaryFolder } from './support/temporary-folder.ts';
 
 const EVENTS_A_CYCLE = 700;
@@ -13,6 +13,27 @@ const EVENTS_A_CYCLE = 700;
 test('what a step needs is read from the lines before it', () => {
   const text = '-- @name a\nSELECT 1\n-- @needs a, b\n-- @name c\nSELECT 2\n-- @name d @view\nSELECT 3\n-- @needs d\n-- @name e\nSELECT 4';
   expect(parseSteps('x.sql', text).map(({ name, needs }) => [name, needs])).toEqual([['a', []], ['c', ['a', 'b']], ['d', ['a', 'b']], ['e', ['d']]]);
+});
+
+test('what is within a step is part of its statement, computed once or wherever it is named', () => {
+  const text = '-- @needs x\n-- @name a @within\nSELECT 1 AS n\n-- @name b @inline\nSELECT 2 * n AS n FROM a\n-- @name c\nSELECT * FROM a JOIN b ON TRUE\n-- @name d\nSELECT 3';
+  expect(parseSteps('x.sql', text)).toEqual([
+    { file: 'x.sql', name: 'c', sql: 'WITH a AS MATERIALIZED (\nSELECT 1 AS n\n), b AS NOT MATERIALIZED (\nSELECT 2 * n AS n FROM a\n)\nSELECT * FROM a JOIN b ON TRUE', repeat: false, view: false, needs: ['x'], within: ['a', 'b'] },
+    { file: 'x.sql', name: 'd', sql: 'SELECT 3', repeat: false, view: false, needs: ['x'] },
+  ]);
+});
+
+test.each([
+  ['-- @name a @within\nSELECT 1\n-- @needs b\n-- @name c\nSELECT 2', 'x.sql: between a step and the one that it is within is a line @needs: move it before them'],
+  ['-- @name a @within\nSELECT 1', 'x.sql: no step follows that the last one is within'],
+  ['-- @name a @within\nSELECT 1\n-- @name c\nWITH d AS (SELECT 1) SELECT 2', 'x.sql: step c has steps within, and does not begin with SELECT'],
+  ['-- @name a @within\n-- @name c\nSELECT 2', 'x.sql: step a is empty'],
+])('a step within %j is refused', (text, error) => {
+  expect(() => parseSteps('x.sql', text)).toThrow(error);
+});
+
+test('what is computed before a step that is not there is refused, as nothing would run it', async () => {
+  await expect(runSteps({} as never, parseSteps('x.sql', '-- @name a\nSELECT 1'), { computed: new Map([['b', { reads: [], run: async () => undefined }]]) })).rejects.toThrow('what is computed before b would never be: no step is called so');
 });
 
 test('a result is read for the last time through the last view over it, by what is computed, or not at all', () => {

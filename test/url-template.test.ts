@@ -23,6 +23,7 @@ test.each([
   ['/users/3f2504e0-4f89-11d3-9a0c-0305e82c3301', '/users/{id}'], ['/deadbeef/dead1beef', '/deadbeef/{id}'], ['/a1b2c3', '/a1b2c3'], ['/item-12/order_7/x:9', '/{id}/{id}/{id}'],
   ['/items/12ab', '/items/12ab'], ['/files/Zk3vQ9xT7pLm', '/files/{id}'], ['/files/Zk3vQ9xT7', '/files/Zk3vQ9xT7'], ['/2024-01-02/report.2024', '/{id}/{id}'],
   ['http://host-1/cart/42', 'http://{id}/cart/{id}'], ['/{id}x/5', '/{id}x/{id}'], ['/12345678z', '/12345678z'],
+  ['/load/26-3208', '/load/{id}'], ['/1_2:3/1.2.3/12-3x', '/{id}/1.2.3/12-3x'], ['/12-/-12', '/12-/-12'],
 ])('%s is %s', async (path, template) => {
   expect(await templates([path])).toEqual([{ found: template, by_segment: template }]);
 });

@@ -36,7 +36,7 @@ JOIN (
 LEFT JOIN final_requests f ON f.socket_id = m.socket_id AND f.exchange_no = m.exchange_no AND f.run_id = m.run_id AND f.kind = 'request'
 WHERE m.partial AND m.kind = 'request' AND f.socket_id IS NULL
 
--- @name requests
+-- @name requests @within
 -- span_id is arithmetic on (connection, position of the request's first byte, kind): either end computes the other's.
 SELECT
   q.run_id AS run_id, q.node AS node, q.socket_id AS socket_id, q.exchange_no AS exchange_no, q.kind AS kind, q.protocol AS protocol,
@@ -56,14 +56,14 @@ FROM (
   SELECT o.*, coalesce(o.conn_id, o.socket_id) AS conn, o.stream_offset AS place FROM open_requests o
 ) q
 
--- @name seen_twice @view
+-- @name seen_twice @within
 -- The same socket watched by two collectors at once: the earlier one's rows count.
 SELECT r.span_id AS span_id, min(r.run_id) AS run_id
 FROM requests r
 GROUP BY r.span_id
 HAVING min(r.run_id) <> max(r.run_id)
 
--- @name responses @view
+-- @name responses @within
 SELECT
   a.run_id AS run_id, a.socket_id AS socket_id, a.exchange_no AS exchange_no, 'request' AS answers,
   min(a.ts_ns) AS answer_ns,
@@ -81,21 +81,19 @@ FROM messages a
 WHERE a.kind = 'response' AND a.exchange_no >= 0
 GROUP BY a.run_id, a.socket_id, a.exchange_no
 
--- @name own_requests @view
+-- @name own_requests @inline
 SELECT q.*
 FROM requests q
 LEFT JOIN seen_twice t ON t.span_id = q.span_id
 WHERE t.span_id IS NULL OR t.run_id = q.run_id
 
--- @name unanswered
+-- @name unanswered @within
 SELECT q.span_id AS span_id, q.run_id AS run_id, q.socket_id AS socket_id, q.exchange_no AS exchange_no
 FROM own_requests q
 LEFT JOIN responses a ON a.socket_id = q.socket_id AND a.exchange_no = q.exchange_no AND a.run_id = q.run_id
 WHERE q.kind = 'request' AND (a.answer_ns IS NULL OR (q.protocol IS NOT NULL AND a.answer_end_ns IS NULL))
 
--- @needs unanswered
-
--- @name overtaken
+-- @name overtaken @inline
 -- A later request on the socket was answered: this one's answer was lost.
 SELECT p.span_id AS span_id, min(n.ts_ns) AS next_ns
 FROM unanswered p
@@ -103,8 +101,6 @@ JOIN own_requests n ON n.socket_id = p.socket_id AND n.run_id = p.run_id AND n.e
 JOIN responses a ON a.socket_id = n.socket_id AND a.exchange_no = n.exchange_no AND a.run_id = n.run_id
 WHERE n.kind = 'request'
 GROUP BY p.span_id
-
--- @needs requests
 
 -- @name exchanges
 -- Without a response an exchange ends when the next one on its socket is answered, when the socket closes, or when watching ends. A server

@@ -250,7 +250,7 @@ WHERE w.step = 1 AND w.lost_to_ns > 0
 
 -- @needs moment_counts
 
--- @name moment_candidates
+-- @name moment_candidates @within
 -- One request: sure. Several: those among the last 64 that the thread took up; an older one counts, but is not named.
 SELECT m.span_id AS span_id, m.at_connect AS at_connect, h.span_id AS candidate_span_id, m.taken - m.let_go AS held,
   CASE WHEN l.lost_to_ns >= h.from_ns THEN 1 ELSE 0 END AS doubt
@@ -272,7 +272,7 @@ JOIN numbered_holds h ON h.thread_id = m.thread_id AND h.place - h.place % 64 = 
 LEFT JOIN moment_losses l ON l.span_id = m.span_id AND l.at_connect = m.at_connect
 WHERE h.place <= m.taken AND h.place > m.taken - 64 AND h.to_ns > m.at_ns
 
--- @name moments_together
+-- @name moments_together @within
 SELECT
   c.span_id AS span_id, c.candidate_span_id AS candidate_span_id,
   max(CASE WHEN c.at_connect THEN 1 ELSE 0 END) AS at_connect,

@@ -139,7 +139,7 @@ SELECT k.span_id AS span_id, k.process_id AS process_id, k.socket_id AS socket_i
 FROM known_call_ends k
 JOIN weighed_processes p ON p.process_id = k.process_id
 
--- @name waited_holds
+-- @name waited_holds @within
 -- Of the holds that are known, those that one of these calls could be for: they lasted until one had been answered. Who holds several at a
 -- time waits for none of them.
 SELECT
@@ -154,13 +154,13 @@ FROM (
   WHERE h.from_ns < h.to_ns AND h.to_ns >= (SELECT min(c.end_ns) FROM unsure_calls c)
 ) b
 
--- @name waited_calls
+-- @name waited_calls @within
 -- And the calls that ended within them, at the earliest.
 SELECT d.thread_id AS thread_id, d.begun_ns AS begun_ns, d.end_ns AS end_ns
 FROM call_ends d
 WHERE d.begun_ns > (SELECT min(h.from_ns) FROM waited_holds h)
 
--- @name waking_workers
+-- @name waking_workers @within
 -- Who woke a waiting reader after having made a call, and read its answer, since the request: one of them hands the result back, with
 -- its last wake.
 SELECT h.span_id AS span_id, m.thread_id AS worker_thread_id, h.from_ns AS from_ns, h.to_ns AS to_ns, h.waits AS waits, min(m.ts_ns) AS first_ns, max(m.ts_ns) AS at_ns
@@ -268,7 +268,7 @@ GROUP BY k.process_id, k.width
 
 -- @needs work, header_calls
 
--- @name header_places
+-- @name header_places @within
 -- Where to look for the requests of these calls.
 SELECT c.span_id AS span_id, c.process_id AS process_id, c.ts_ns AS ts_ns, c.traceparent AS traceparent, c.request_id AS request_id, w.width AS width, c.ts_ns - c.ts_ns % w.width AS piece_ns
 FROM header_calls c
@@ -286,7 +286,7 @@ FROM (
 
 -- @needs work
 
--- @name task_places
+-- @name task_places @within
 SELECT c.span_id AS span_id, c.process_id AS process_id, c.ts_ns AS ts_ns, c.fresh AS fresh, c.task_id AS task_id, c.parent_task_id AS parent_task_id, w.width AS width, c.ts_ns - c.ts_ns % w.width AS piece_ns
 FROM unsure_calls c
 JOIN open_widths w ON w.process_id = c.process_id
@@ -310,7 +310,7 @@ SELECT c.span_id AS span_id, c.process_id AS process_id, c.at_ns AS at_ns, c.end
 FROM unsure_calls c
 JOIN open_widths w ON w.process_id = c.process_id
 
--- @name next_answers
+-- @name next_answers @within
 -- What the calling thread answered next, and when it next closed a connection that was for requests.
 SELECT w.span_id AS span_id, w.thread_id AS thread_id, w.answer_ns AS answer_ns, w.close_ns AS close_ns
 FROM (

@@ -65,7 +65,7 @@ FROM habit_calls c
 WHERE c.turn > 0
 GROUP BY c.service, c.thread_id, c.turn, c.callee_ip, c.callee_port, c.fresh
 
--- @name read_groups
+-- @name read_groups @within
 SELECT r.thread_id AS thread_id, r.turn AS turn, r.source_ip AS source_ip, r.source_port AS source_port, count(*) AS reads
 FROM loop_reads r
 GROUP BY r.thread_id, r.turn, r.source_ip, r.source_port

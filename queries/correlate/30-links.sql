@@ -75,18 +75,3 @@ LEFT JOIN young_calls y ON y.span_id = c.span_id
 LEFT JOIN links s ON s.span_id = c.span_id AND s.chosen
 WHERE h.span_id IS NOT NULL OR (c.at_ns > l.cut_ns - l.decide_limit_ns AND y.span_id IS NOT NULL AND s.span_id IS NULL)
 GROUP BY c.span_id
-
--- @name starts
--- A call begins with its connect, unless that was made ahead of need.
-SELECT
-  e.span_id AS span_id,
-  CASE
-    WHEN e.is_server OR e.connect_ts_ns IS NULL OR e.kind = 'connect' THEN e.ts_ns
-    WHEN k.span_id IS NOT NULL AND k.at_connect THEN e.connect_ts_ns
-    WHEN k.span_id IS NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns THEN e.connect_ts_ns
-    ELSE e.ts_ns
-  END AS start_ns
-FROM exchanges e
-JOIN undecided u ON u.span_id = e.span_id
-LEFT JOIN links k ON k.span_id = e.span_id AND k.chosen
-CROSS JOIN limits l

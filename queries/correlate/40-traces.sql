@@ -1,8 +1,23 @@
 -- Question:  which trace does each span belong to?
--- Input:     exchanges; undecided; starts; links (chosen ones); decided_ends; decided (span_id, parent_span_id, trace_hi, trace_lo) of earlier cycles
+-- Input:     exchanges; undecided; limits (pool_limit_ns); links (chosen ones); decided_ends; decided (span_id, parent_span_id, trace_hi, trace_lo) of earlier cycles
 -- Assumes:   span ids are arithmetic on the connection's own id, so both ends agree without a join on addresses.
 -- Known false matches: two connections with equal initial sequence numbers at both ends would meet (2^-64).
 -- Global: works on ids alone, whatever node they come from.
+
+-- @name starts @within
+-- A call begins with its connect, unless that was made ahead of need.
+SELECT
+  e.span_id AS span_id,
+  CASE
+    WHEN e.is_server OR e.connect_ts_ns IS NULL OR e.kind = 'connect' THEN e.ts_ns
+    WHEN k.span_id IS NOT NULL AND k.at_connect THEN e.connect_ts_ns
+    WHEN k.span_id IS NULL AND e.ts_ns - e.connect_ts_ns <= l.pool_limit_ns THEN e.connect_ts_ns
+    ELSE e.ts_ns
+  END AS start_ns
+FROM exchanges e
+JOIN undecided u ON u.span_id = e.span_id
+LEFT JOIN links k ON k.span_id = e.span_id AND k.chosen
+CROSS JOIN limits l
 
 -- @name edges
 -- A server span's parent is the client span at the connection's other end, where that end was seen; a client span's parent is the

@@ -22,7 +22,7 @@ export class Tracer {
 
   /** Resolves when it collects. */
   static async start(options: { data: string; scopes: readonly string[]; args?: readonly string[] }): Promise<Tracer> {
-    const args = ['--pdeathsig', 'TERM', '--', process.execPath, 'bin/tracehouse.js', 'up', '--data', options.data, '--listen', '127.0.0.1:0', ...options.scopes.flatMap((scope) => ['--scope', scope]), ...(options.args ?? [])];
+    const args = ['--pdeathsig', 'TERM', '--', 'bin/tracehouse', 'up', '--data', options.data, '--listen', '127.0.0.1:0', ...options.scopes.flatMap((scope) => ['--scope', scope]), ...(options.args ?? [])];
     const child = spawn('setpriv', args, { cwd: packageRoot(), stdio: ['ignore', 'pipe', 'pipe'], detached: true });
     const lines: string[] = [];
     createInterface({ input: child.stderr }).on('line', (line) => lines.push(line));

@@ -51,7 +51,7 @@ test.each([
   const load = new LoadProgram(network.name, 'flood', '8000');
   const [, pid] = (await load.line('ready')).split(' ');
   const out = join(temporaryFolder(), 'raw.arrow');
-  const child = spawn(process.execPath, [join(packageRoot(), 'bin', 'tracehouse.js'), 'record', '--out', out, '--scope', `pid:${pid}`, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(join(packageRoot(), 'bin', 'tracehouse'), ['record', '--out', out, '--scope', `pid:${pid}`, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
   const lines: string[] = [];
   const recording = new Promise<void>((resolve) => createInterface({ input: child.stderr }).on('line', (line) => (lines.push(line), line.startsWith('recording to') && resolve())));
   await recording;
@@ -71,7 +71,7 @@ const niceOf = (pid: number): Set<number> => new Set(readdirSync(`/proc/${pid}/t
 
 test.each([['by default', [], 10], ['--nice 3', ['--nice', '3'], 3]])('every thread and the loader come after what is traced: %s', async (_what, args, nice) => {
   const out = join(temporaryFolder(), 'raw.arrow');
-  const child = spawn(process.execPath, [join(packageRoot(), 'bin', 'tracehouse.js'), 'record', '--out', out, '--scope', `netns:${network.name}`, ...args], { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
+  const child = spawn(join(packageRoot(), 'bin', 'tracehouse'), ['record', '--out', out, '--scope', `netns:${network.name}`, ...args], { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
   await new Promise<void>((resolve) => createInterface({ input: child.stderr }).on('line', (line) => line.startsWith('recording to') && resolve()));
   const pid = child.pid as number;
   const [loader] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
