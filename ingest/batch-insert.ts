@@ -3,12 +3,15 @@ import { RELATION_NAMES } from '../schema/relations.ts';
 import type { Batch } from './batch.ts';
 import type { BatchRows } from './duckdb-batch-rows.ts';
 import { sqlName, sqlText } from './duckdb-instance.ts';
+import type { Enumerations } from './few-values.ts';
 import type { Missed } from './run-states.ts';
 
 export interface Insertion {
   readonly connection: DuckDBConnection;
   readonly source: BatchRows;
   readonly alias: string;
+  /** Of that file. */
+  readonly enumerations: Enumerations | undefined;
   readonly apply_no: bigint;
   readonly missed: readonly Missed[];
   /** Settles when it is this batch's turn; an error undoes it. */
@@ -16,7 +19,7 @@ export interface Insertion {
 }
 
 /** All rows of a checked batch and the row that says it was applied, in one transaction. */
-export async function insertBatch(batch: Batch, { connection, source, alias, apply_no, missed, beforeCommit }: Insertion): Promise<void> {
+export async function insertBatch(batch: Batch, { connection, source, alias, enumerations, apply_no, missed, beforeCommit }: Insertion): Promise<void> {
   const target = `${sqlName(alias)}.main`;
   const origin = `${sqlText(batch.node)} AS node, ${sqlText(batch.boot_id)} AS boot_id, ${batch.run_id}::BIGINT AS run_id`;
   let rows = 0;
@@ -25,7 +28,7 @@ export async function insertBatch(batch: Batch, { connection, source, alias, app
     for (const relation of RELATION_NAMES) {
       const table = batch.tables[relation];
       if (table === undefined || table.rows === 0) continue;
-      source.set(relation, table);
+      source.set(relation, table, enumerations?.get(relation));
       const numbered = relation === 'messages' ? `, ${apply_no}::BIGINT AS apply_no` : '';
       await connection.run(`INSERT INTO ${target}.${sqlName(relation)} BY NAME SELECT ${origin}${numbered}, * FROM ${source.functionName(relation)}()`);
       rows += table.rows;

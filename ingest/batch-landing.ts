@@ -1,11 +1,14 @@
 // Batches into the open raw segment: each once, in the order asked for, whatever a commit says of itself.
+import type { DuckDBConnection } from '@duckdb/node-api';
 import { RELATION_NAMES } from '../schema/relations.ts';
 import type { TracehouseError } from '../schema/errors.ts';
 import { ApplyOrder } from './apply-order.ts';
 import type { Batch } from './batch.ts';
+import { noteBatch, outgrownBy } from './batch-values.ts';
 import { checkBatch } from './batch-check.ts';
 import { hasLanded, insertBatch } from './batch-insert.ts';
 import { requireRoom } from './disk-room.ts';
+import { widen } from './few-values.ts';
 import { isInvalidated } from './duckdb-errors.ts';
 import { AppliedBatches } from './ledger.ts';
 import { RunStates } from './run-states.ts';
@@ -57,7 +60,7 @@ export class BatchLanding {
     await this.runs.load(connections.ledger, 'memory.stored.batches');
   }
 
-  /** `segment`: the open one, held by the caller; `lane`: which of the writers is the caller's. */
+  /** `segment`: the open one, held by the caller, alone where the batch does not fit its enumerations; `lane`: which of the writers is the caller's. */
   async land(batch: Batch, segment: Segment, lane: number): Promise<ApplyResult> {
     const { parts, log, storageError } = this.#options;
     for (let decider = this.#decider(batch); decider !== undefined; decider = this.#decider(batch)) await decider;
@@ -71,7 +74,8 @@ export class BatchLanding {
     const { connection, rows: source } = parts.batch_writers[lane] as BatchWriter;
     try {
       await requireRoom(parts.folder, rowsOf(batch) * ROW_BYTES);
-      await insertBatch(batch, { connection, source, alias: segment.alias, apply_no, missed: this.runs.missedBefore(batch, turn.before), beforeCommit: () => turn.come() });
+      await this.#makeFit(batch, segment, connection);
+      await insertBatch(batch, { connection, source, alias: segment.alias, enumerations: segment.enumerations, apply_no, missed: this.runs.missedBefore(batch, turn.before), beforeCommit: () => turn.come() });
       const result = this.#note(batch, apply_no);
       turn.landed();
       return result;
@@ -86,6 +90,15 @@ export class BatchLanding {
     } finally {
       turn.end();
     }
+  }
+
+  /** Nothing else is written to a file that a batch does not fit into. */
+  async #makeFit(batch: Batch, segment: Segment, connection: DuckDBConnection): Promise<void> {
+    if (segment.enumerations === undefined) return;
+    const columns = outgrownBy(batch, segment.enumerations);
+    if (columns.length === 0) return;
+    segment.enumerations = await widen(connection, segment.alias, segment.enumerations, columns);
+    this.#options.parts.few_values.raw.noteOutgrown(columns);
   }
 
   #decider(batch: Batch): Promise<unknown> | undefined {
@@ -105,6 +118,7 @@ export class BatchLanding {
 
   #note(batch: Batch, apply_no: bigint): ApplyResult {
     this.applied.add(batch, batch.sequence);
+    noteBatch(this.#options.parts.few_values.raw, batch);
     if (apply_no > this.#last_apply_no) this.#last_apply_no = apply_no;
     this.runs.note(batch, this.#options.now());
     this.counts.applied += 1;

@@ -1,12 +1,13 @@
 // The rows of a batch as DuckDB table functions: INSERT ... SELECT * FROM tracehouse_rows_<lane>_<relation>() copies each
 // column's memory into DuckDB's chunks, 2,048 rows a call, while the work of storing them runs outside the event loop.
-import { DuckDBTableFunction, BIGINT, BLOB, BOOLEAN, INTEGER, VARCHAR } from '@duckdb/node-api';
+import { DuckDBTableFunction, BIGINT, BLOB, BOOLEAN, ENUM8, INTEGER, VARCHAR } from '@duckdb/node-api';
 import type { DuckDBConnection, DuckDBType } from '@duckdb/node-api';
 import duckdb from '@duckdb/node-bindings';
 import { RELATIONS, RELATION_NAMES } from '../schema/relations.ts';
 import type { Column, ColumnType, RelationName } from '../schema/relations.ts';
 import type { ColumnData, TableData, Validity } from './batch.ts';
 import { StringWriter, encodeDictionary } from './duckdb-strings.ts';
+import type { ValueNumbers } from './few-values.ts';
 
 const CHUNK_ROWS = 2048;
 const TYPES: Record<ColumnType, DuckDBType> = { int64: BIGINT, int32: INTEGER, bool: BOOLEAN, text: VARCHAR, dict: VARCHAR, blob: BLOB };
@@ -19,10 +20,20 @@ function copyValidity(vector: duckdb.Vector, validity: NonNullable<Validity>, fr
   duckdb.copy_data_to_vector_validity(vector, 0, validity.buffer as ArrayBuffer, validity.byteOffset + (from >> 3), (count + 7) >> 3);
 }
 
-function columnWriter(data: ColumnData | undefined, strings: StringWriter): ColumnWriter {
+/** Values as their numbers in the file. Of a null the index may be anything. */
+function numberWriter({ dictionary, indices }: ColumnData & { type: 'dict' }, numbers: ValueNumbers): ColumnWriter {
+  const number_of = Uint8Array.from(dictionary, (value) => numbers.get(value) ?? 0);
+  const bytes = new Uint8Array(CHUNK_ROWS);
+  return (vector, from, count) => {
+    for (let row = 0; row < count; row++) bytes[row] = number_of[indices[from + row] as number] ?? 0;
+    duckdb.copy_data_to_vector(vector, 0, bytes.buffer, 0, count);
+  };
+}
+
+function columnWriter(data: ColumnData | undefined, numbers: ValueNumbers | undefined, strings: StringWriter): ColumnWriter {
   if (data === undefined) return (vector, _from, count) => copyValidity(vector, NOTHING, 0, count);
   const { validity } = data;
-  const write = valueWriter(data, strings);
+  const write = data.type === 'dict' && numbers !== undefined ? numberWriter(data, numbers) : valueWriter(data, strings);
   if (validity === null) return write;
   return (vector, from, count) => {
     write(vector, from, count);
@@ -54,6 +65,7 @@ export class BatchRows {
   readonly #lane: number;
   readonly #strings = new StringWriter(CHUNK_ROWS);
   #columns: ColumnWriter[] = [];
+  #types: readonly DuckDBType[] = [];
   #relation: RelationName | null = null;
   #rows = 0;
   #next = 0;
@@ -71,10 +83,14 @@ export class BatchRows {
     for (const relation of RELATION_NAMES) connection.registerTableFunction(this.#tableFunction(relation));
   }
 
-  /** The batch must have passed checkBatch: memory is copied without looking. */
-  set(relation: RelationName, table: TableData): void {
+  /** The batch must have passed checkBatch: memory is copied without looking. `enumerated`: columns that come as numbers, which hold all values of theirs. */
+  set(relation: RelationName, table: TableData, enumerated?: ReadonlyMap<string, ValueNumbers>): void {
     const columns: readonly Column[] = RELATIONS[relation].columns;
-    this.#columns = columns.map((column) => columnWriter(table.columns[column.name], this.#strings));
+    this.#columns = columns.map((column) => columnWriter(table.columns[column.name], enumerated?.get(column.name), this.#strings));
+    this.#types = columns.map(({ name, type }) => {
+      const numbers = enumerated?.get(name);
+      return numbers === undefined ? TYPES[type] : ENUM8([...numbers.keys()]);
+    });
     this.#relation = relation;
     this.#rows = table.rows;
     this.#next = 0;
@@ -90,7 +106,7 @@ export class BatchRows {
     return DuckDBTableFunction.create({
       name: this.functionName(relation),
       bindFunction: (info) => {
-        for (const column of RELATIONS[relation].columns) info.addResultColumn(column.name, TYPES[column.type]);
+        RELATIONS[relation].columns.forEach(({ name, type }, index) => info.addResultColumn(name, (this.#relation === relation ? this.#types[index] : undefined) ?? TYPES[type]));
         info.setCardinality(this.#rows, true);
       },
       initFunction: (info) => info.setMaxThreads(1), // keeps the order of time

@@ -2,23 +2,23 @@
 export class Lanes {
   readonly #count: number;
   readonly #free: number[];
-  readonly #waiting: { readonly needed: number; start(lanes: number[]): void }[] = [];
+  readonly #waiting: { needed(): number; start(lanes: number[]): void }[] = [];
 
   constructor(count: number) {
     this.#count = count;
     this.#free = Array.from({ length: count }, (_, lane) => lane);
   }
 
-  /** `lane` is that of no other function meanwhile. */
-  run<T>(work: (lane: number) => Promise<T>): Promise<T> {
-    return this.#with(1, ([lane]) => work(lane as number));
+  /** `lane` is that of no other function meanwhile. `alone`: asked when it is its turn, whether there may be any other. */
+  run<T>(work: (lane: number) => Promise<T>, alone = (): boolean => false): Promise<T> {
+    return this.#with(() => (alone() ? this.#count : 1), ([lane]) => work(lane as number));
   }
 
   alone<T>(work: () => Promise<T>): Promise<T> {
-    return this.#with(this.#count, work);
+    return this.#with(() => this.#count, work);
   }
 
-  async #with<T>(needed: number, work: (lanes: number[]) => Promise<T>): Promise<T> {
+  async #with<T>(needed: () => number, work: (lanes: number[]) => Promise<T>): Promise<T> {
     const lanes = await new Promise<number[]>((start) => {
       this.#waiting.push({ needed, start });
       this.#begin();
@@ -32,9 +32,11 @@ export class Lanes {
   }
 
   #begin(): void {
-    for (let first = this.#waiting[0]; first !== undefined && first.needed <= this.#free.length; first = this.#waiting[0]) {
+    for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
+      const needed = first.needed();
+      if (needed > this.#free.length) return;
       this.#waiting.shift();
-      first.start(this.#free.splice(0, first.needed));
+      first.start(this.#free.splice(0, needed));
     }
   }
 }

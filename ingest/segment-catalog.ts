@@ -6,6 +6,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { KeptViews, TableFiles } from './cold-files.ts';
 import { sqlName, sqlText } from './duckdb-instance.ts';
+import { enumerate } from './few-values.ts';
+import type { ColumnName, Enumerations } from './few-values.ts';
 import { GivenUpFiles } from './given-up-files.ts';
 import { Mutex } from './mutex.ts';
 import type { Lineage } from './segment-replaced.ts';
@@ -34,6 +36,10 @@ export interface Segment {
   readonly last_apply_no: bigint | null;
   /** Wall time at which the file was made. */
   readonly born_ms: number;
+  /** While it is written to: texts that its file has numbers for. */
+  enumerations?: Enumerations;
+  /** Columns that had numbers when it was made, until a text came that one of them had none for. */
+  spelled_out?: readonly ColumnName[];
   /** Of a rewritten one: what its rows were called before. */
   readonly lineage?: Lineage;
 }
@@ -144,11 +150,12 @@ export class SegmentCatalog {
   }
 
   /** A new database with all tables of its kind. */
-  create(path: string, kind: SegmentKind, { uid, alias }: { uid: string; alias: string }, layout: FileLayout = OPEN_LAYOUT): Promise<void> {
+  create(path: string, kind: SegmentKind, { uid, alias, enumerations }: { uid: string; alias: string; enumerations?: Enumerations }, layout: FileLayout = OPEN_LAYOUT): Promise<void> {
     return this.#mutex.run(async () => {
       try {
         await this.#attachNew(path, alias, layout);
         await this.#tables.create(this.#connection, kind, alias);
+        if (enumerations !== undefined) await enumerate(this.#connection, alias, enumerations);
         this.#whole.add(uid);
       } catch (error) {
         await this.#connection.run(`DETACH ${sqlName(alias)}`).catch(() => undefined);

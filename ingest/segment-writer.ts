@@ -3,6 +3,7 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { requireRoom } from './disk-room.ts';
+import type { FewValues } from './few-values.ts';
 import { Lanes } from './lanes.ts';
 import type { Segment, SegmentCatalog } from './segment-catalog.ts';
 import { newUid, openName } from './segment-names.ts';
@@ -24,6 +25,10 @@ export interface SegmentWriterOptions {
   /** For checkpoints, which take their time. */
   readonly sealer: DuckDBConnection;
   readonly now: () => number;
+  /** Of its texts, for new files. */
+  readonly few_values: FewValues;
+  /** Looks for them in a file before the next one is made. */
+  readonly learn?: (closing: Segment) => Promise<void>;
 }
 
 /** Transactions that append at the same time. One keeps one core busy, and a batch waits for nothing but its turn to commit. */
@@ -61,14 +66,14 @@ export class SegmentWriter {
     return this.#writing.alone(() => work(this.#open));
   }
 
-  /** At most WRITING_LANES at a time, begun in the order asked for, and none while the open segment changes. */
-  writeBeside<T>(work: (open: Segment, lane: number) => Promise<T>): Promise<T> {
-    return this.#writing.run((lane) => work(this.#open, lane));
+  /** At most WRITING_LANES at a time, begun in the order asked for, and none while the open segment changes. `alone`: whether there may be none beside it in this one. */
+  writeBeside<T>(work: (open: Segment, lane: number) => Promise<T>, alone: (open: Segment) => boolean): Promise<T> {
+    return this.#writing.run((lane) => work(this.#open, lane), () => alone(this.#open));
   }
 
   /** Calls must not overlap. Does nothing when there is nothing to seal; `always`: even if that is only bookkeeping. */
   async seal(always: boolean): Promise<void> {
-    const { kind, folder, catalog, tables, sealer, now } = this.#options;
+    const { kind, folder, catalog, tables, sealer, now, learn } = this.#options;
     await catalog.attachGivenUp();
     // What an earlier attempt (a full disk) left behind goes first.
     for (const segment of catalog.of(kind).filter((other) => other.state === 'sealing')) {
@@ -89,6 +94,7 @@ export class SegmentWriter {
       return open;
     });
     this.#sealed_at = now();
+    await learn?.(closing);
     this.#spare = await createSegment(this.#options, 'spare', next.from_ns);
     const sealed = await sealWhileRead(sealer, catalog, tables, closing, [this.#spare]);
     // Rows beyond the cut that was noted belong to the segment they are in.
@@ -112,11 +118,11 @@ export class SegmentWriter {
   }
 }
 
-async function createSegment({ kind, folder, catalog, now }: SegmentWriterOptions, state: 'open' | 'spare', start_ns: bigint): Promise<Segment> {
+async function createSegment({ kind, folder, catalog, now, few_values }: SegmentWriterOptions, state: 'open' | 'spare', start_ns: bigint): Promise<Segment> {
   const uid = newUid();
   const born_ms = now();
   const at = kind === 'derived' ? start_ns : BigInt(Math.floor(born_ms)) * 1_000_000n;
-  const segment: Segment = { kind, uid, level: 0, state, alias: openAlias(kind, uid), path: join(folder, kind, openName(uid)), from_ns: at, to_ns: at, rows: null, bytes: 0, last_apply_no: null, born_ms };
+  const segment: Segment = { kind, uid, level: 0, state, alias: openAlias(kind, uid), path: join(folder, kind, openName(uid)), from_ns: at, to_ns: at, rows: null, bytes: 0, last_apply_no: null, born_ms, enumerations: few_values.forNewFile() };
   await catalog.create(segment.path, kind, segment);
   return segment;
 }

@@ -4,6 +4,8 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
 import { TracehouseError } from '../schema/errors.ts';
+import { fewValuesOfBatches } from './batch-values.ts';
+import { fewValuesOfSpans, learnFrom } from './derived-values.ts';
 import { requireRoom } from './disk-room.ts';
 import { BatchRows } from './duckdb-batch-rows.ts';
 import { storageError } from './duckdb-errors.ts';
@@ -13,6 +15,7 @@ import { ColdFiles } from './cold-files.ts';
 import { ColdPlaces } from './cold-places.ts';
 import { exportFolders } from './export-folders.ts';
 import { ExportLedger } from './export-ledger.ts';
+import type { FewValues } from './few-values.ts';
 import { lastingRows } from './lasting-processes.ts';
 import { LedgerStore } from './ledger-store.ts';
 import { SegmentCatalog } from './segment-catalog.ts';
@@ -69,6 +72,7 @@ export interface WarehouseParts {
   readonly views: ReadonlyMap<string, ViewText>;
   /** None in a folder opened for reading. */
   readonly segment_writers: Readonly<Record<SegmentKind, SegmentWriter>> | null;
+  readonly few_values: Readonly<Record<SegmentKind, FewValues>>;
   /** As many as raw.writeBeside has lanes. */
   readonly batch_writers: readonly BatchWriter[];
   readonly connections: Readonly<Record<'catalog' | 'ledger' | 'derived' | 'sealer' | 'copier' | 'exports' | 'index', DuckDBConnection>>;
@@ -135,12 +139,13 @@ async function assemble(folder: string, instance: DuckDBInstance, reachable: rea
   const places = new ColdPlaces({ folder, read_only, reachable, log });
   const cold = await ColdFiles.open(connections.catalog, { exports, tables, places });
   const catalog = new SegmentCatalog(connections.catalog, tables, { log, cold, lasting: await lastingRows(connections.ledger, tables, read_only), retire_after_ms: options.retire_after_ms ?? 1000 });
+  const few_values = { raw: fewValuesOfBatches(tables.of('raw')), derived: fewValuesOfSpans(tables.of('derived')) };
   const writers: Partial<Record<SegmentKind, SegmentWriter>> = {};
   for (const kind of SEGMENT_KINDS) {
     const found = await attachFound({ folder, kind, read_only, connection: connections.sealer, catalog, tables, log });
     if (!read_only) {
       const start_ns = kind === 'derived' ? found.reduce((cut, segment) => (segment.to_ns > cut ? segment.to_ns : cut), 0n) : 0n;
-      const writer = await SegmentWriter.start({ kind, folder, catalog, tables, sealer: connections.sealer, now }, start_ns);
+      const writer = await SegmentWriter.start({ kind, folder, catalog, tables, sealer: connections.sealer, now, few_values: few_values[kind], ...(kind === 'derived' ? { learn: (closing) => learnFrom(few_values.derived, connections.sealer, closing) } : {}) }, start_ns);
       writers[kind] = writer;
       found.push(...writer.segments);
     }
@@ -158,7 +163,7 @@ async function assemble(folder: string, instance: DuckDBInstance, reachable: rea
   const keeper = new SegmentKeeper({ folder, catalog, tables, connection: connections.copier, now, exported: exports, ...(options.compaction === undefined ? {} : { limits: options.compaction }) });
   const data_folders = [...[...SEGMENT_KINDS, 'tmp', 'cold', 'cold-cache', 'exports'].map((name) => join(folder, name)), ...reachable];
   const archive = new ColdArchive({ cold, places, catalog, tables });
-  return { folder, data_folders, instance, catalog, ledger, exports, cold, archive, tables, keeper, trace_index, views: viewTexts(join(schema_folder, 'views')), segment_writers: read_only ? null : (writers as Record<SegmentKind, SegmentWriter>), batch_writers, connections };
+  return { folder, data_folders, instance, catalog, ledger, exports, cold, archive, tables, keeper, trace_index, views: viewTexts(join(schema_folder, 'views')), segment_writers: read_only ? null : (writers as Record<SegmentKind, SegmentWriter>), few_values, batch_writers, connections };
 }
 
 /** Views over stored tables are over what was exported and dropped besides. */

@@ -215,10 +215,10 @@ export class Correlator {
     const begun = performance.now();
     const spans = await chooseFinished(connection, cut);
     if (spans > 0) await describeFinished(connection);
-    await connection.run('BEGIN TRANSACTION');
-    if (spans > 0) await storeFinished(connection, alias);
-    await connection.run(`INSERT INTO ${alias}.progress VALUES (${to}, ${cut}, ${RULE_VERSION})`);
-    await connection.run('COMMIT');
+    await this.#warehouse.storeDerived(connection, async () => {
+      if (spans > 0) await storeFinished(connection, alias);
+      await connection.run(`INSERT INTO ${alias}.progress VALUES (${to}, ${cut}, ${RULE_VERSION})`);
+    });
     if (spans > 0) await connection.run('DELETE FROM timing_models');
     const stored = performance.now();
     this.#observe?.({ file: '', name: 'store', sql: '', repeat: false, view: false, needs: [] }, stored - begun);

@@ -15,6 +15,8 @@ export interface Column {
   readonly nullable: boolean;
   readonly unit?: string;
   readonly doc: string;
+  /** The usual ones of a dict column; others may come. */
+  readonly values?: readonly string[];
 }
 
 export interface Relation {
@@ -27,6 +29,9 @@ export const SCHEMA_VERSION = 1;
 
 const col = (name: string, type: ColumnType, doc: string, unit?: string): Column => ({ name, type, nullable: false, doc, ...(unit === undefined ? {} : { unit }) });
 const opt = (name: string, type: ColumnType, doc: string, unit?: string): Column => ({ name, type, nullable: true, doc, ...(unit === undefined ? {} : { unit }) });
+
+/** A dict column whose values are mostly these. */
+const usually = (column: Column, ...values: string[]): Column => ({ ...column, values });
 
 /** Columns of a batch itself: one row of the Arrow file is one batch. */
 export const BATCH_COLUMNS: readonly Column[] = [
@@ -64,7 +69,7 @@ export const RELATIONS = {
       opt('conn_id', 'int64', 'the connection: equal at both ends, through NAT too'),
       opt('peer_socket_id', 'int64', 'Unix sockets: the socket at the other end'),
       opt('fd', 'int32', 'file descriptor in the calling process'),
-      col('op', 'dict', "'connect','accept','read','write','shutdown','state','close','exist'"),
+      usually(col('op', 'dict', "'connect','accept','read','write','shutdown','state','close','exist'"), 'connect', 'accept', 'read', 'write', 'shutdown', 'state', 'close', 'exist'),
       col('bytes', 'int64', 'bytes moved by the call', 'bytes'),
       col('stream_offset', 'int64', 'first byte of this event in its own direction (reads: received, writes: sent)', 'bytes'),
       opt('tcp_seq', 'int64', 'wire sequence number of that byte'),
@@ -74,14 +79,14 @@ export const RELATIONS = {
       opt('local_port', 'int32', ''),
       opt('remote_ip', 'dict', 'text form'),
       opt('remote_port', 'int32', ''),
-      opt('role', 'dict', "'client' opened the connection, 'server' accepted it"),
+      usually(opt('role', 'dict', "'client' opened the connection, 'server' accepted it"), 'client', 'server'),
       opt('netns', 'int64', 'inode of the network namespace'),
       opt('cgroup_id', 'int64', 'cgroup v2 id'),
       opt('turn', 'int64', 'times this thread has entered epoll_wait, poll, select and their kin'),
       opt('task_id', 'int64', 'goroutine and the like; with flag 256 that of who asked for the write'),
       opt('parent_task_id', 'int64', ''),
       opt('stack_id', 'int64', 'hash of the user stack, see stacks'),
-      col('layer', 'dict', "'socket' or 'tls'"),
+      usually(col('layer', 'dict', "'socket' or 'tls'"), 'socket', 'tls'),
       opt('errno', 'int32', 'error of the call or of the connection'),
       col('flags', 'int32', 'bit set: 1 payload truncated, 2 end of stream, 4 older than the collector, 8 thread unknown, 16 io_uring, 32 payload shed, 64 Unix, 128 offsets relative, 256 task of the caller'),
       opt('old_state', 'int32', 'TCP state before a state change'),
@@ -101,10 +106,10 @@ export const RELATIONS = {
       opt('peer_socket_id', 'int64', 'Unix sockets'),
       opt('process_id', 'int64', 'process that moved the first byte'),
       opt('pid', 'int32', ''),
-      opt('role', 'dict', "'client' or 'server': the socket's role"),
-      col('direction', 'dict', "'in' = read by this process, 'out' = written"),
-      col('kind', 'dict', "'request', 'response', or 'connect' for a connection that failed to open"),
-      opt('protocol', 'dict', "'http' or null when the bytes were not understood"),
+      usually(opt('role', 'dict', "'client' or 'server': the socket's role"), 'client', 'server'),
+      usually(col('direction', 'dict', "'in' = read by this process, 'out' = written"), 'in', 'out'),
+      usually(col('kind', 'dict', "'request', 'response', or 'connect' for a connection that failed to open"), 'request', 'response', 'connect'),
+      usually(opt('protocol', 'dict', "'http' or null when the bytes were not understood"), 'http'),
       col('exchange_no', 'int64', 'request and response of one exchange share it: a count on the socket, from 0; negative = response without a request'),
       col('stream_offset', 'int64', 'first byte in its direction', 'bytes'),
       col('end_offset', 'int64', 'one past the last byte', 'bytes'),
@@ -128,16 +133,16 @@ export const RELATIONS = {
       opt('connect_ts_ns', 'int64', 'first request of a socket that this process opened: when it called connect', 'ns since 1970'),
       opt('connect_thread_id', 'int64', 'who called connect'),
       opt('connect_turn', 'int64', ''),
-      opt('method', 'dict', 'HTTP request method'),
+      usually(opt('method', 'dict', 'HTTP request method'), 'GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE'),
       opt('path', 'text', 'HTTP path without its query'),
       opt('status', 'int32', 'HTTP status code'),
       opt('host', 'dict', 'HTTP Host'),
-      opt('http_version', 'dict', "'1.0' or '1.1'"),
+      usually(opt('http_version', 'dict', "'1.0' or '1.1'"), '1.0', '1.1'),
       opt('content_length', 'int64', '', 'bytes'),
       opt('traceparent', 'text', 'W3C trace context as it came'),
       opt('request_id', 'text', 'X-Request-Id as it came'),
       opt('errno', 'int32', 'failed connect, reset'),
-      col('end_reason', 'dict', "'length','chunked','no_body','close','reset','next' (the next message began),'gap','open','refused','stop'"),
+      usually(col('end_reason', 'dict', "'length','chunked','no_body','close','reset','next' (the next message began),'gap','open','refused','stop'"), 'length', 'chunked', 'no_body', 'close', 'reset', 'next', 'gap', 'open', 'refused', 'stop'),
       col('complete', 'bool', 'false: a loss, a cut or missing bytes touch it'),
       col('partial', 'bool', 'true: still open when its batch was cut; the finished row follows'),
     ],
@@ -149,7 +154,7 @@ export const RELATIONS = {
       col('mono_ns', 'int64', '', 'ns'),
       opt('process_id', 'int64', ''),
       opt('thread_id', 'int64', 'who did it'),
-      col('op', 'dict', "'fork','exec','exit','wake'"),
+      usually(col('op', 'dict', "'fork','exec','exit','wake'"), 'fork', 'exec', 'exit', 'wake'),
       opt('target_thread_id', 'int64', 'the forked or woken thread'),
       opt('target_process_id', 'int64', "fork: the child's process"),
       opt('comm', 'dict', ''),
