@@ -17,13 +17,13 @@ const startOf = (file: number, trace: number): bigint => EPOCH_NS + BigInt(file)
 const idOf = (file: number, trace: number): string => startOf(file, trace).toString(16).padStart(16, '0') + (trace + 1).toString(16).padStart(16, '0');
 
 async function addFile(warehouse: Warehouse, file: number): Promise<void> {
-  await warehouse.withDerived(async (alias, connection) => {
+  await warehouse.withDerived((alias, connection) => warehouse.storeDerived(connection, async () => {
     await connection.run(`INSERT INTO ${alias}.spans BY NAME
       SELECT printf('%016x%016x', hi, t + 1) AS trace_id, make_timestamp_ns(hi) AS trace_start, hi AS trace_hi, t + 1 AS trace_lo, ${file * TRACES_A_FILE * SPANS_A_TRACE} + t * ${SPANS_A_TRACE} + s AS span_id,
         CASE WHEN s > 0 THEN ${file * TRACES_A_FILE * SPANS_A_TRACE} + t * ${SPANS_A_TRACE} END AS parent_span_id, s % 2 = 0 AS is_server, make_timestamp_ns(hi + s) AS start_time, hi + s AS start_ns, hi + 1000000 AS end_ns,
         'node-1' AS node, 'service-' || (s % 5) AS service_name, 'http' AS protocol, 'GET' AS method, '/' || s AS path, '/' || s AS url_template, TRUE AS answered, 'length' AS end_reason, TRUE AS complete
       FROM (SELECT t, ${startOf(file, 0)} + t * 1000000 AS hi FROM range(${TRACES_A_FILE}) AS r (t)), range(${SPANS_A_TRACE}) AS q (s)`);
-  });
+  }));
   await warehouse.seal();
 }
 

@@ -6,13 +6,13 @@ export const EPOCH_NS = 1_790_000_000_000_000_000n;
 
 /** `rows`: a query for trace_hi, trace_lo, span_id, parent_span_id, start_ns, end_ns. */
 export async function storeSpans(warehouse: Warehouse, rows: string): Promise<void> {
-  await warehouse.withDerived(async (alias, connection) => {
+  await warehouse.withDerived((alias, connection) => warehouse.storeDerived(connection, async () => {
     await connection.run(`INSERT INTO ${alias}.spans BY NAME
       SELECT printf('%016x%016x', trace_hi, trace_lo) AS trace_id, make_timestamp_ns(trace_hi) AS trace_start, trace_hi, trace_lo, span_id, parent_span_id, span_id % 2 = 0 AS is_server,
         make_timestamp_ns(start_ns) AS start_time, start_ns, end_ns, 'node-1' AS node, 'service-' || (span_id % 3) AS service_name, 'http' AS protocol, 'GET' AS method,
         '/' || (span_id % 5) AS path, '/' || (span_id % 5) AS url_template, TRUE AS answered, 'length' AS end_reason, TRUE AS complete
       FROM (${rows})`);
-  });
+  }));
 }
 
 export const traceId = (hi: bigint, lo: bigint): string => hi.toString(16).padStart(16, '0') + lo.toString(16).padStart(16, '0');
