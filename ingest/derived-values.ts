@@ -1,8 +1,8 @@
 // Which texts of derived tables are of few values (few-values.ts), found in the files themselves once they are written.
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { sqlName } from './duckdb-instance.ts';
-import { FewValues, MOST_VALUES, enumerate, numbered } from './few-values.ts';
-import type { EnumeratedFile, ValueNumbers } from './few-values.ts';
+import { FewValues, MOST_VALUES } from './few-values.ts';
+import type { Segment } from './segment-catalog.ts';
 import type { TableShape } from './segment-tables.ts';
 
 const COLUMNS = {
@@ -15,36 +15,16 @@ const unknown = (columns: readonly string[]): Record<string, readonly string[]> 
 
 export const fewValuesOfSpans = (tables: readonly TableShape[]): FewValues => new FewValues(tables, { spans: unknown(COLUMNS.spans), exchanges: unknown(COLUMNS.exchanges), span_links: unknown(COLUMNS.span_links) });
 
-/** As many as one more than a file may enumerate, or all. */
-async function someOf(connection: DuckDBConnection, column: string, rows: string): Promise<string[]> {
-  const found = await connection.run(`SELECT DISTINCT ${sqlName(column)} FROM ${rows} WHERE ${sqlName(column)} IS NOT NULL LIMIT ${MOST_VALUES + 1}`);
-  return (await found.getRows()).map(([value]) => value as string);
-}
-
 /** Of a file that nothing is written to any more. Columns that it enumerates hold nothing new; the others are looked through, some 2 ms each for a hundred thousand rows. */
-export async function learnFrom(few_values: FewValues, connection: DuckDBConnection, { alias, enumerations, spelled_out = [] }: EnumeratedFile): Promise<void> {
+export async function learnFrom(few_values: FewValues, connection: DuckDBConnection, { alias, enumerations, spelled_out = [] }: Segment): Promise<void> {
   for (const [table, column] of few_values.columns) {
     const numbers = enumerations?.get(table)?.get(column);
     if (numbers !== undefined) {
       few_values.note([table, column], numbers.keys());
       continue;
     }
-    const news = few_values.note([table, column], await someOf(connection, column, `${sqlName(alias)}.main.${sqlName(table)}`));
+    const found = await connection.run(`SELECT DISTINCT ${sqlName(column)} FROM ${sqlName(alias)}.main.${sqlName(table)} WHERE ${sqlName(column)} IS NOT NULL LIMIT ${MOST_VALUES + 1}`);
+    const news = few_values.note([table, column], (await found.getRows()).map(([value]) => value as string));
     if (news) few_values.noteOutgrown(spelled_out.filter((other) => other[0] === table && other[1] === column));
   }
-}
-
-/** A file without rows, for some that are much like those of rowsOf(table): it enumerates what these hold. */
-export async function enumerateAsIn(connection: DuckDBConnection, alias: string, rowsOf: (table: string) => string): Promise<EnumeratedFile> {
-  const enumerations = new Map<string, ReadonlyMap<string, ValueNumbers>>();
-  for (const [table, columns] of Object.entries(COLUMNS)) {
-    const own = new Map<string, ValueNumbers>();
-    for (const column of columns) {
-      const numbers = numbered(await someOf(connection, column, rowsOf(table)));
-      if (numbers !== null) own.set(column, numbers);
-    }
-    enumerations.set(table, own);
-  }
-  await enumerate(connection, alias, enumerations);
-  return { alias, enumerations };
 }

@@ -1,7 +1,6 @@
 // Texts of few values (docs/adr/0029): a file that is written to stores them as numbers of a byte, by the values that were known when it was made. What a text
 // costs when it is stored is its bytes, statistics, distinct counts and dictionary, some ten times a number's; and most texts are the same few over and over.
 import type { DuckDBConnection } from '@duckdb/node-api';
-import { isNotEnumerated } from './duckdb-errors.ts';
 import { sqlName, sqlText } from './duckdb-instance.ts';
 import type { TableShape } from './segment-tables.ts';
 
@@ -16,13 +15,7 @@ export type ValueNumbers = ReadonlyMap<string, number>;
 /** Of one file, by table and column; what is not there is stored as text. */
 export type Enumerations = ReadonlyMap<string, ReadonlyMap<string, ValueNumbers>>;
 export type ColumnName = readonly [table: string, column: string];
-
-export interface EnumeratedFile {
-  readonly alias: string;
-  enumerations?: Enumerations;
-  /** Columns that had numbers when it was made, until a text came that one of them had none for. */
-  spelled_out?: readonly ColumnName[];
-}
+export const ALL_TEXT: Enumerations = new Map();
 
 export const columnsOf = (enumerations: Enumerations): ColumnName[] => [...enumerations].flatMap(([table, columns]) => [...columns.keys()].map((column) => [table, column] as const));
 
@@ -40,31 +33,6 @@ export async function widen(connection: DuckDBConnection, alias: string, enumera
   const left = new Map([...enumerations].map(([table, own]) => [table, new Map(own)]));
   for (const [table, column] of columns) left.get(table)?.delete(column);
   return left;
-}
-
-/** One transaction for what work writes to the file, and another one where it has no number for a text: all of its columns hold text then. Nothing else may be written to it meanwhile. */
-export async function storeInto(connection: DuckDBConnection, file: EnumeratedFile, work: () => Promise<void>): Promise<void> {
-  for (;;) {
-    await connection.run('BEGIN TRANSACTION');
-    try {
-      await work();
-      await connection.run('COMMIT');
-      return;
-    } catch (error) {
-      const { alias, enumerations = new Map() } = file;
-      const columns = columnsOf(enumerations);
-      if (!isNotEnumerated(error) || columns.length === 0) throw error;
-      await connection.run('ROLLBACK');
-      file.enumerations = await widen(connection, alias, enumerations, columns);
-      file.spelled_out = columns;
-    }
-  }
-}
-
-/** The values in order of text, each with its number; null: there are none, or too many. */
-export function numbered(values: Iterable<string>): ValueNumbers | null {
-  const distinct = new Set(values);
-  return distinct.size === 0 || distinct.size > MOST_VALUES ? null : new Map([...distinct].toSorted().map((value, index) => [value, index]));
 }
 
 class KnownValues {
@@ -102,9 +70,10 @@ class KnownValues {
   forNewFile(ages: boolean): ValueNumbers | null {
     this.#quiet = this.#news ? 0 : this.#quiet + 1;
     this.#news = false;
-    const numbers = this.#quiet < this.#needed ? null : numbered([...this.#usual, ...this.#recent, ...this.#former]);
+    const values = new Set([...this.#usual, ...this.#recent, ...this.#former]);
     if (ages) [this.#former, this.#recent] = [this.#recent, new Set()];
-    return numbers;
+    if (this.#quiet < this.#needed || values.size === 0 || values.size > MOST_VALUES) return null;
+    return new Map([...values].toSorted().map((value, index) => [value, index]));
   }
 }
 

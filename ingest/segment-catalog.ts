@@ -7,7 +7,7 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import type { KeptViews, TableFiles } from './cold-files.ts';
 import { sqlName, sqlText } from './duckdb-instance.ts';
 import { enumerate } from './few-values.ts';
-import type { EnumeratedFile, Enumerations } from './few-values.ts';
+import type { ColumnName, Enumerations } from './few-values.ts';
 import { GivenUpFiles } from './given-up-files.ts';
 import { Mutex } from './mutex.ts';
 import type { Lineage } from './segment-replaced.ts';
@@ -17,8 +17,7 @@ import type { SegmentTables } from './segment-tables.ts';
 import { UnreadFiles } from './unread-files.ts';
 import type { UnreadLimits } from './unread-files.ts';
 
-/** Only while it is written to it has `enumerations`. */
-export interface Segment extends EnumeratedFile {
+export interface Segment {
   readonly kind: SegmentKind;
   readonly uid: string;
   readonly level: number;
@@ -37,6 +36,10 @@ export interface Segment extends EnumeratedFile {
   readonly last_apply_no: bigint | null;
   /** Wall time at which the file was made. */
   readonly born_ms: number;
+  /** While it is written to: texts that its file has numbers for. */
+  enumerations?: Enumerations;
+  /** Columns that had numbers when it was made, until a text came that one of them had none for. */
+  spelled_out?: readonly ColumnName[];
   /** Of a rewritten one: what its rows were called before. */
   readonly lineage?: Lineage;
 }

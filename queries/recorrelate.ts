@@ -1,9 +1,6 @@
 // History again, under today's rules: stored segments are computed anew from the raw messages and swapped.
 import type { DuckDBConnection } from '@duckdb/node-api';
-import { enumerateAsIn } from '../ingest/derived-values.ts';
 import { isOutOfMemory } from '../ingest/duckdb-errors.ts';
-import { storeInto } from '../ingest/few-values.ts';
-import type { EnumeratedFile } from '../ingest/few-values.ts';
 import type { DerivedSegment, Warehouse } from '../ingest/warehouse.ts';
 import { TracehouseError } from '../schema/errors.ts';
 import { READ_AFTER_STEPS, carryOver, forgetOld, leaveLate } from './carry-over.ts';
@@ -115,13 +112,12 @@ async function redoChunk(warehouse: Warehouse, chunk: Chunk, options: Recorrelat
     try {
       await connection.run(GIVES_BACK);
       await keepOfAll(warehouse, connection, chunk);
-      const file = await enumerateAsIn(connection, alias, (table) => rowsNow(warehouse, chunk.ids, table));
       const changes = await ChunkChanges.begin(connection);
       for (const piece of await piecesOf(warehouse, connection, chunk, most_spans)) {
         await options.between?.();
         if (!piece.first) progress(changes.spans);
         await keepBefore(warehouse, connection, piece);
-        await fill(warehouse, file, connection, piece, options);
+        await fill(warehouse, alias, connection, piece, options);
         await changes.notePiece();
       }
       const changed = await changes.end();
@@ -172,8 +168,7 @@ async function noteStored(warehouse: Warehouse, connection: DuckDBConnection, al
     SELECT span_id FROM ${alias}.spans WHERE end_ns <= ${chunk.from_ns} UNION ALL SELECT s.span_id FROM ${alias}.spans s SEMI JOIN (FROM exchanges WHERE end_ns <= ${from_ns}) e ON e.span_id = s.span_id`}`);
 }
 
-async function fill(warehouse: Warehouse, file: EnumeratedFile, connection: DuckDBConnection, piece: Piece, options: RecorrelateOptions): Promise<void> {
-  const { alias } = file;
+async function fill(warehouse: Warehouse, alias: string, connection: DuckDBConnection, piece: Piece, options: RecorrelateOptions): Promise<void> {
   const { from_ns, to_ns } = piece;
   // Whatever was waited for has happened by now.
   const limits = { ...(options.limits ?? DEFAULT_LIMITS), decide_limit_ns: 0n };
@@ -191,10 +186,12 @@ async function fill(warehouse: Warehouse, file: EnumeratedFile, connection: Duck
     UNION ALL FROM stored_here`);
   await chooseFinished(connection, to_ns);
   await describeFinished(connection);
-  await storeInto(connection, file, async () => {
-    await storeFinished(connection, alias);
-    for (const table of STORED) await connection.run(`INSERT INTO ${alias}.${table} BY NAME SELECT k.* FROM kept_${table} k ANTI JOIN over_now o ON o.span_id = k.span_id`);
-  });
+  await connection.run('BEGIN TRANSACTION');
+  await storeFinished(connection, alias);
+  for (const table of STORED) {
+    await connection.run(`INSERT INTO ${alias}.${table} BY NAME SELECT k.* FROM kept_${table} k ANTI JOIN over_now o ON o.span_id = k.span_id`);
+  }
+  await connection.run('COMMIT');
   carried.set(connection, { options, to_ns, stored });
 }
 
