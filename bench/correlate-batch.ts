@@ -136,7 +136,7 @@ async function build(folder: string, events: number): Promise<Built> {
 
 function run(what: 'correlate' | 'gather' | 'sort', folder: string): Promise<Ran> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [join(packageRoot(), 'dist', 'bench', 'correlate-program.js'), what, folder, MEMORY_LIMIT], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn('sh', ['-c', '. bin/environment.sh; exec "$@"', 'sh', process.execPath, join(packageRoot(), 'dist', 'bench', 'correlate-program.js'), what, folder, MEMORY_LIMIT], { cwd: packageRoot(), stdio: ['ignore', 'pipe', 'inherit'] });
     let said = '';
     child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
     child.once('error', reject);

@@ -12,6 +12,8 @@ import type { Batch } from '../ingest/batch.ts';
 import { BatchAssembler } from '../ingest/batch-assembler.ts';
 import { PIECE_BYTES } from '../ingest/output-reader.ts';
 import { WRITING_LANES } from '../ingest/segment-writer.ts';
+import { fewValuesOfBatches } from '../ingest/batch-values.ts';
+import { enumerate } from '../ingest/few-values.ts';
 import { SegmentTables, schemaFolder } from '../ingest/segment-tables.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { BatchQueue } from '../main/batch-queue.ts';
@@ -107,7 +109,10 @@ async function loadParquet(parquet: string, tables: readonly string[], path: str
   const connection = await instance.connect();
   try {
     await connection.run(`ATTACH '${path}' AS target (STORAGE_VERSION 'latest')`);
-    await (await SegmentTables.load(connection, schemaFolder())).create(connection, 'raw', 'target');
+    const tables_of = await SegmentTables.load(connection, schemaFolder());
+    await tables_of.create(connection, 'raw', 'target');
+    // The same types as a new file of the warehouse.
+    await enumerate(connection, 'target', fewValuesOfBatches(tables_of.of('raw')).forNewFile());
     const started = performance.now();
     for (const table of tables) await connection.run(`INSERT INTO target.${table} BY NAME FROM '${join(parquet, `${table}.parquet`)}'`);
     await connection.run('CHECKPOINT target');

@@ -101,6 +101,8 @@ const figuresOf = (run: Bench['run'], runAt: Bench['runAt']): Promise<readonly F
   return (runAt as NonNullable<Bench['runAt']>)(millions);
 };
 
+// The allocator is for what is measured in this process: servers and load have their own.
+for (const name of process.env['TRACEHOUSE_ALLOCATOR']?.split(' ') ?? []) delete process.env[name];
 const folder = join(packageRoot(), 'bench', 'results');
 mkdirSync(folder, { recursive: true });
 const path = join(folder, new Date().toISOString().replaceAll(':', '-').slice(0, 19));

@@ -31,7 +31,7 @@ interface Seen {
 async function started(env: NodeJS.ProcessEnv = {}): Promise<Seen> {
   const folder = temporaryFolder();
   for (const name of ['bin', 'dist', 'node_modules/.bin']) mkdirSync(join(folder, name), { recursive: true });
-  for (const name of ['tracehouse', 'tracehouse.js']) copyFileSync(join(packageRoot(), 'bin', name), join(folder, 'bin', name));
+  for (const name of ['tracehouse', 'environment.sh', 'tracehouse.js']) copyFileSync(join(packageRoot(), 'bin', name), join(folder, 'bin', name));
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
   writeFileSync(join(folder, 'dist', 'main.js'), MAIN);
   symlinkSync('../../bin/tracehouse', join(folder, 'node_modules/.bin/tracehouse')); // as npm installs it
