@@ -1,8 +1,10 @@
 import { expect, test } from 'vitest';
+import { buildApp } from '../api/app.ts';
 import { FewValues, columnsOf } from '../ingest/few-values.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { makeBatch } from './support/make-batch.ts';
 import type { Row } from './support/make-batch.ts';
+import { EPOCH_NS, storeSpans, traceId } from './support/stored-spans.ts';
 import { temporaryFolder } from './support/temporary-folder.ts';
 
 const TABLES = [{ name: 'calls', columns: ['op', 'host'] }];
@@ -88,8 +90,9 @@ test('batches come back as they were, whatever their files enumerate: new texts 
   expect((await warehouse.query('SELECT max(apply_no), count(*) FROM stored.batches')).rows).toEqual([[sequence, sequence]]);
   expect((await warehouse.query('SELECT count(*) FROM losses')).rows[0]).toEqual([1n]); // before the first batch
   const expected = sent.toSorted((a, b) => ((a as number[])[0] as number) - ((b as number[])[0] as number));
+  const as_sent = JSON.stringify(expected);
   const same = async (): Promise<void> => {
-    for (const relation of ['stored.socket_events', 'socket_events', warehouse.storedSince('socket_events', 0n), warehouse.storedBetween('raw', 'socket_events', 0n, 10n ** 18n)]) expect(await told(warehouse, relation)).toEqual(expected);
+    for (const relation of ['stored.socket_events', 'socket_events', warehouse.storedSince('socket_events', 0n), warehouse.storedBetween('raw', 'socket_events', 0n, 10n ** 18n)]) expect(JSON.stringify(await told(warehouse, relation)) === as_sent, relation).toBe(true);
     // What is public is text, whatever a file holds.
     expect((await warehouse.query("SELECT DISTINCT typeof(op), typeof(node), typeof(comm) FROM socket_events")).rows).toEqual([['VARCHAR', 'VARCHAR', 'VARCHAR']]);
     expect((await warehouse.query("SELECT count(*) FROM socket_events WHERE op = 'unheard of'")).rows).toEqual([[BigInt(sent.filter((row) => (row as unknown[])[4] === 'unheard of').length)]]);
@@ -133,4 +136,30 @@ test('a span with a text that its file has no number for is stored, and all that
   await expect(warehouse.withDerived((alias, connection) => warehouse.storeDerived(connection, async () => void (await connection.run(`INSERT INTO ${alias}.spans BY NAME SELECT 'x' AS span_id`))))).rejects.toThrow('Could not convert');
   expect((await warehouse.query('SELECT count(*) FROM stored.spans')).rows).toEqual([[11n]]);
   await warehouse.close();
+});
+
+test('lookups answer the same, whether the files of spans have numbers or texts', async () => {
+  const answersOf = async (sealed: boolean): Promise<unknown[]> => {
+    const warehouse = await open(temporaryFolder());
+    for (let file = 0; file < 5; file += 1) {
+      const begin = EPOCH_NS + BigInt(file) * 1_000_000_000n;
+      await storeSpans(warehouse, `SELECT ${begin} + (i // 5) * 1000000 AS trace_hi, 1 AS trace_lo, ${file * 100} + i AS span_id, CASE WHEN i % 5 > 0 THEN ${file * 100} + i - 1 END AS parent_span_id, ${begin} + (i // 5) * 1000000 + i AS start_ns, ${begin} + 50000000 - i AS end_ns FROM range(25) AS r (i)`);
+      if (sealed) await warehouse.seal();
+    }
+    expect(Object.values(await typesOf(warehouse, 'derived', 'spans')).some((type) => type.startsWith('ENUM'))).toBe(sealed);
+    const app = buildApp({ warehouse }, { now_ns: () => EPOCH_NS + 10_000_000_000n });
+    const answers: unknown[] = [];
+    const range = `start=${new Date(Number(EPOCH_NS / 1_000_000n)).toISOString()}`;
+    for (const path of [`traces?${range}&limit=100`, `traces?${range}&service=service-1`, `traces?${range}&service=service-1&operation=GET%20%2F3`, `traces?${range}&service=nobody`, `traces?${range}&sort=-duration&error=false`, `services?${range}`, `operations?${range}`, `graph?${range}`, `traces/${traceId(EPOCH_NS + 2_000_000_000n, 1n)}`, `traces/${traceId(EPOCH_NS + 2_000_000_000n, 1n)}/evidence`]) {
+      const { statusCode, body } = await app.inject(`/api/v1/${path}`);
+      answers.push([path, statusCode, JSON.parse(body)]);
+    }
+    await app.close();
+    await warehouse.close();
+    return answers;
+  };
+  const as_text = await answersOf(false);
+  expect((as_text as [string, number, unknown][]).filter(([, status]) => status === 200)).toHaveLength(10);
+  expect((as_text[1] as [string, number, { traces: unknown[] }])[2].traces.length).toBeGreaterThan(5);
+  expect(await answersOf(true)).toEqual(as_text);
 });
