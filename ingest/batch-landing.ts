@@ -98,7 +98,10 @@ export class BatchLanding {
     const columns = outgrownBy(batch, segment.enumerations);
     if (columns.length === 0) return;
     segment.enumerations = await widen(connection, segment.alias, segment.enumerations, columns);
-    this.#options.parts.few_values.raw.noteOutgrown(columns);
+    // The next file may have been made already, and outgrown by the same value: that is counted once.
+    const { raw } = this.#options.parts.few_values;
+    const news = noteBatch(raw, batch);
+    raw.noteOutgrown(columns.filter(([table, column]) => news.some((other) => other[0] === table && other[1] === column)));
   }
 
   #decider(batch: Batch): Promise<unknown> | undefined {

@@ -22,10 +22,9 @@ function valuesIn(batch: Batch, relation: RelationName, column: string): readonl
 
 const hasRows = (batch: Batch, relation: RelationName): boolean => (batch.tables[relation]?.rows ?? 0) > 0;
 
-/** Of a batch that has been stored. */
-export function noteBatch(few_values: FewValues, batch: Batch): void {
-  for (const [table, column] of few_values.columns) if (hasRows(batch, table as RelationName)) few_values.note([table, column], valuesIn(batch, table as RelationName, column));
-}
+/** Of a batch that is stored. Returns the columns in which something new came. */
+export const noteBatch = (few_values: FewValues, batch: Batch): ColumnName[] =>
+  few_values.columns.filter(([table, column]) => hasRows(batch, table as RelationName) && few_values.note([table, column], valuesIn(batch, table as RelationName, column)));
 
 /** Columns of a file in which a batch has values that the file has no number for. */
 export function outgrownBy(batch: Batch, enumerations: Enumerations): ColumnName[] {

@@ -9,7 +9,7 @@ export const isFatal = (error: unknown): boolean => messageOf(error).startsWith(
 export const isInvalidated = (error: unknown): boolean => /has been invalidated/i.test(messageOf(error)) && !isFatal(error);
 
 /** A text for which an ENUM of up to 255 values has no number. */
-export const isNotEnumerated = (error: unknown): boolean => /^Conversion Error: Could not convert string '[^]*' to UINT8/.test(messageOf(error));
+export const isNotEnumerated = (error: unknown): boolean => /^Conversion Error: [^]*\bUINT8\b/.test(messageOf(error));
 
 /** ATTACH of a file that was detached while somebody used it. */
 export const isStillHeld = (error: unknown): boolean => /unique file handle conflict/i.test(messageOf(error));

@@ -4,11 +4,13 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import { sqlName, sqlText } from './duckdb-instance.ts';
 import type { TableShape } from './segment-tables.ts';
 
-/** An ENUM of DuckDB takes one byte up to 255 values. */
+/** An ENUM of DuckDB takes one byte up to 255 values, and stands as a whole in each statement's part of the write-ahead log. */
 export const MOST_VALUES = 200;
 /** A value that has not come for so many files is forgotten, before as many more have been made. */
 const FILES_KEPT = 64;
 const MOST_FILES_QUIET = 256;
+/** Of a value that is enumerated. */
+const MOST_LETTERS = 100;
 
 /** Of one column in one file: each value's number. */
 export type ValueNumbers = ReadonlyMap<string, number>;
@@ -21,10 +23,16 @@ export const columnsOf = (enumerations: Enumerations): ColumnName[] => [...enume
 
 const columnChange = (alias: string, [table, column]: ColumnName, type: string): string => `ALTER TABLE ${sqlName(alias)}.main.${sqlName(table)} ALTER ${sqlName(column)} TYPE ${type}`;
 
-/** In a file that has just been made. */
+/** In a file that has just been made. After an error it holds texts. */
 export async function enumerate(connection: DuckDBConnection, alias: string, enumerations: Enumerations): Promise<void> {
   const changes = [...enumerations].flatMap(([table, columns]) => [...columns].map(([column, numbers]) => columnChange(alias, [table, column], `ENUM(${[...numbers.keys()].map(sqlText).join(', ')})`)));
-  if (changes.length > 0) await connection.run(`BEGIN; ${changes.join('; ')}; COMMIT`);
+  if (changes.length === 0) return;
+  try {
+    await connection.run(`BEGIN; ${changes.join('; ')}; COMMIT`);
+  } catch (error) {
+    await connection.run('ROLLBACK').catch(() => undefined);
+    throw error;
+  }
 }
 
 /** Text again: rewrites these columns, a few ms each for a hundred thousand rows. Nothing may be written to the file meanwhile. Returns what it enumerates then. */
@@ -34,6 +42,12 @@ export async function widen(connection: DuckDBConnection, alias: string, enumera
   for (const [table, column] of columns) left.get(table)?.delete(column);
   return left;
 }
+
+/** SQL has no way to write a NUL. */
+const fits = (value: string): boolean => value.length <= MOST_LETTERS && !value.includes('\0');
+
+/** As DuckDB orders texts. */
+const byBytes = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b));
 
 class KnownValues {
   readonly #usual: readonly string[];
@@ -56,6 +70,10 @@ class KnownValues {
     for (const value of values) {
       if (this.#recent.has(value)) continue;
       if (this.#recent.size > MOST_VALUES) break;
+      if (!fits(value)) {
+        news = true; // each time: while it comes the column is text
+        continue;
+      }
       news ||= !this.#former.has(value) && !this.#usual.includes(value);
       this.#recent.add(value);
     }
@@ -70,10 +88,11 @@ class KnownValues {
   forNewFile(ages: boolean): ValueNumbers | null {
     this.#quiet = this.#news ? 0 : this.#quiet + 1;
     this.#news = false;
+    if (this.#needed > 1 && this.#quiet >= 4 * this.#needed) this.#needed >>= 1;
     const values = new Set([...this.#usual, ...this.#recent, ...this.#former]);
     if (ages) [this.#former, this.#recent] = [this.#recent, new Set()];
     if (this.#quiet < this.#needed || values.size === 0 || values.size > MOST_VALUES) return null;
-    return new Map([...values].toSorted().map((value, index) => [value, index]));
+    return new Map([...values].toSorted(byBytes).map((value, index) => [value, index]));
   }
 }
 

@@ -2,7 +2,7 @@
 export class Lanes {
   readonly #count: number;
   readonly #free: number[];
-  readonly #waiting: { needed(): number; start(lanes: number[]): void }[] = [];
+  readonly #waiting: { needed(): number; start(lanes: number[]): void; refuse(error: unknown): void }[] = [];
 
   constructor(count: number) {
     this.#count = count;
@@ -19,8 +19,8 @@ export class Lanes {
   }
 
   async #with<T>(needed: () => number, work: (lanes: number[]) => Promise<T>): Promise<T> {
-    const lanes = await new Promise<number[]>((start) => {
-      this.#waiting.push({ needed, start });
+    const lanes = await new Promise<number[]>((start, refuse) => {
+      this.#waiting.push({ needed, start, refuse });
       this.#begin();
     });
     try {
@@ -33,7 +33,14 @@ export class Lanes {
 
   #begin(): void {
     for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
-      const needed = first.needed();
+      let needed: number;
+      try {
+        needed = first.needed();
+      } catch (error) {
+        this.#waiting.shift();
+        first.refuse(error);
+        continue;
+      }
       if (needed > this.#free.length) return;
       this.#waiting.shift();
       first.start(this.#free.splice(0, needed));

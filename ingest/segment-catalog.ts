@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { KeptViews, TableFiles } from './cold-files.ts';
 import { sqlName, sqlText } from './duckdb-instance.ts';
-import { enumerate } from './few-values.ts';
+import { ALL_TEXT, enumerate } from './few-values.ts';
 import type { ColumnName, Enumerations } from './few-values.ts';
 import { GivenUpFiles } from './given-up-files.ts';
 import { Mutex } from './mutex.ts';
@@ -149,13 +149,19 @@ export class SegmentCatalog {
     return this.#given_up.openAll();
   }
 
-  /** A new database with all tables of its kind. */
-  create(path: string, kind: SegmentKind, { uid, alias, enumerations }: { uid: string; alias: string; enumerations?: Enumerations }, layout: FileLayout = OPEN_LAYOUT): Promise<void> {
+  /** A new database with all tables of its kind. Where DuckDB refuses its enumerations it has none, and `made` says so. */
+  create(path: string, kind: SegmentKind, made: { uid: string; alias: string; enumerations?: Enumerations }, layout: FileLayout = OPEN_LAYOUT): Promise<void> {
+    const { uid, alias, enumerations } = made;
     return this.#mutex.run(async () => {
       try {
         await this.#attachNew(path, alias, layout);
         await this.#tables.create(this.#connection, kind, alias);
-        if (enumerations !== undefined) await enumerate(this.#connection, alias, enumerations);
+        if (enumerations !== undefined) {
+          await enumerate(this.#connection, alias, enumerations).catch((error: Error) => {
+            made.enumerations = ALL_TEXT;
+            this.#log(`${path} holds texts as they are: ${error.message}`);
+          });
+        }
         this.#whole.add(uid);
       } catch (error) {
         await this.#connection.run(`DETACH ${sqlName(alias)}`).catch(() => undefined);

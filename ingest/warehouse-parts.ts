@@ -145,7 +145,7 @@ async function assemble(folder: string, instance: DuckDBInstance, reachable: rea
     const found = await attachFound({ folder, kind, read_only, connection: connections.sealer, catalog, tables, log });
     if (!read_only) {
       const start_ns = kind === 'derived' ? found.reduce((cut, segment) => (segment.to_ns > cut ? segment.to_ns : cut), 0n) : 0n;
-      const writer = await SegmentWriter.start({ kind, folder, catalog, tables, sealer: connections.sealer, now, few_values: few_values[kind], ...(kind === 'derived' ? { learn: (closing) => learnFrom(few_values.derived, connections.sealer, closing) } : {}) }, start_ns);
+      const writer = await SegmentWriter.start({ kind, folder, catalog, tables, sealer: connections.sealer, now, few_values: few_values[kind], ...(kind === 'derived' ? { learn: (closing) => learnFrom(few_values.derived, connections.sealer, closing).catch((error: Error) => log(`texts of ${closing.path} are not looked through: ${error.message}`)) } : {}) }, start_ns);
       writers[kind] = writer;
       found.push(...writer.segments);
     }

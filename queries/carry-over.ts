@@ -1,6 +1,7 @@
 // From one part of correlation to the next, live cycles or pieces of history: what is open or not decided yet, and for a while what
 // was stored last.
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { readRows } from '../ingest/duckdb-query.ts';
 import { KEEP_NS, readMessages, type Limits } from './working-set.ts';
 
 /** Older events of a socket than this before the cut are known by now. */
@@ -20,7 +21,7 @@ export const READ_AFTER_STEPS: ReadonlySet<string> = new Set([
   'call_groups', 'lag_sums', 'lag_calls', 'lag_orders', 'flushes', 'open_counts', 'serving',
 ]);
 
-export const someIn = async (connection: DuckDBConnection, relation: string): Promise<boolean> => (await connection.runAndReadAll(`SELECT 1 FROM ${relation} LIMIT 1`)).currentRowCount > 0;
+export const someIn = async (connection: DuckDBConnection, relation: string): Promise<boolean> => (await readRows(connection, `SELECT 1 FROM ${relation} LIMIT 1`)).length > 0;
 
 /**
  * After the steps, and after what was over by cut_ns has been stored (over_now). Messages later than horizon_ns were not looked at
@@ -55,26 +56,28 @@ export async function carryOver(connection: DuckDBConnection, cut_ns: bigint, ho
       ) GROUP BY counted HAVING sum(calls) >= ${LEAST_HABIT} AND (TRY_CAST(counted AS BIGINT) IS NULL OR max(seen_ns) >= ${cut_ns - SERVES_NS}) QUALIFY row_number() OVER (ORDER BY max(seen_ns) DESC, counted) <= ${MOST_PROCESSES}`);
   }
   await carryThreadHabits(connection, cut_ns);
-  await connection.run(`INSERT INTO known_holds SELECT h.span_id, h.thread_id, h.from_ns, h.to_ns FROM new_holds h JOIN over_now o ON o.span_id = h.span_id WHERE h.from_ns < h.to_ns`);
-  await connection.run(`INSERT INTO decided_stored SELECT f.span_id, f.parent_span_id, f.start_ns, f.trace_hi, f.trace_lo, f.end_ns, TRUE FROM over_now f`);
-  await connection.run(`CREATE OR REPLACE TEMP TABLE decided_next AS
+  // Said at once: on busy processors each answer takes milliseconds to come.
+  await connection.run(`
+    INSERT INTO known_holds SELECT h.span_id, h.thread_id, h.from_ns, h.to_ns FROM new_holds h JOIN over_now o ON o.span_id = h.span_id WHERE h.from_ns < h.to_ns;
+    INSERT INTO decided_stored SELECT f.span_id, f.parent_span_id, f.start_ns, f.trace_hi, f.trace_lo, f.end_ns, TRUE FROM over_now f;
+    CREATE OR REPLACE TEMP TABLE decided_next AS
     SELECT d.* FROM decided_open d ANTI JOIN over_now o ON o.span_id = d.span_id
     UNION ALL
     SELECT n.span_id, n.parent_span_id, n.start_ns, n.trace_hi, n.trace_lo, CAST(NULL AS BIGINT), FALSE
     FROM decisions n JOIN exchanges e ON e.span_id = n.span_id ANTI JOIN over_now o ON o.span_id = n.span_id
-    WHERE e.ts_ns <= ${cut_ns}`);
-  // Of requests that are open: how many calls they have caused so far.
-  await connection.run(`CREATE OR REPLACE TEMP TABLE call_counts_next AS
+    WHERE e.ts_ns <= ${cut_ns};
+    -- Of requests that are open: how many calls they have caused so far.
+    CREATE OR REPLACE TEMP TABLE call_counts_next AS
     SELECT c.span_id, sum(c.calls)::BIGINT AS calls FROM (
       SELECT span_id, calls FROM known_call_counts
       UNION ALL
       SELECT n.parent_span_id, 1 FROM decisions n JOIN exchanges e ON e.span_id = n.span_id WHERE NOT e.is_server AND n.parent_span_id IS NOT NULL AND e.ts_ns <= ${cut_ns}
     ) c JOIN exchanges r ON r.span_id = c.span_id JOIN waiting w ON w.socket_id = r.socket_id AND w.exchange_no = r.exchange_no AND w.run_id = r.run_id
-    GROUP BY c.span_id`);
-  await connection.run(`CREATE OR REPLACE TEMP TABLE links_next AS
+    GROUP BY c.span_id;
+    CREATE OR REPLACE TEMP TABLE links_next AS
     SELECT k.span_id, k.candidate_span_id, k.evidence, k.score, k.chosen, k.doubt
-    FROM (SELECT * FROM known_links UNION ALL SELECT span_id, candidate_span_id, evidence, score, chosen, doubt FROM links) k SEMI JOIN decided_next d ON d.span_id = k.span_id`);
-  await connection.run(`CREATE OR REPLACE TEMP TABLE known_next AS
+    FROM (SELECT * FROM known_links UNION ALL SELECT span_id, candidate_span_id, evidence, score, chosen, doubt FROM links) k SEMI JOIN decided_next d ON d.span_id = k.span_id;
+    CREATE OR REPLACE TEMP TABLE known_next AS
     SELECT m.* FROM messages m SEMI JOIN waiting w ON w.socket_id = m.socket_id AND w.exchange_no = m.exchange_no AND w.run_id = m.run_id WHERE m.ts_ns <= ${horizon_ns}
     UNION ALL
     SELECT k.* FROM known_messages k WHERE k.ts_ns > ${horizon_ns}`);

@@ -1,4 +1,5 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { readRows } from '../ingest/duckdb-query.ts';
 
 /**
  * Temp table over_now (exchanges to be forgotten: decided, over, and not left to a rewrite; is_span: they become spans), view finished (those
@@ -14,13 +15,13 @@ export async function chooseFinished(connection: DuckDBConnection, cut_ns: bigin
     JOIN (SELECT span_id, parent_span_id, start_ns, trace_hi, trace_lo FROM decisions UNION ALL SELECT span_id, parent_span_id, start_ns, trace_hi, trace_lo FROM decided_open) d ON d.span_id = e.span_id
     LEFT JOIN (SELECT span_id, count(*) AS candidates, bool_or(doubt) AS doubt, max(evidence) FILTER (chosen) AS evidence, max(score) FILTER (chosen) AS score FROM ${all_links} GROUP BY span_id) k ON k.span_id = e.span_id
     ANTI JOIN late_exchanges l ON l.span_id = e.span_id
-    WHERE e.end_ns <= ${cut_ns}`);
-  await connection.run(`CREATE OR REPLACE TEMP VIEW finished AS
-    SELECT e.*, o.parent_span_id, o.start_ns, o.trace_hi, o.trace_lo, o.candidates, o.doubt, o.evidence, o.score, o.peer_seen FROM exchanges e JOIN over_now o ON o.span_id = e.span_id WHERE o.is_span`);
-  await connection.run(`CREATE OR REPLACE TEMP VIEW finished_links AS
-    SELECT o.trace_hi, o.trace_lo, o.start_ns, o.end_ns, k.* FROM ${all_links} k JOIN over_now o ON o.span_id = k.span_id WHERE o.is_span`);
-  // Calls that may be theirs hang on nothing.
-  await connection.run(`INSERT INTO doubted SELECT DISTINCT l.candidate_span_id FROM links l JOIN decisions d ON d.span_id = l.span_id SEMI JOIN (SELECT span_id FROM links WHERE doubt) b ON b.span_id = l.span_id WHERE d.parent_span_id IS NULL`);
-  const rows = await connection.runAndReadAll('SELECT count(*) FROM over_now WHERE is_span');
-  return Number(rows.getRows()[0]?.[0] ?? 0);
+    WHERE e.end_ns <= ${cut_ns};
+    CREATE OR REPLACE TEMP VIEW finished AS
+    SELECT e.*, o.parent_span_id, o.start_ns, o.trace_hi, o.trace_lo, o.candidates, o.doubt, o.evidence, o.score, o.peer_seen FROM exchanges e JOIN over_now o ON o.span_id = e.span_id WHERE o.is_span;
+    CREATE OR REPLACE TEMP VIEW finished_links AS
+    SELECT o.trace_hi, o.trace_lo, o.start_ns, o.end_ns, k.* FROM ${all_links} k JOIN over_now o ON o.span_id = k.span_id WHERE o.is_span;
+    -- Calls that may be theirs hang on nothing.
+    INSERT INTO doubted SELECT DISTINCT l.candidate_span_id FROM links l JOIN decisions d ON d.span_id = l.span_id SEMI JOIN (SELECT span_id FROM links WHERE doubt) b ON b.span_id = l.span_id WHERE d.parent_span_id IS NULL`);
+  const [counted] = await readRows(connection, 'SELECT count(*) FROM over_now WHERE is_span');
+  return Number(counted?.[0] ?? 0);
 }

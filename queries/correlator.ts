@@ -1,6 +1,7 @@
 // Live correlation: every cycle reads what has landed since the last one, decides what can be decided, stores what is over.
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { isOutOfMemory } from '../ingest/duckdb-errors.ts';
+import { readRows } from '../ingest/duckdb-query.ts';
 import { Mutex } from '../ingest/mutex.ts';
 import type { DerivedSegment, Warehouse } from '../ingest/warehouse.ts';
 import { CLOSES_BACK_NS, READ_AFTER_STEPS, carryOver, forgetOld, leaveToRewrite, someIn } from './carry-over.ts';
@@ -234,8 +235,8 @@ export class Correlator {
   }
 
   async #load(connection: DuckDBConnection): Promise<void> {
-    const progress = await connection.runAndReadAll('SELECT coalesce(max(apply_no), 0), coalesce(max(cut_ns), 0) FROM memory.stored.progress');
-    const [apply_no, cut_ns] = (progress.getRows()[0] ?? [0n, 0n]) as [bigint, bigint];
+    const [progress] = await readRows(connection, 'SELECT coalesce(max(apply_no), 0), coalesce(max(cut_ns), 0) FROM memory.stored.progress');
+    const [apply_no, cut_ns] = (progress ?? [0n, 0n]) as [bigint, bigint];
     this.#read_to = max(this.#read_to, apply_no);
     this.#cut = max(this.#cut, cut_ns);
     this.#warehouse.noteRead(this.#read_to);
@@ -267,17 +268,17 @@ export class Correlator {
     const news = `SELECT ${MESSAGE_COLUMNS} FROM ${this.#warehouse.storedSince('messages', ahead.from, to)} m WHERE m.apply_no > ${ahead.from} AND m.apply_no <= ${to} AND (m.apply_no > ${from} OR m.ts_ns > ${ahead.horizon_ns})`;
     await readMessages(connection, { news, horizon_ns });
     if (to === from) return { messages: 0, closes: 0 };
-    const messages = await connection.runAndReadAll(`SELECT count(*) FROM ${since('messages')} m WHERE m.apply_no > ${from} AND m.apply_no <= ${to}`);
+    const [messages] = await readRows(connection, `SELECT count(*) FROM ${since('messages')} m WHERE m.apply_no > ${from} AND m.apply_no <= ${to}`);
     const closes = await connection.run(addCloses(since('socket_events'), `e.ts_ns >= ${this.#cut - CLOSES_BACK_NS}`));
     if (await someIn(connection, since('processes'))) await loadProcesses(connection, since('processes'));
     if (await someIn(connection, since('losses'))) await connection.run(`INSERT INTO losses SELECT l.node, l.from_ns, l.to_ns, l.cause FROM ${since('losses')} l WHERE l.cause IN ${HIDING_CAUSES} AND l.to_ns >= ${this.#cut - KEEP_NS} EXCEPT SELECT node, from_ns, to_ns, cause FROM losses`);
-    return { messages: Number(messages.getRows()[0]?.[0] ?? 0), closes: closes.rowsChanged };
+    return { messages: Number(messages?.[0] ?? 0), closes: closes.rowsChanged };
   }
 
   /** What the next cycle reads again. */
   async #lookAhead(connection: DuckDBConnection, to: bigint, horizon_ns: bigint): Promise<typeof NOTHING_AHEAD> {
-    const found = await connection.runAndReadAll(`SELECT min(m.apply_no) FILTER (m.apply_no > ${this.#ahead.from}) - 1, min(m.ts_ns) FROM landed m WHERE m.ts_ns > ${horizon_ns}`);
-    const [before, first_ns] = found.getRows()[0] as [bigint | null, bigint | null];
+    const [found] = await readRows(connection, `SELECT min(m.apply_no) FILTER (m.apply_no > ${this.#ahead.from}) - 1, min(m.ts_ns) FROM landed m WHERE m.ts_ns > ${horizon_ns}`);
+    const [before, first_ns] = found as [bigint | null, bigint | null];
     return { from: before ?? to, horizon_ns, first_ns: first_ns ?? NEVER };
   }
 
@@ -287,8 +288,8 @@ export class Correlator {
       await forgetOld(connection, cut, this.#limits);
       this.#forgotten = cut;
     }
-    const rows = await connection.runAndReadAll(`SELECT count(*), coalesce(min(end_ns), ${NEVER}), coalesce(min(ts_ns), ${NEVER}), coalesce(min(quiet_ns), ${NEVER}) FROM waiting`);
-    const [count, next_end_ns, oldest_ns, quiet_ns] = rows.getRows()[0] as [bigint, bigint, bigint, bigint];
+    const [waiting] = await readRows(connection, `SELECT count(*), coalesce(min(end_ns), ${NEVER}), coalesce(min(ts_ns), ${NEVER}), coalesce(min(quiet_ns), ${NEVER}) FROM waiting`);
+    const [count, next_end_ns, oldest_ns, quiet_ns] = waiting as [bigint, bigint, bigint, bigint];
     this.#waiting = { count: Number(count), next_end_ns, oldest_ns, quiet_ns };
   }
 

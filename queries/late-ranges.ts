@@ -1,5 +1,6 @@
 // What came too late for its cycle: which part of history has to be done again, and when it is time for that.
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { readRows } from '../ingest/duckdb-query.ts';
 import { someIn } from './carry-over.ts';
 
 export interface TimeRange {
@@ -69,11 +70,11 @@ export async function findLate(connection: DuckDBConnection, { apply_no, cut_ns,
     SELECT e.span_id, e.end_ns FROM exchanges e ANTI JOIN (FROM decided_ends WHERE stored) d ON d.span_id = e.span_id WHERE e.end_ns > ${oldest_ns} AND e.end_ns <= ${cut_ns} AND (e.apply_no > ${apply_no} OR (${left})) AND ${cut_ns} > 0`);
   // Looking among the stored ones takes its time, and mostly there is none to look for.
   const unstored = anew !== null && (await someIn(connection, 'late_exchanges')) ? ` WHERE NOT EXISTS (FROM ${anew.stored} s WHERE s.span_id = l.span_id)` : '';
-  const rows = await connection.runAndReadAll(`
+  const rows = await readRows(connection, `
     SELECT count(*), min(end_ns) - 1, max(end_ns) FROM late_exchanges l${unstored}
     UNION ALL
     SELECT count(*), min(d.start_ns), CAST(${cut_ns} AS BIGINT) FROM exchanges e JOIN decided_ends d ON d.span_id = e.peer_span_id WHERE NOT e.is_server AND d.parent_span_id IS NULL`);
-  const found = (rows.getRows() as [bigint, bigint | null, bigint | null][]).filter(([count]) => count > 0n);
+  const found = (rows as [bigint, bigint | null, bigint | null][]).filter(([count]) => count > 0n);
   return {
     count: Number(found.reduce((sum, [count]) => sum + count, 0n)),
     ranges: found.map(([, from_ns, to_ns]) => ({ from_ns: from_ns as bigint, to_ns: (to_ns as bigint) > (from_ns as bigint) ? (to_ns as bigint) : (from_ns as bigint) })),

@@ -1,6 +1,7 @@
 // Which runs of collectors still speak, and so up to when everything is known: the cut. A run that is silent, has said that it ends, or
 // is far behind the others does not hold them back.
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { readRows } from '../ingest/duckdb-query.ts';
 import type { RunState, Warehouse } from '../ingest/warehouse.ts';
 import type { TimeRange } from './late-ranges.ts';
 import { setRunEnds, type RunEnd } from './working-set.ts';
@@ -54,17 +55,17 @@ export class RunWatch {
     const all = { to: last, cut: this.#nextCut(previous_cut) };
     if (last - from < 2n || this.finishing) return all;
     const since = this.#warehouse.storedSince('batches', from);
-    const waiting = await connection.runAndReadAll(`SELECT apply_no, sum(rows) OVER (ORDER BY apply_no) FROM ${since} b WHERE b.apply_no > ${from} ORDER BY apply_no`);
-    const batches = (waiting.getRows() as [bigint, bigint][]).filter(([, rows]) => Number(rows) <= this.#most_rows);
+    const waiting = await readRows(connection, `SELECT apply_no, sum(rows) OVER (ORDER BY apply_no) FROM ${since} b WHERE b.apply_no > ${from} ORDER BY apply_no`);
+    const batches = (waiting as [bigint, bigint][]).filter(([, rows]) => Number(rows) <= this.#most_rows);
     const to = batches.at(-1)?.[0] ?? from + 1n;
-    if (batches.length === waiting.currentRowCount || to >= last) return all;
+    if (batches.length === waiting.length || to >= last) return all;
     // A run that has not been heard of by then began after it.
-    const heard = await connection.runAndReadAll(`
+    const heard = await readRows(connection, `
       SELECT node, run_id, max(watermark_ns) FILTER (apply_no <= ${to}), max(apply_no) > ${from} FROM memory.stored.batches GROUP BY node, run_id`);
     const lags = this.#lags();
     const runs = this.#warehouse.runs();
     const [alive, behind] = [new Set(runs.filter((run) => this.#isAlive(run)).map(key)), new Set(runs.filter(lags).map(key))];
-    const held_by = (heard.getRows() as [string, bigint, bigint | null, boolean][])
+    const held_by = (heard as [string, bigint, bigint | null, boolean][])
       .filter(([node, run_id, , unread]) => (unread || alive.has(key({ node, run_id }))) && !behind.has(key({ node, run_id })))
       .map(([node, run_id, watermark_ns]) => ({ node, watermark_ns: watermark_ns ?? run_id }));
     return { to, cut: held_by.length === 0 ? all.cut : cutBelow(held_by, previous_cut) };
@@ -97,8 +98,8 @@ export class RunWatch {
 
   /** Whoever correlated before this process may have stored what the runs that ended by the cut left open, as far as batches were read: more may have landed since. */
   async takeAsEnded(connection: DuckDBConnection, read_to: bigint, cut: bigint): Promise<void> {
-    const heard = await connection.runAndReadAll(`SELECT node, run_id, max(watermark_ns) AS end_ns FROM memory.stored.batches WHERE apply_no <= ${read_to} GROUP BY node, run_id HAVING end_ns <= ${cut}`);
-    for (const [node, run_id, end_ns] of heard.getRows() as [string, bigint, bigint][]) this.#ended.set(key({ node, run_id }), end_ns);
+    const heard = await readRows(connection, `SELECT node, run_id, max(watermark_ns) AS end_ns FROM memory.stored.batches WHERE apply_no <= ${read_to} GROUP BY node, run_id HAVING end_ns <= ${cut}`);
+    for (const [node, run_id, end_ns] of heard as [string, bigint, bigint][]) this.#ended.set(key({ node, run_id }), end_ns);
   }
 
   /** After a cycle that memory did not suffice for: the next ones read less, or would fail as it did. */

@@ -2,6 +2,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { readRows } from '../ingest/duckdb-query.ts';
 import { packageRoot } from '../schema/package-root.ts';
 
 export interface Step {
@@ -147,13 +148,19 @@ export async function runSteps(connection: DuckDBConnection, steps: readonly Ste
     if (memory.made.has(step.name) && (await isEmptyAny(connection, step.needs, filled))) {
       if (!step.view && !memory.empty.has(step.name)) await connection.run(`DELETE FROM ${step.name}`);
       memory.empty.add(step.name);
+      if (!step.view) filled.set(step.name, false);
     } else {
       const known = memory.made.has(step.name);
       memory.made.add(step.name);
       memory.empty.delete(step.name);
+      filled.delete(step.name);
       if (step.repeat) await repeatStep(connection, step);
       else if (step.view) await (known ? undefined : connection.run(`CREATE OR REPLACE TEMP VIEW ${step.name} AS ${step.sql}`));
-      else if ((await countMade(connection, step)) >= (watch.many_rows ?? MANY_ROWS)) large.add(step.name);
+      else {
+        const rows = await countMade(connection, step);
+        filled.set(step.name, rows > 0);
+        if (rows >= (watch.many_rows ?? MANY_ROWS)) large.add(step.name);
+      }
       watch.observe?.(step, performance.now() - begun);
     }
     const over = (memory.last_reads?.get(at) ?? []).filter((name) => large.has(name));
@@ -164,14 +171,14 @@ export async function runSteps(connection: DuckDBConnection, steps: readonly Ste
 }
 
 async function countMade(connection: DuckDBConnection, { name, sql }: Step): Promise<number> {
-  const result = await connection.runAndReadAll(`CREATE OR REPLACE TEMP TABLE ${name} AS ${sql}`);
-  return Number(result.getRows()[0]?.[0] ?? 0);
+  const [made] = await readRows(connection, `CREATE OR REPLACE TEMP TABLE ${name} AS ${sql}`);
+  return Number(made?.[0] ?? 0);
 }
 
 /** filled: what is known of relations in this run. */
 async function isEmptyAny(connection: DuckDBConnection, relations: readonly string[], filled: Map<string, boolean>): Promise<boolean> {
   for (const relation of relations) {
-    if (!filled.has(relation)) filled.set(relation, (await connection.runAndReadAll(`SELECT 1 FROM ${relation} LIMIT 1`)).currentRowCount > 0);
+    if (!filled.has(relation)) filled.set(relation, (await readRows(connection, `SELECT 1 FROM ${relation} LIMIT 1`)).length > 0);
     if (filled.get(relation) === false) return true;
   }
   return false;
@@ -180,7 +187,7 @@ async function isEmptyAny(connection: DuckDBConnection, relations: readonly stri
 async function repeatStep(connection: DuckDBConnection, { name, sql }: Step): Promise<void> {
   for (let round = 0; round < MOST_ROUNDS; round += 1) {
     await connection.run(`CREATE OR REPLACE TEMP TABLE step_next AS ${sql}; DROP TABLE ${name}; ALTER TABLE step_next RENAME TO ${name}`);
-    const moved = await connection.runAndReadAll(`SELECT 1 FROM ${name} WHERE moved LIMIT 1`);
-    if (moved.currentRowCount === 0) return;
+    const moved = await readRows(connection, `SELECT 1 FROM ${name} WHERE moved LIMIT 1`);
+    if (moved.length === 0) return;
   }
 }

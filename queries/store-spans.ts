@@ -52,8 +52,7 @@ const FINISHED_SPANS = `SELECT s.* EXCLUDE (quick_template), url_template(s.path
  * besides: losses (node, from_ns, to_ns), doubted.
  */
 export async function describeFinished(connection: DuckDBConnection): Promise<void> {
-  await connection.run((await someIn(connection, 'losses')) ? TOUCHED : UNTOUCHED);
-  await connection.run(TOLD);
+  await connection.run(`${(await someIn(connection, 'losses')) ? TOUCHED : UNTOUCHED}; ${TOLD}`);
 }
 
 /**
@@ -61,13 +60,13 @@ export async function describeFinished(connection: DuckDBConnection): Promise<vo
  * timing_models, timing_versions.
  */
 export async function storeFinished(connection: DuckDBConnection, alias: string): Promise<void> {
-  await connection.run(`INSERT INTO ${alias}.spans BY NAME ${FINISHED_SPANS}`);
-  await connection.run(`INSERT INTO ${alias}.exchanges BY NAME
+  // Numbers are sorted, and texts made of them afterwards.
+  await connection.run(`INSERT INTO ${alias}.spans BY NAME ${FINISHED_SPANS};
+    INSERT INTO ${alias}.exchanges BY NAME
     SELECT f.node, f.run_id, f.socket_id, f.exchange_no, f.is_server, f.span_id, f.peer_span_id, f.process_id, f.protocol, f.start_ns, f.request_end_ns,
       CASE WHEN f.answer_ns <= f.end_ns THEN f.answer_ns END AS answer_ns, f.end_ns, f.answered, f.end_reason, f.complete
-    FROM told f`);
-  // Numbers are sorted, and texts made of them afterwards.
-  await connection.run(`INSERT INTO ${alias}.span_links BY NAME
+    FROM told f;
+    INSERT INTO ${alias}.span_links BY NAME
     SELECT printf('%016x%016x', o.trace_hi, o.trace_lo) AS trace_id, o.span_id, o.candidate_span_id, o.evidence, o.score, o.chosen, ${RULE_VERSION} AS rule_version, o.model_version, o.start_ns, o.end_ns
     FROM (
       SELECT k.trace_hi, k.trace_lo, k.span_id, k.candidate_span_id, k.evidence, k.score, k.chosen, CASE WHEN k.evidence = 'timing' THEN v.model_version END AS model_version, k.start_ns, k.end_ns
@@ -76,6 +75,6 @@ export async function storeFinished(connection: DuckDBConnection, alias: string)
       SELECT f.trace_hi, f.trace_lo, f.span_id, f.parent_span_id AS candidate_span_id, 'connection' AS evidence, 1.0 AS score, TRUE AS chosen, NULL AS model_version, f.start_ns, f.end_ns
       FROM over_now f WHERE f.is_span AND f.is_server AND f.parent_span_id IS NOT NULL
       ORDER BY trace_hi, trace_lo, span_id, candidate_span_id, evidence
-    ) o`);
-  await connection.run(`INSERT INTO ${alias}.models BY NAME FROM timing_models`);
+    ) o;
+    INSERT INTO ${alias}.models BY NAME FROM timing_models`);
 }

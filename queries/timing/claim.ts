@@ -1,6 +1,7 @@
 // Timing as a kind of evidence: for calls that nothing else decides, from the tables of ../correlate/26-timing-input.sql to timing_claims.
 import { createHash } from 'node:crypto';
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { readRows } from '../../ingest/duckdb-query.ts';
 import type { Computed } from '../step-runner.ts';
 import { createTimingTables, readProblems, type ServiceProblem } from './resolve.ts';
 import { resolveService, type Resolution } from './resolve-service.ts';
@@ -61,8 +62,8 @@ const EVER = 9_000_000_000_000_000_000n;
 /** `pause` is awaited between windows: other work may go on. */
 export async function claimByTiming(connection: DuckDBConnection, pause: () => Promise<void> = async () => undefined, hopeless: HopelessServices = new Map(), budget_ms = Infinity): Promise<void> {
   await connection.run('DELETE FROM timing_claims');
-  const wanted = await connection.runAndReadAll("SELECT 1 FROM doubtful_calls WHERE NOT EXISTS (SELECT 1 FROM evidence_off WHERE evidence = 'timing') LIMIT 1");
-  if (wanted.currentRowCount === 0) return;
+  const wanted = await readRows(connection, "SELECT 1 FROM doubtful_calls WHERE NOT EXISTS (SELECT 1 FROM evidence_off WHERE evidence = 'timing') LIMIT 1");
+  if (wanted.length === 0) return;
   const until = performance.now() + budget_ms;
   const options = { give_up_below: LEAST_GUESS, sample_sweeps: 50, cool: false, pause: pausing() };
   for (const round of rounds(await windows(connection))) {
@@ -98,7 +99,7 @@ function pausing(): () => Promise<void> {
 }
 
 async function windows(connection: DuckDBConnection): Promise<Window[]> {
-  const rows = (await connection.runAndReadAll('SELECT service, start_ns FROM timing_seen_requests ORDER BY service, start_ns')).getRows() as [string, bigint][];
+  const rows = (await readRows(connection, 'SELECT service, start_ns FROM timing_seen_requests ORDER BY service, start_ns')) as [string, bigint][];
   const found: Window[] = [];
   for (const [service, starts] of groupBy(rows, ([name]) => name)) {
     const startOf = (at: number): bigint => starts[at]?.[1] ?? (at < 0 ? 0n : EVER);
@@ -145,7 +146,7 @@ async function worthWeighing(connection: DuckDBConnection, round: readonly Windo
     DELETE FROM timing_windows WHERE service NOT IN (
       SELECT d.service FROM doubtful_calls d JOIN open_counts o ON o.span_id = d.span_id JOIN timing_windows w ON w.service = d.service AND d.at_ns >= w.from_ns AND d.at_ns < w.to_ns
       GROUP BY d.service HAVING avg(o.open) <= ${MOST_OPEN})`);
-  const left = new Set((await connection.runAndReadAll('SELECT service FROM timing_windows')).getRows().map(([service]) => service as string));
+  const left = new Set((await readRows(connection, 'SELECT service FROM timing_windows')).map(([service]) => service as string));
   return round.filter(({ service }) => left.has(service));
 }
 
@@ -166,9 +167,9 @@ async function fill(connection: DuckDBConnection): Promise<void> {
 
 /** By service: those of its window, not of what lies around. */
 async function doubtfulCalls(connection: DuckDBConnection): Promise<Map<string, DoubtfulCall[]>> {
-  const rows = await connection.runAndReadAll(`
+  const rows = await readRows(connection, `
     SELECT d.service, t.call_id, d.fresh FROM doubtful_calls d JOIN timing_calls t ON t.call_id = d.span_id JOIN timing_windows w ON w.service = d.service AND t.start_tick >= w.from_ns AND t.start_tick < w.to_ns`);
-  const calls = (rows.getRows() as [string, bigint, boolean][]).map(([service, call_id, fresh]) => ({ service, call_id, fresh }));
+  const calls = (rows as [string, bigint, boolean][]).map(([service, call_id, fresh]) => ({ service, call_id, fresh }));
   return groupBy(calls, ({ service }) => service);
 }
 
