@@ -114,6 +114,11 @@ export interface StepWatch {
   readonly kept?: ReadonlySet<string> | undefined;
   /** How many are many; 10,000. */
   readonly many_rows?: number | undefined;
+  /**
+   * Steps that do not depend on whether one before them has rows are said to DuckDB at once: on busy processors each answer takes milliseconds to come. Results
+   * that nothing reads any more stay until then. Not where each step is observed.
+   */
+  readonly together?: boolean;
 }
 
 /** Dropping a table, and making it anew in the next cycle, costs more than so many rows take. */
@@ -134,45 +139,77 @@ export function lastReads(steps: readonly Step[], kept: ReadonlySet<string>, com
   return by_step;
 }
 
+/** A statement of a step. */
+interface Said {
+  readonly step: Step;
+  readonly sql: string;
+  /** It makes a table. */
+  readonly made: boolean;
+}
+
+const countOf = ({ step }: Said, place: number): string => `SELECT ${place} AS place, count(*) FROM ${step.name}`;
+
 /** Makes each step a temp table (or view) of `connection`; the inputs are temp tables too. */
 export async function runSteps(connection: DuckDBConnection, steps: readonly Step[], watch: StepWatch = {}): Promise<void> {
   for (const name of watch.computed?.keys() ?? []) if (!steps.some((step) => step.name === name)) throw new Error(`what is computed before ${name} would never be: no step is called so`);
   const memory = watch.memory ?? new StepMemory();
+  const together = watch.together === true && watch.observe === undefined;
   const filled = new Map<string, boolean>();
   if (watch.kept !== undefined) memory.last_reads ??= lastReads(steps, watch.kept, watch.computed);
   const large = new Set<string>();
+  /** Large results that nothing reads any more: they go before the next statement. */
+  let over: string[] = [];
+  let said: Said[] = [];
+  /** Places of steps that what is said is the last to read something of. */
+  let passed: number[] = [];
+  const release = (): void => {
+    const names = passed.flatMap((at) => memory.last_reads?.get(at) ?? []).filter((name) => large.has(name));
+    for (const name of names) memory.made.delete(name);
+    over.push(...names);
+    passed = [];
+  };
+  const say = async (): Promise<void> => {
+    const made = said.filter((one) => one.made);
+    const [only] = made;
+    const says_itself = made.length === 1 && said.at(-1) === only;
+    const counts = made.length === 0 || says_itself ? [] : [`${made.map(countOf).join(' UNION ALL ')} ORDER BY place`];
+    const statements = [...over.map((name) => `DROP TABLE ${name}`), ...said.map(({ sql }) => sql), ...counts];
+    [said, over] = [[], []];
+    if (statements.length > 0) {
+      const rows = await readRows(connection, statements.join(';\n'));
+      for (const [place, { step }] of made.entries()) {
+        const count = Number(says_itself ? (rows[0]?.[0] ?? 0) : rows[place]?.[1]);
+        filled.set(step.name, count > 0);
+        if (count >= (watch.many_rows ?? MANY_ROWS)) large.add(step.name);
+      }
+    }
+    release();
+  };
   for (const [at, step] of steps.entries()) {
     await watch.between?.();
     const begun = performance.now();
-    await watch.computed?.get(step.name)?.run();
-    if (memory.made.has(step.name) && (await isEmptyAny(connection, step.needs, filled))) {
-      if (!step.view && !memory.empty.has(step.name)) await connection.run(`DELETE FROM ${step.name}`);
+    const computed = watch.computed?.get(step.name);
+    const known = memory.made.has(step.name);
+    if (computed !== undefined || step.repeat || (known && !step.needs.every((name) => filled.has(name)))) await say();
+    await computed?.run();
+    if (known && (await isEmptyAny(connection, step.needs, filled))) {
+      if (!step.view && !memory.empty.has(step.name)) said.push({ step, sql: `DELETE FROM ${step.name}`, made: false });
       memory.empty.add(step.name);
       if (!step.view) filled.set(step.name, false);
     } else {
-      const known = memory.made.has(step.name);
       memory.made.add(step.name);
       memory.empty.delete(step.name);
       filled.delete(step.name);
       if (step.repeat) await repeatStep(connection, step);
-      else if (step.view) await (known ? undefined : connection.run(`CREATE OR REPLACE TEMP VIEW ${step.name} AS ${step.sql}`));
-      else {
-        const rows = await countMade(connection, step);
-        filled.set(step.name, rows > 0);
-        if (rows >= (watch.many_rows ?? MANY_ROWS)) large.add(step.name);
-      }
+      else if (step.view) said.push(...(known ? [] : [{ step, sql: `CREATE OR REPLACE TEMP VIEW ${step.name} AS ${step.sql}`, made: false }]));
+      else said.push({ step, sql: `CREATE OR REPLACE TEMP TABLE ${step.name} AS ${step.sql}`, made: true });
+      if (!together) await say();
       watch.observe?.(step, performance.now() - begun);
     }
-    const over = (memory.last_reads?.get(at) ?? []).filter((name) => large.has(name));
-    if (over.length === 0) continue;
-    await connection.run(over.map((name) => `DROP TABLE ${name}`).join(';'));
-    for (const name of over) memory.made.delete(name);
+    passed.push(at);
+    if (said.length === 0) release();
   }
-}
-
-async function countMade(connection: DuckDBConnection, { name, sql }: Step): Promise<number> {
-  const [made] = await readRows(connection, `CREATE OR REPLACE TEMP TABLE ${name} AS ${sql}`);
-  return Number(made?.[0] ?? 0);
+  await say();
 }
 
 /** filled: what is known of relations in this run. */
