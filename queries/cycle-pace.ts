@@ -5,8 +5,8 @@
 const AIM_MS = 1200;
 /** Twice what the cycle took, or this where it took next to nothing. */
 const QUIET_MS = 400;
-/** For whatever else wants the processor, and for events to gather. */
-const LEAST_MS = 200;
+/** Where cycles take that long, each waits for a processor most of its time: whatever else wants one has had it. */
+const LEAST_MS = 20;
 
 /** Milliseconds, after a cycle that took `cycle_ms`. */
 export function pauseAfter(cycle_ms: number): number {
