@@ -1,6 +1,5 @@
-import { BIGINT, BLOB, BOOLEAN, DOUBLE, DuckDBBlobValue, DuckDBDataChunk, LIST, VARCHAR, listValue } from '@duckdb/node-api';
-import type { DuckDBConnection, DuckDBInstance, DuckDBResult, DuckDBType, DuckDBValue } from '@duckdb/node-api';
-import duckdb from '@duckdb/node-bindings';
+import { BIGINT, BLOB, BOOLEAN, DOUBLE, DuckDBBlobValue, LIST, VARCHAR, listValue } from '@duckdb/node-api';
+import type { DuckDBConnection, DuckDBInstance, DuckDBMaterializedResult, DuckDBResult, DuckDBType, DuckDBValue } from '@duckdb/node-api';
 
 export interface QueryResult {
   readonly columns: { name: string; type: string }[];
@@ -57,12 +56,9 @@ export function resultColumns(result: DuckDBResult): { name: string; type: strin
  * Of a result that does not stream: its rows are there already. `getRows` asks a thread of Node's pool for each 2,048 of them, and whether there are more, and
  * on busy processors each answer takes milliseconds to come.
  */
-export function rowsOf(result: DuckDBResult): DuckDBValue[][] {
-  const { result: whole } = result as unknown as { readonly result: duckdb.Result };
-  return Array.from({ length: duckdb.result_chunk_count(whole) }, (_, at) => new DuckDBDataChunk(duckdb.result_get_chunk(whole, at)).getRows()).flat();
-}
+export const rowsOf = (result: DuckDBMaterializedResult): DuckDBValue[][] => Array.from({ length: result.chunkCount }, (_, at) => result.getChunk(at).getRows()).flat();
 
-/** All rows of a statement; bigint for 64-bit integers. */
+/** All rows of a statement, or of the last of several of which only that one has rows; bigint for 64-bit integers. */
 export const readRows = async (connection: DuckDBConnection, sql: string): Promise<DuckDBValue[][]> => rowsOf(await connection.run(sql));
 
 export async function runQuery(connection: DuckDBConnection, sql: string, params?: QueryParams): Promise<QueryResult> {

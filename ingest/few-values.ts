@@ -58,6 +58,8 @@ class KnownValues {
   /** Files in a row for which nothing new came, and how many it takes. */
   #quiet = 0;
   #needed = 1;
+  /** Those since it last took fewer. */
+  #calm = 0;
 
   constructor(usual: readonly string[]) {
     this.#usual = usual;
@@ -88,7 +90,8 @@ class KnownValues {
   forNewFile(ages: boolean): ValueNumbers | null {
     this.#quiet = this.#news ? 0 : this.#quiet + 1;
     this.#news = false;
-    if (this.#needed > 1 && this.#quiet >= 4 * this.#needed) this.#needed >>= 1;
+    this.#calm = this.#quiet === 0 ? 0 : this.#calm + 1;
+    if (this.#needed > 1 && this.#calm >= 4 * this.#needed) [this.#needed, this.#calm] = [this.#needed >> 1, 0];
     const values = new Set([...this.#usual, ...this.#recent, ...this.#former]);
     if (ages) [this.#former, this.#recent] = [this.#recent, new Set()];
     if (this.#quiet < this.#needed || values.size === 0 || values.size > MOST_VALUES) return null;

@@ -158,6 +158,7 @@ export class SegmentCatalog {
         await this.#tables.create(this.#connection, kind, alias);
         if (enumerations !== undefined) {
           await enumerate(this.#connection, alias, enumerations).catch((error: Error) => {
+            if (!/^(Parser|Binder|Conversion|Invalid Input) Error/.test(error.message)) throw error;
             made.enumerations = ALL_TEXT;
             this.#log(`${path} holds texts as they are: ${error.message}`);
           });

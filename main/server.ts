@@ -68,6 +68,9 @@ interface ServerParts {
   readonly log: (line: string) => void;
 }
 
+/** After a cycle that failed, which the next one begins with reading everything anew. */
+const FAILED_PAUSE_MS = 400;
+
 export class Server {
   readonly warehouse: Warehouse;
   readonly url: string;
@@ -184,7 +187,8 @@ export class Server {
         if (!failing) this.#log(`correlation: ${(error as Error).message}; trying again`);
         failing = true;
       }
-      await sleep(pauseAfter(performance.now() - begun));
+      const pause_ms = pauseAfter(performance.now() - begun);
+      await sleep(failing ? Math.max(pause_ms, FAILED_PAUSE_MS) : pause_ms);
     }
   }
 }

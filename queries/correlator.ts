@@ -26,7 +26,7 @@ export interface CorrelatorOptions {
   readonly silent_ms?: number;
   /** Shortest pause between two rewrites of stored segments because of late rows. */
   readonly late_pause_ms?: number;
-  /** Awaited before each step, for work that is more urgent. */
+  /** Awaited before each step, or before some that are said together, for work that is more urgent. */
   readonly between_steps?: () => Promise<void>;
   /** How long each step took, for measurements. */
   readonly observe?: (step: Step, elapsed_ms: number) => void;
@@ -207,7 +207,7 @@ export class Correlator {
     await setLimits(connection, this.#runs.finishing ? { ...this.#limits, decide_limit_ns: 0n } : this.#limits, cut);
     await addThreadMoves(this.#warehouse, connection, max(this.#moved_to, previous_cut - KEEP_NS), cut);
     this.#moved_to = cut;
-    await runSteps(connection, this.#steps, { together: true, observe: this.#observe, between: this.#between_steps, memory: this.#memory, kept: READ_AFTER_STEPS, many_rows: this.#many_rows, computed: computedSteps(connection, this.#between_steps, this.#hopeless, this.#runs.finishing ? undefined : TIMING_BUDGET_MS) });
+    await runSteps(connection, this.#steps, { together: !this.#read_anew, observe: this.#observe, between: this.#between_steps, memory: this.#memory, kept: READ_AFTER_STEPS, many_rows: this.#many_rows, computed: computedSteps(connection, this.#between_steps, this.#hopeless, this.#runs.finishing ? undefined : TIMING_BUDGET_MS) });
     // What is being done beside the cycles may hold rows that these have not read yet, and is not to be stored by both.
     const within = this.#read_anew ? { from_ns: 0n, to_ns: NEVER } : this.#late.at;
     const anew = within !== undefined ? { left_ns: previous_cut - KEEP_NS, within, stored: this.#warehouse.storedBetween('derived', 'spans', previous_cut - this.#limits.open_limit_ns, previous_cut) } : null;

@@ -5,10 +5,12 @@
 const AIM_MS = 1200;
 /** Twice what the cycle took, or this where it took next to nothing. */
 const QUIET_MS = 400;
-/** Where cycles take that long, each waits for a processor most of its time: whatever else wants one has had it. */
 const LEAST_MS = 20;
+/** Beyond, processors are short: events gather for longer, as many at once are cheaper, and whatever else wants a processor has one. */
+const LONG_MS = 800;
+const LEAST_AFTER_LONG_MS = 200;
 
 /** Milliseconds, after a cycle that took `cycle_ms`. */
 export function pauseAfter(cycle_ms: number): number {
-  return Math.max(LEAST_MS, Math.min(AIM_MS - 2 * cycle_ms, Math.max(QUIET_MS, 2 * cycle_ms)));
+  return Math.max(cycle_ms > LONG_MS ? LEAST_AFTER_LONG_MS : LEAST_MS, Math.min(AIM_MS - 2 * cycle_ms, Math.max(QUIET_MS, 2 * cycle_ms)));
 }

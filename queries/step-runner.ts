@@ -139,6 +139,9 @@ export function lastReads(steps: readonly Step[], kept: ReadonlySet<string>, com
   return by_step;
 }
 
+/** What is more urgent waits for all of them. */
+const MOST_TOGETHER = 12;
+
 /** A statement of a step. */
 interface Said {
   readonly step: Step;
@@ -176,7 +179,8 @@ export async function runSteps(connection: DuckDBConnection, steps: readonly Ste
     const statements = [...over.map((name) => `DROP TABLE ${name}`), ...said.map(({ sql }) => sql), ...counts];
     [said, over] = [[], []];
     if (statements.length > 0) {
-      const rows = await readRows(connection, statements.join(';\n'));
+      if (together) await watch.between?.();
+      const rows = await readRows(connection, statements.join('\n;\n'));
       for (const [place, { step }] of made.entries()) {
         const count = Number(says_itself ? (rows[0]?.[0] ?? 0) : rows[place]?.[1]);
         filled.set(step.name, count > 0);
@@ -186,7 +190,7 @@ export async function runSteps(connection: DuckDBConnection, steps: readonly Ste
     release();
   };
   for (const [at, step] of steps.entries()) {
-    await watch.between?.();
+    if (!together) await watch.between?.();
     const begun = performance.now();
     const computed = watch.computed?.get(step.name);
     const known = memory.made.has(step.name);
@@ -203,13 +207,14 @@ export async function runSteps(connection: DuckDBConnection, steps: readonly Ste
       if (step.repeat) await repeatStep(connection, step);
       else if (step.view) said.push(...(known ? [] : [{ step, sql: `CREATE OR REPLACE TEMP VIEW ${step.name} AS ${step.sql}`, made: false }]));
       else said.push({ step, sql: `CREATE OR REPLACE TEMP TABLE ${step.name} AS ${step.sql}`, made: true });
-      if (!together) await say();
+      if (!together || said.length >= MOST_TOGETHER) await say();
       watch.observe?.(step, performance.now() - begun);
     }
     passed.push(at);
     if (said.length === 0) release();
   }
   await say();
+  if (over.length > 0) await say();
 }
 
 /** filled: what is known of relations in this run. */
@@ -223,7 +228,7 @@ async function isEmptyAny(connection: DuckDBConnection, relations: readonly stri
 
 async function repeatStep(connection: DuckDBConnection, { name, sql }: Step): Promise<void> {
   for (let round = 0; round < MOST_ROUNDS; round += 1) {
-    await connection.run(`CREATE OR REPLACE TEMP TABLE step_next AS ${sql}; DROP TABLE ${name}; ALTER TABLE step_next RENAME TO ${name}`);
+    await connection.run(`CREATE OR REPLACE TEMP TABLE step_next AS ${sql}\n; DROP TABLE ${name}; ALTER TABLE step_next RENAME TO ${name}`);
     const moved = await readRows(connection, `SELECT 1 FROM ${name} WHERE moved LIMIT 1`);
     if (moved.length === 0) return;
   }

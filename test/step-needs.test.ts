@@ -1,11 +1,13 @@
 // What queries/correlate/*.sql says by `-- @needs`: live cycles leave those steps out where a relation that they need is empty. And what is read for
 // the last time: results that no step reads any more are dropped.
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { generate } from '../bench/generate/generate.ts';
 import { TruthList } from '../bench/generate/truth.ts';
+import { readRows } from '../ingest/duckdb-query.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { Correlator } from '../queries/correlator.ts';
-import { lastReads, loadSteps, parseSteps, runSteps, type Step } from '../queries/step-runner.ts';
+import { StepMemory, lastReads, loadSteps, parseSteps, runSteps, type Step } from '../queries/step-runner.ts';
+import { stepConnection } from './support/step-connection.ts';
 import { temporaryFolder } from './support/temporary-folder.ts';
 
 const EVENTS_A_CYCLE = 700;
@@ -45,13 +47,28 @@ test('a result is read for the last time through the last view over it, by what 
   expect(of(['e'], new Map([['e', { reads: ['w'], run: async () => undefined }]]))).toEqual({ '5 d': ['c'], '6 d': ['d'], '7 e': ['a', 'b'] });
 });
 
+test('steps are said to DuckDB together as far as none depends on the rows of another, and one by one where each is observed', async () => {
+  const connection = await stepConnection();
+  const steps = parseSteps('x.sql', '-- @name a\nSELECT 1 AS n\n-- @name b\nSELECT n FROM a WHERE n > 1 -- none\n-- @name v @view\nSELECT * FROM a\n-- @needs b\n-- @name c\nSELECT * FROM b\n-- @needs v\n-- @name d\nSELECT * FROM v');
+  const memory = new StepMemory();
+  const said = vi.spyOn(connection, 'run');
+  const texts = (): string[] => said.mock.calls.splice(0).map(([sql]) => String(sql));
+  await runSteps(connection, steps, { together: true, memory });
+  expect(texts()).toHaveLength(1); // nothing is there yet, so everything is made
+  await runSteps(connection, steps, { together: true, memory });
+  expect(texts()).toEqual([expect.stringMatching(/TABLE a AS[^]*TABLE b AS[^]*count\(\*\) FROM b/), 'DELETE FROM c', 'SELECT 1 FROM v LIMIT 1', expect.stringMatching(/^CREATE OR REPLACE TEMP TABLE d AS/)]);
+  await runSteps(connection, steps, { memory, observe: () => undefined, together: true });
+  expect(texts()).toEqual([expect.stringMatching(/TABLE a AS/), expect.stringMatching(/TABLE b AS/), 'SELECT 1 FROM v LIMIT 1', expect.stringMatching(/TABLE d AS/)]);
+  expect(await readRows(connection, 'SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b), (SELECT count(*) FROM c), (SELECT count(*) FROM d)')).toEqual([[1n, 0n, 0n, 1n]]);
+});
+
 /** Everything that many small cycles have stored, and the steps that they ran. */
-async function correlated(shapes: readonly string[], steps: readonly Step[], many_rows?: number): Promise<{ rows: string[]; ran: number }> {
+async function correlated(shapes: readonly string[], steps: readonly Step[], many_rows?: number, observed = true): Promise<{ rows: string[]; ran: number }> {
   const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0 });
   onTestFinished(() => warehouse.close());
   const batches = generate({ events: 4500, seed: 21, shapes, applications: shapes.length, nodes: 1, truth: new TruthList() });
   let ran = 0;
-  const correlator = new Correlator(warehouse, { silent_ms: 1e9, steps, ...(many_rows === undefined ? {} : { many_rows }), observe: () => (ran += 1) });
+  const correlator = new Correlator(warehouse, { silent_ms: 1e9, steps, ...(many_rows === undefined ? {} : { many_rows }), ...(observed ? { observe: () => (ran += 1) } : {}) });
   let waiting = 0;
   for (let next = batches.next(); next.done !== true; next = batches.next()) {
     await warehouse.apply(next.value);
@@ -73,6 +90,8 @@ test.each([['kept-connections', 'timers'], ['java-pool', 'worker-pool'], ['async
   expect(found.rows).toEqual(whole.rows);
   expect(found.rows.length).toBeGreaterThan(300);
   expect(found.ran).toBeLessThan(whole.ran);
+  // Where nobody looks at each step, several are said to DuckDB at once.
+  expect((await correlated(shapes, all, undefined, false)).rows).toEqual(whole.rows);
 }, 120_000);
 
 test.each([['kept-connections', 'timers'], ['java-pool', 'worker-pool', 'shared-pool'], ['asyncio', 'go-parallel', 'nginx', 'node']])('results that are dropped are missed by nothing: %s and more', async (...shapes) => {
@@ -81,4 +100,5 @@ test.each([['kept-connections', 'timers'], ['java-pool', 'worker-pool', 'shared-
   const dropped = await correlated(shapes, all, 0);
   expect(dropped.rows).toEqual(kept.rows);
   expect(kept.rows.length).toBeGreaterThan(300);
+  expect((await correlated(shapes, all, 0, false)).rows).toEqual(kept.rows);
 }, 120_000);
