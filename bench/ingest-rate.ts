@@ -111,7 +111,7 @@ async function loadParquet(parquet: string, tables: readonly string[], path: str
     await connection.run(`ATTACH '${path}' AS target (STORAGE_VERSION 'latest')`);
     const tables_of = await SegmentTables.load(connection, schemaFolder());
     await tables_of.create(connection, 'raw', 'target');
-    // The same types as a new file of the warehouse.
+    // The same types as the first file of a warehouse.
     await enumerate(connection, 'target', fewValuesOfBatches(tables_of.of('raw')).forNewFile());
     const started = performance.now();
     for (const table of tables) await connection.run(`INSERT INTO target.${table} BY NAME FROM '${join(parquet, `${table}.parquet`)}'`);

@@ -2,7 +2,7 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { sqlName } from './duckdb-instance.ts';
 import { FewValues, MOST_VALUES } from './few-values.ts';
-import type { Segment } from './segment-catalog.ts';
+import type { EnumeratedFile } from './few-values.ts';
 import type { TableShape } from './segment-tables.ts';
 
 const COLUMNS = {
@@ -16,7 +16,7 @@ const unknown = (columns: readonly string[]): Record<string, readonly string[]> 
 export const fewValuesOfSpans = (tables: readonly TableShape[]): FewValues => new FewValues(tables, { spans: unknown(COLUMNS.spans), exchanges: unknown(COLUMNS.exchanges), span_links: unknown(COLUMNS.span_links) });
 
 /** Of a file that nothing is written to any more. Columns that it enumerates hold nothing new; the others are looked through, some 2 ms each for a hundred thousand rows. */
-export async function learnFrom(few_values: FewValues, connection: DuckDBConnection, { alias, enumerations, spelled_out = [] }: Segment): Promise<void> {
+export async function learnFrom(few_values: FewValues, connection: DuckDBConnection, { alias, enumerations, spelled_out = [] }: EnumeratedFile): Promise<void> {
   for (const [table, column] of few_values.columns) {
     const numbers = enumerations?.get(table)?.get(column);
     if (numbers !== undefined) {

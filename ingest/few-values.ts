@@ -1,6 +1,7 @@
 // Texts of few values (docs/adr/0029): a file that is written to stores them as numbers of a byte, by the values that were known when it was made. What a text
 // costs when it is stored is its bytes, statistics, distinct counts and dictionary, some ten times a number's; and most texts are the same few over and over.
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { isNotEnumerated } from './duckdb-errors.ts';
 import { sqlName, sqlText } from './duckdb-instance.ts';
 import type { TableShape } from './segment-tables.ts';
 
@@ -18,6 +19,13 @@ export type ValueNumbers = ReadonlyMap<string, number>;
 export type Enumerations = ReadonlyMap<string, ReadonlyMap<string, ValueNumbers>>;
 export type ColumnName = readonly [table: string, column: string];
 export const ALL_TEXT: Enumerations = new Map();
+
+export interface EnumeratedFile {
+  readonly alias: string;
+  enumerations?: Enumerations;
+  /** Columns that had numbers when it was made, until a text came that one of them had none for. */
+  spelled_out?: readonly ColumnName[];
+}
 
 export const columnsOf = (enumerations: Enumerations): ColumnName[] => [...enumerations].flatMap(([table, columns]) => [...columns.keys()].map((column) => [table, column] as const));
 
@@ -41,6 +49,25 @@ export async function widen(connection: DuckDBConnection, alias: string, enumera
   const left = new Map([...enumerations].map(([table, own]) => [table, new Map(own)]));
   for (const [table, column] of columns) left.get(table)?.delete(column);
   return left;
+}
+
+/** One transaction for what work writes to the file, and another one where it has no number for a text: all of its columns hold text then. Nothing else may be written to it meanwhile. */
+export async function storeInto(connection: DuckDBConnection, file: EnumeratedFile, work: () => Promise<void>): Promise<void> {
+  for (;;) {
+    await connection.run('BEGIN TRANSACTION');
+    try {
+      await work();
+      await connection.run('COMMIT');
+      return;
+    } catch (error) {
+      const { alias, enumerations = ALL_TEXT } = file;
+      const columns = columnsOf(enumerations);
+      if (!isNotEnumerated(error) || columns.length === 0) throw error;
+      await connection.run('ROLLBACK');
+      file.enumerations = await widen(connection, alias, enumerations, columns);
+      file.spelled_out = columns;
+    }
+  }
 }
 
 /** SQL has no way to write a NUL. */

@@ -7,7 +7,7 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import type { KeptViews, TableFiles } from './cold-files.ts';
 import { sqlName, sqlText } from './duckdb-instance.ts';
 import { ALL_TEXT, enumerate } from './few-values.ts';
-import type { ColumnName, Enumerations } from './few-values.ts';
+import type { EnumeratedFile, Enumerations } from './few-values.ts';
 import { GivenUpFiles } from './given-up-files.ts';
 import { Mutex } from './mutex.ts';
 import type { Lineage } from './segment-replaced.ts';
@@ -17,7 +17,8 @@ import type { SegmentTables } from './segment-tables.ts';
 import { UnreadFiles } from './unread-files.ts';
 import type { UnreadLimits } from './unread-files.ts';
 
-export interface Segment {
+/** `enumerations`: only while it is written to. */
+export interface Segment extends EnumeratedFile {
   readonly kind: SegmentKind;
   readonly uid: string;
   readonly level: number;
@@ -36,10 +37,6 @@ export interface Segment {
   readonly last_apply_no: bigint | null;
   /** Wall time at which the file was made. */
   readonly born_ms: number;
-  /** While it is written to: texts that its file has numbers for. */
-  enumerations?: Enumerations;
-  /** Columns that had numbers when it was made, until a text came that one of them had none for. */
-  spelled_out?: readonly ColumnName[];
   /** Of a rewritten one: what its rows were called before. */
   readonly lineage?: Lineage;
 }

@@ -9,10 +9,10 @@ import { BatchLanding } from './batch-landing.ts';
 import type { ApplyResult } from './batch-landing.ts';
 import type { ColdArchive } from './cold-archive.ts';
 import { requireRoom } from './disk-room.ts';
-import { isFatal, isNotEnumerated, storageError } from './duckdb-errors.ts';
+import { isFatal, storageError } from './duckdb-errors.ts';
 import { ConnectionPool, runQuery } from './duckdb-query.ts';
 import type { QueryParams, QueryResult } from './duckdb-query.ts';
-import { ALL_TEXT, columnsOf, widen } from './few-values.ts';
+import { storeInto } from './few-values.ts';
 import { keepProcesses } from './lasting-processes.ts';
 import type { ExportLedger } from './export-ledger.ts';
 import { keptWhere, oldestKnown, windowsWhere } from './indexed-relation.ts';
@@ -246,30 +246,8 @@ export class Warehouse {
   }
 
   /** Within withDerived: one transaction for what work writes to the open segment, and another one where its file has no number for a text. */
-  async storeDerived(connection: DuckDBConnection, work: () => Promise<void>): Promise<void> {
-    for (;;) {
-      await connection.run('BEGIN TRANSACTION');
-      try {
-        await work();
-        await connection.run('COMMIT');
-        return;
-      } catch (error) {
-        if (!isNotEnumerated(error)) throw error;
-        await connection.run('ROLLBACK');
-        if (!(await this.#spellOut(connection))) throw error;
-      }
-    }
-  }
-
-  /** Every column of the open derived segment holds text. False: each does already. */
-  async #spellOut(connection: DuckDBConnection): Promise<boolean> {
-    const { open } = this.#writers().derived;
-    const { enumerations = ALL_TEXT } = open;
-    const columns = columnsOf(enumerations);
-    if (columns.length === 0) return false;
-    open.enumerations = await widen(connection, open.alias, enumerations, columns);
-    open.spelled_out = columns;
-    return true;
+  storeDerived(connection: DuckDBConnection, work: () => Promise<void>): Promise<void> {
+    return storeInto(connection, this.#writers().derived.open, work);
   }
 
   /** Batches up to here have been correlated: later ones will be read. */
