@@ -306,6 +306,7 @@ export class BatchAssembler {
       clocks: this.#clocks.take(),
       stacks: this.#stacks.take(),
     };
+    this.#texts.forgetMany();
     return Object.fromEntries(RELATION_NAMES.map((name) => [name, tables[name]])) as Record<RelationName, TableData>;
   }
 }

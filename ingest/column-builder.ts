@@ -136,9 +136,17 @@ export class BoolBuilder extends NumberBuilder<Uint8Array> {
   }
 }
 
+/** Texts that are told by a number: the same text by the same one for as long as rows of one batch are gathered. */
+export interface NumberedTexts {
+  readonly [number: number]: string | undefined;
+}
+
 export class DictBuilder extends NumberBuilder<Int32Array> {
   readonly #index_of = new Map<string, number>();
   #dictionary: string[] = [];
+  /** By the texts' numbers: places in the dictionary, one more than they are; 0 = not there yet. */
+  #index_of_number = new Int32Array(16);
+  #highest = -1;
 
   constructor() {
     super('dict', (source) => new Int32Array(source as ArrayBuffer));
@@ -154,19 +162,42 @@ export class DictBuilder extends NumberBuilder<Int32Array> {
         return;
       }
     }
-    let index = this.#index_of.get(value);
-    if (index === undefined) {
-      index = dictionary.length;
-      dictionary.push(value);
-      this.#index_of.set(value, index);
+    this.values[row] = this.#place(value);
+  }
+
+  /** The text of this number (0 or more): no text is compared but where it is new to the dictionary. A column's texts all come from the same place. */
+  setNumbered(row: number, number: number, texts: NumberedTexts): void {
+    const known = number < this.#index_of_number.length ? (this.#index_of_number[number] as number) : 0;
+    this.values[row] = known > 0 ? known - 1 : this.#placeNumbered(number, texts[number] as string);
+  }
+
+  #placeNumbered(number: number, text: string): number {
+    if (number >= this.#index_of_number.length) {
+      const grown = new Int32Array(1 << (32 - Math.clz32(number)));
+      grown.set(this.#index_of_number);
+      this.#index_of_number = grown;
     }
-    this.values[row] = index;
+    const index = this.#place(text);
+    this.#index_of_number[number] = index + 1;
+    if (number > this.#highest) this.#highest = number;
+    return index;
+  }
+
+  #place(value: string): number {
+    const index = this.#index_of.get(value);
+    if (index !== undefined) return index;
+    const dictionary = this.#dictionary;
+    dictionary.push(value);
+    this.#index_of.set(value, dictionary.length - 1);
+    return dictionary.length - 1;
   }
 
   override take(rows: number): ColumnData {
     const dictionary = this.#dictionary;
     this.#dictionary = [];
     this.#index_of.clear();
+    this.#index_of_number.fill(0, 0, this.#highest + 1);
+    this.#highest = -1;
     return { type: 'dict', indices: this.values.subarray(0, rows), dictionary, validity: this.validity.take(rows) };
   }
 }

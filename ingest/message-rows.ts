@@ -2,14 +2,15 @@ import { redactPath } from './redaction.ts';
 import { EVENT_FLAGS } from '../schema/records.ts';
 import type { AddressTexts } from './address-text.ts';
 import type { MessageRows } from './message-book.ts';
-import { OUT } from './open-message.ts';
+import { IN, OUT } from './open-message.ts';
 import type { EndReason, OpenMessage } from './open-message.ts';
 import { B, W, u16 } from './socket-event.ts';
-import { CLIENT, SERVER } from './socket-state.ts';
+import { ROLE_NAMES } from './socket-state.ts';
 import type { SocketState } from './socket-state.ts';
 import { TableBuilder } from './table-builder.ts';
 
 const NO_THREAD = EVENT_FLAGS.no_thread;
+const DIRECTION_NAMES = { [IN]: 'in', [OUT]: 'out' };
 
 /** Fills the table `messages`. Times are CLOCK_MONOTONIC until the batch is cut. */
 export class MessageTable implements MessageRows {
@@ -48,10 +49,9 @@ export class MessageTable implements MessageRows {
     c.conn_id.setUnlessZero(row, conn[0] as number, conn[1] as number);
     c.peer_socket_id.setUnlessZero(row, f[W.peer_socket_id] as number, f[W.peer_socket_id + 1] as number);
     c.process_id.setUnlessZero(row, f[W.process_id] as number, f[W.process_id + 1] as number);
-    if (socket.role === CLIENT) c.role.set(row, 'client');
-    else if (socket.role === SERVER) c.role.set(row, 'server');
-    else c.role.setNull(row);
-    c.direction.set(row, message.direction === OUT ? 'out' : 'in');
+    if (ROLE_NAMES[socket.role] === undefined) c.role.setNull(row);
+    else c.role.setNumbered(row, socket.role, ROLE_NAMES);
+    c.direction.setNumbered(row, message.direction, DIRECTION_NAMES);
     c.kind.set(row, message.kind);
     if (message.http) c.protocol.set(row, 'http');
     else c.protocol.setNull(row);
@@ -64,7 +64,7 @@ export class MessageTable implements MessageRows {
       c.first_thread_id.setUnlessZero(row, f[W.thread_id] as number, f[W.thread_id + 1] as number);
       c.first_tid.set(row, f[W.tid] as number);
       c.first_turn.set(row, f[W.turn] as number, f[W.turn + 1] as number);
-      c.comm.set(row, this.#texts.name(f, W.comm));
+      c.comm.setNumbered(row, this.#texts.name(f, W.comm), this.#texts.texts);
     } else {
       c.pid.setNull(row);
       c.first_thread_id.setNull(row);
@@ -132,18 +132,19 @@ export class MessageTable implements MessageRows {
 
   #addresses(row: number, f: Int32Array): void {
     const c = this.#c;
+    const { texts } = this.#texts;
     const family = u16(f, 0, B.family);
     const local = this.#texts.ip(family, f, W.local_ip);
     const remote = this.#texts.ip(family, f, W.remote_ip);
-    if (local === null || remote === null) {
+    if (local < 0 || remote < 0) {
       c.local_ip.setNull(row);
       c.local_port.setNull(row);
       c.remote_ip.setNull(row);
       c.remote_port.setNull(row);
     } else {
-      c.local_ip.set(row, local);
+      c.local_ip.setNumbered(row, local, texts);
       c.local_port.set(row, u16(f, 0, B.local_port));
-      c.remote_ip.set(row, remote);
+      c.remote_ip.setNumbered(row, remote, texts);
       c.remote_port.set(row, u16(f, 0, B.remote_port));
     }
   }

@@ -13,6 +13,10 @@ const STEP = 4n * (BigInt(HIGH_STEP) * LOW_BITS + BigInt(LOW_STEP)) - 4294967291
 /** Bytes of a socket that count from one id: more steps than that overflow. */
 const WINDOW = 16384;
 
+/** Of a request from the first one of its socket, in bytes. */
+const DISTANCE = `(span_id // ${LOW_BITS} - first_id // ${LOW_BITS} + ${HIGH}) % ${HIGH} * ${HIGH_INVERSE} % ${HIGH}`;
+const SAME_SIDE = 'socket_id IS NOT DISTINCT FROM of_socket AND is_server IS NOT DISTINCT FROM of_side';
+
 const SEPARATOR = '|';
 /** As one text: the last part may be null, and is left out then. */
 const joined = (numbers: readonly string[], text: string): string => `concat_ws('${SEPARATOR}', ${numbers.map((name) => `coalesce(CAST(${name} AS VARCHAR), '')`).join(', ')}, ${text})`;
@@ -31,12 +35,16 @@ export const SPANS: Packing = {
     'socket_id', 'fd', 'local_ip', 'local_port', 'remote_ip', 'remote_port', 'path', 'url_template',
   ],
   order: 'trace_hi, trace_lo, start_ns',
-  over: (rows) => `(SELECT *, CASE WHEN counts THEN base_id ELSE span_id END AS span_base, CASE WHEN counts THEN steps ELSE 0 END AS span_steps,
+  // The bases are found on narrow rows and joined: windows over whole rows would write each of them twice.
+  over: (rows) => `(SELECT * EXCLUDE (first_id, of_socket, of_side, in_part, part_distance), CASE WHEN counts THEN base_id ELSE span_id END AS span_base, CASE WHEN counts THEN steps ELSE 0 END AS span_steps,
       CASE WHEN counts THEN CAST(CAST(span_id AS HUGEINT) - base_id - steps * ${STEP} AS VARCHAR) ELSE '0' END AS span_rest FROM (
     SELECT *, TRY_CAST(CAST(span_id AS HUGEINT) - base_id - steps * ${STEP} AS BIGINT) IS NOT NULL AS counts FROM (
-    SELECT *, first_value(span_id) OVER in_window AS base_id, (distance - first_value(distance) OVER in_window) // 4 AS steps FROM (
-    SELECT *, (span_id // ${LOW_BITS} - first_value(span_id) OVER (PARTITION BY socket_id, is_server ORDER BY start_ns, span_id) // ${LOW_BITS} + ${HIGH}) % ${HIGH} * ${HIGH_INVERSE} % ${HIGH} AS distance FROM ${rows})
-    WINDOW in_window AS (PARTITION BY socket_id, is_server, distance // ${WINDOW} ORDER BY distance, span_id))))`,
+    WITH firsts AS MATERIALIZED (SELECT socket_id AS of_socket, is_server AS of_side, arg_min(span_id, start_ns) AS first_id FROM ${rows} GROUP BY ALL),
+    bases AS MATERIALIZED (SELECT of_socket, of_side, distance // ${WINDOW} AS in_part, arg_min(span_id, distance) AS base_id, min(distance) AS part_distance
+      FROM (SELECT of_socket, of_side, span_id, ${DISTANCE} AS distance FROM (SELECT socket_id, is_server, span_id FROM ${rows}) JOIN firsts ON ${SAME_SIDE}) GROUP BY ALL)
+    SELECT s.*, base_id, in_part, part_distance, (distance - part_distance) // 4 AS steps
+    FROM (SELECT *, ${DISTANCE} AS distance FROM ${rows} JOIN firsts ON ${SAME_SIDE}) s
+    JOIN bases b ON b.of_socket IS NOT DISTINCT FROM s.of_socket AND b.of_side IS NOT DISTINCT FROM s.of_side AND in_part IS NOT DISTINCT FROM distance // ${WINDOW})))`,
   pack: `trace_id, trace_start, trace_hi, trace_lo, ${joined(['socket_id', 'fd', 'local_port', 'remote_port', 'span_base'], 'remote_ip')} AS socket, span_steps, span_rest,
     ${PEER_DISTANCE}, ${PEER_IS_PARENT} AS parent_is_peer, CASE WHEN NOT ${PEER_IS_PARENT} THEN parent_span_id END AS parent_span_id,
     ${joined(['process_id', 'thread_id', 'pid', 'tid'], 'local_ip')} AS thread,

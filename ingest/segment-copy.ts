@@ -13,11 +13,14 @@ export interface CopyOptions {
   interrupted?(): boolean;
   /** Waited for between parts. */
   between?(): Promise<void>;
-  /** Pause after each part, as a share of the time it took. */
-  readonly rest: number;
+  /** Pause after each part, as a share of the time it took; asked then. */
+  rest(): number;
   /** Small files are put in order together until they have so many rows. */
   readonly rows_together: number;
 }
+
+/** A pause ends as soon, when there is no more reason for it. */
+const LOOK_UP_MS = 200;
 
 export class CompactionInterrupted extends Error {}
 
@@ -53,6 +56,12 @@ export function partsOf(inputs: readonly Segment[], table: string, rows_together
   }
   flush();
   return parts;
+}
+
+/** Whether the table of a file has these columns and no others: what it has as numbers (few-values.ts) stays so until it is in order. */
+async function isWhole(connection: DuckDBConnection, segment: Segment, { name, columns }: TableShape): Promise<boolean> {
+  const described = (await (await connection.run(`DESCRIBE ${physical(segment, name)}`)).getRowsJS()) as [string][];
+  return described.length === columns.length && described.every(([column]) => columns.includes(column));
 }
 
 async function withLayout(connection: DuckDBConnection, inputs: readonly Segment[], name: string): Promise<ReadonlySet<Segment>> {
@@ -100,15 +109,26 @@ async function piecesOf(connection: DuckDBConnection, from: string, column: stri
 }
 
 /** Select lists and what follows them, to be copied one after the other. */
-async function sourcesOf(connection: DuckDBConnection, table: string, part: readonly Segment[], packing: Packing | undefined, order: string | undefined, rows_together: number): Promise<string[]> {
+async function sourcesOf(connection: DuckDBConnection, table: TableShape, part: readonly Segment[], packing: Packing | undefined, order: string | undefined, rows_together: number): Promise<string[]> {
+  const { name } = table;
   const [first] = part as [Segment];
-  const rows = asStored(table, part);
+  const rows = part.length === 1 && (await isWhole(connection, first, table)) ? physical(first, name) : asStored(name, part);
   const { pack, over } = packing ?? { pack: '*', over: undefined };
   // Files of higher levels are in order already, and too big to sort.
   if (first.level === 0) return [`${pack} FROM ${(over ?? asIs)(rows)}${order === undefined ? '' : ` ORDER BY ${order}`}`];
   if (over === undefined || order === undefined) return [`${pack} FROM ${rows}`];
-  const conditions = await piecesOf(connection, rows, order.split(',')[0] as string, Math.ceil((first.rows?.get(table) ?? 0) / rows_together));
+  const conditions = await piecesOf(connection, rows, order.split(',')[0] as string, Math.ceil((first.rows?.get(name) ?? 0) / rows_together));
   return conditions.map((condition) => `${pack} FROM ${over(`(SELECT * FROM ${rows} WHERE ${condition})`)} ORDER BY ${order}`);
+}
+
+/** As long as it is said to be, until something more urgent comes. */
+async function restAfter(part_ms: number, { rest, interrupted }: CopyOptions): Promise<void> {
+  const begun = performance.now();
+  for (;;) {
+    const left_ms = begun + part_ms * rest() - performance.now();
+    if (left_ms <= 0 || interrupted?.() === true) return;
+    await delay(Math.min(left_ms, LOOK_UP_MS));
+  }
 }
 
 export async function copySegments(connection: DuckDBConnection, tables: readonly TableShape[], inputs: readonly Segment[], alias: string, options: CopyOptions): Promise<void> {
@@ -124,13 +144,13 @@ export async function copySegments(connection: DuckDBConnection, tables: readonl
     const target = `${sqlName(alias)}.main.${sqlName(packs ? packedName(name) : name)}`;
     for (const part of parts) {
       const [first] = part as [Segment];
-      const sources = packs && packed.has(first) ? [`* FROM ${physical(first, packedName(name))}`] : await sourcesOf(connection, name, part, packs ? packing : undefined, order, options.rows_together);
+      const sources = packs && packed.has(first) ? [`* FROM ${physical(first, packedName(name))}`] : await sourcesOf(connection, table, part, packs ? packing : undefined, order, options.rows_together);
       for (const source of sources) {
         if (options.interrupted?.() === true) throw new CompactionInterrupted('something more urgent came');
         await options.between?.();
         const started = performance.now();
         await connection.run(`INSERT INTO ${target} BY NAME SELECT ${source}`);
-        if (options.rest > 0) await delay((performance.now() - started) * options.rest);
+        await restAfter(performance.now() - started, options);
       }
     }
   }

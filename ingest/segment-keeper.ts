@@ -54,6 +54,18 @@ function giveUpRange(open: Segment): Range {
   return range;
 }
 
+/** Small files of so many plans wait: they come faster than they are put together. */
+const MANY_WAIT = 4;
+/** No longer, not even for what is more urgent: every file costs every query. */
+const MOST_WAIT = 10;
+
+/** Pauses, in those of a machine that has time. */
+export function restOf(waiting: number, pressed: boolean): number {
+  if (waiting >= MOST_WAIT) return 0;
+  if (pressed) return 6;
+  return waiting >= MANY_WAIT ? 0 : 1;
+}
+
 const sizeOf = (segments: readonly Segment[]): number => segments.reduce((sum, segment) => sum + segment.bytes, 0);
 
 export class SegmentKeeper {
@@ -65,6 +77,8 @@ export class SegmentKeeper {
   #last: SegmentKind | undefined;
   /** Batches up to here have been correlated; null: nobody does. */
   read_to: bigint | null = null;
+  /** Something more urgent lacks processors. */
+  pressed = false;
   #closed = false;
 
   constructor(options: KeeperOptions) {
@@ -102,7 +116,7 @@ export class SegmentKeeper {
           const still = this.#next();
           if (still === null || this.#closed) return true;
           this.#last = still.kind;
-          return this.#merge(still.kind, still.plan, (still.plan.waiting ?? 1) >= 4 ? 0 : rest);
+          return this.#merge(still.kind, still.plan, () => rest * restOf(still.plan.waiting ?? 1, this.pressed));
         });
         if (!done) return;
       }
@@ -124,7 +138,7 @@ export class SegmentKeeper {
     for (const kind of SEGMENT_KINDS) if (!this.#closed) await this.#options.catalog.renewUnread(kind, except);
   }
 
-  async #merge(kind: SegmentKind, plan: CompactionPlan, rest: number): Promise<boolean> {
+  async #merge(kind: SegmentKind, plan: CompactionPlan, rest: () => number): Promise<boolean> {
     const { folder, tables, connection } = this.#options;
     await requireRoom(folder, sizeOf(plan.inputs));
     try {
@@ -176,7 +190,7 @@ export class SegmentKeeper {
         await requireRoom(folder, sizeOf(inputs));
         const level = inputs.reduce((highest, input) => Math.max(highest, input.level), 1);
         const { segment } = await rewriteSegments(this.#rewriting(), {
-          kind: only.kind, inputs, level, ...cover(inputs), fill: (alias) => copySegments(connection, tables.of(only.kind), inputs, alias, { rest: 0, rows_together: LASTING_LAYOUT.row_group }),
+          kind: only.kind, inputs, level, ...cover(inputs), fill: (alias) => copySegments(connection, tables.of(only.kind), inputs, alias, { rest: () => 0, rows_together: LASTING_LAYOUT.row_group }),
         });
         return segment;
       }),

@@ -2,7 +2,7 @@ import { EVENT_FLAGS, LAYERS, OPS } from '../schema/records.ts';
 import type { AddressTexts } from './address-text.ts';
 import { B, W, u16, u8 } from './socket-event.ts';
 import type { SocketEvent } from './socket-event.ts';
-import { CLIENT, SERVER } from './socket-state.ts';
+import { ROLE_NAMES } from './socket-state.ts';
 import { TableBuilder } from './table-builder.ts';
 
 const AF_UNIX = 1;
@@ -32,10 +32,10 @@ export class SocketEventTable {
   /** False when the record's numbers have no meaning: nothing was appended. redact alters payload bytes in place. */
   append(event: SocketEvent, redact: ((data: Uint8Array, start: number, end: number) => void) | null): boolean {
     const { words: w, base: b, flags } = event;
-    const op = OP_NAMES[event.op];
-    const layer = LAYER_NAMES[u8(w, b, B.layer)];
-    if (op === undefined || layer === undefined || event.size < 0) return false;
+    const layer = u8(w, b, B.layer);
+    if (OP_NAMES[event.op] === undefined || LAYER_NAMES[layer] === undefined || event.size < 0) return false;
     const c = this.#c;
+    const { texts } = this.#texts;
     const row = this.table.nextRow();
     c.ts_ns.set(row, w[b + W.mono] as number, w[b + W.mono + 1] as number);
     c.mono_ns.set(row, w[b + W.mono] as number, w[b + W.mono + 1] as number);
@@ -44,7 +44,7 @@ export class SocketEventTable {
       c.pid.set(row, w[b + W.pid] as number);
       c.tid.set(row, w[b + W.tid] as number);
       c.thread_id.setUnlessZero(row, w[b + W.thread_id] as number, w[b + W.thread_id + 1] as number);
-      c.comm.set(row, this.#texts.name(w, b + W.comm));
+      c.comm.setNumbered(row, this.#texts.name(w, b + W.comm), texts);
       c.turn.set(row, w[b + W.turn] as number, w[b + W.turn + 1] as number);
     } else {
       c.pid.setNull(row);
@@ -59,22 +59,22 @@ export class SocketEventTable {
     const fd = w[b + W.fd] as number;
     if (fd >= 0) c.fd.set(row, fd);
     else c.fd.setNull(row);
-    c.op.set(row, op);
+    c.op.setNumbered(row, event.op, OP_NAMES);
     c.bytes.setNumber(row, event.size);
     c.stream_offset.set(row, w[b + W.stream_offset] as number, w[b + W.stream_offset + 1] as number);
     c.other_offset.set(row, w[b + W.other_offset] as number, w[b + W.other_offset + 1] as number);
     const family = u16(w, b, B.family);
     const local = this.#texts.ip(family, w, b + W.local_ip);
     const remote = this.#texts.ip(family, w, b + W.remote_ip);
-    if (local === null || remote === null) {
+    if (local < 0 || remote < 0) {
       c.local_ip.setNull(row);
       c.local_port.setNull(row);
       c.remote_ip.setNull(row);
       c.remote_port.setNull(row);
     } else {
-      c.local_ip.set(row, local);
+      c.local_ip.setNumbered(row, local, texts);
       c.local_port.set(row, u16(w, b, B.local_port));
-      c.remote_ip.set(row, remote);
+      c.remote_ip.setNumbered(row, remote, texts);
       c.remote_port.set(row, u16(w, b, B.remote_port));
     }
     if (family === AF_UNIX) {
@@ -85,15 +85,14 @@ export class SocketEventTable {
       c.other_tcp_seq.set(row, w[b + W.other_tcp_seq] as number, 0);
     }
     const role = event.role;
-    if (role === CLIENT) c.role.set(row, 'client');
-    else if (role === SERVER) c.role.set(row, 'server');
-    else c.role.setNull(row);
+    if (ROLE_NAMES[role] === undefined) c.role.setNull(row);
+    else c.role.setNumbered(row, role, ROLE_NAMES);
     c.netns.setUnlessZero(row, w[b + W.netns] as number, 0);
     c.cgroup_id.setUnlessZero(row, w[b + W.cgroup_id] as number, w[b + W.cgroup_id + 1] as number);
     c.task_id.setUnlessZero(row, w[b + W.task_id] as number, w[b + W.task_id + 1] as number);
     c.parent_task_id.setUnlessZero(row, w[b + W.parent_task_id] as number, w[b + W.parent_task_id + 1] as number);
     c.stack_id.setUnlessZero(row, w[b + W.stack_id] as number, w[b + W.stack_id + 1] as number);
-    c.layer.set(row, layer);
+    c.layer.setNumbered(row, layer, LAYER_NAMES);
     const errno = w[b + W.errno] as number;
     if (errno === 0) c.errno.setNull(row);
     else c.errno.set(row, errno);

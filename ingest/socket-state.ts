@@ -7,6 +7,8 @@ import type { SocketEvent } from './socket-event.ts';
 export const UNKNOWN_ROLE = 0;
 export const CLIENT = 1;
 export const SERVER = 2;
+/** As tables have them. */
+export const ROLE_NAMES: readonly (string | undefined)[] = [undefined, 'client', 'server'];
 
 /** One direction of a socket: a stream of bytes, read in order. */
 export class Side {
@@ -76,9 +78,9 @@ export class SocketState {
   kernel_closed = 0;
   close_errno = 0;
   closed = false;
-  // Least recently used first, and others with the same low id word.
-  older: SocketState | null = null;
-  newer: SocketState | null = null;
+  /** Of the table: when it was asked for last, its place, and another one with the same low id word. */
+  used = 0;
+  place = 0;
   collision: SocketState | null = null;
 
   constructor(low: number, high: number, protocol: Protocol) {

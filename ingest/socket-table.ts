@@ -1,14 +1,19 @@
-// Sockets by id, least recently used first. Keyed by the id's low word: no bigint, no string an event.
+// Sockets by id. Keyed by the id's low word: no bigint, no string an event.
 import type { Protocol } from './protocol.ts';
 import { SocketState } from './socket-state.ts';
 
+/** Looked at for one that has to go. */
+const SAMPLE = 16;
+/** From one of them to the next, as a share of all: the golden ratio's, which spreads them. */
+const STRIDE = 0.6180339887;
+
 export class SocketTable {
   readonly #by_low = new Map<number, SocketState>();
+  readonly #all: SocketState[] = [];
   readonly #limit: number;
   readonly #protocol: Protocol;
-  #oldest: SocketState | null = null;
-  #newest: SocketState | null = null;
-  #size = 0;
+  #uses = 0;
+  #spread = 0;
 
   constructor(limit: number, protocol: Protocol) {
     this.#limit = limit;
@@ -16,33 +21,41 @@ export class SocketTable {
   }
 
   get size(): number {
-    return this.#size;
+    return this.#all.length;
   }
 
-  /** The socket that has to go before another one fits; null = there is room. */
-  get overdue(): SocketState | null {
-    return this.#size > this.#limit ? this.#oldest : null;
-  }
-
-  /** Finds or makes; it is the most recently used one from now on. */
+  /** Finds or makes. */
   touch(low: number, high: number): SocketState {
-    let state = this.#by_low.get(low) ?? null;
-    while (state !== null && state.high !== high) state = state.collision;
-    if (state === null) {
+    const first = this.#by_low.get(low);
+    let state = first;
+    while (state !== undefined && state.high !== high) state = state.collision ?? undefined;
+    if (state === undefined) {
       state = new SocketState(low, high, this.#protocol);
-      state.collision = this.#by_low.get(low) ?? null;
+      state.collision = first ?? null;
       this.#by_low.set(low, state);
-      this.#size += 1;
-    } else {
-      if (state === this.#newest) return state;
-      this.#unlink(state);
+      state.place = this.#all.length;
+      this.#all.push(state);
     }
-    state.older = this.#newest;
-    state.newer = null;
-    if (this.#newest !== null) this.#newest.newer = state;
-    this.#newest = state;
-    this.#oldest ??= state;
+    this.#uses += 1;
+    state.used = this.#uses;
     return state;
+  }
+
+  /**
+   * The socket that has to go before there is room for the one used last; null = there is. Of a few, wherever they are, the one that was unused for longest: a list of all
+   * in order of use would touch three sockets' memory an event.
+   */
+  overdue(): SocketState | null {
+    const all = this.#all;
+    if (all.length <= this.#limit) return null;
+    if (all.length <= SAMPLE) return all.reduce((a, b) => (b.used < a.used ? b : a));
+    let found = all[0] as SocketState;
+    for (let looked = 0; looked < SAMPLE; looked += 1) {
+      this.#spread = (this.#spread + STRIDE) % 1;
+      const state = all[Math.floor(this.#spread * all.length)] as SocketState;
+      if (looked === 0 || state.used < found.used) found = state;
+    }
+    return found;
   }
 
   delete(gone: SocketState): void {
@@ -56,23 +69,14 @@ export class SocketTable {
       if (before === null) return;
       before.collision = gone.collision;
     }
-    this.#unlink(gone);
-    gone.older = gone.newer = gone.collision = null;
-    this.#size -= 1;
+    gone.collision = null;
+    const last = this.#all.pop() as SocketState;
+    if (last === gone) return;
+    this.#all[gone.place] = last;
+    last.place = gone.place;
   }
 
-  #unlink(state: SocketState): void {
-    if (state.older === null) this.#oldest = state.newer;
-    else state.older.newer = state.newer;
-    if (state.newer === null) this.#newest = state.older;
-    else state.newer.older = state.older;
-  }
-
-  *[Symbol.iterator](): Generator<SocketState> {
-    for (let state = this.#oldest; state !== null; ) {
-      const next: SocketState | null = state.newer;
-      yield state;
-      state = next;
-    }
+  [Symbol.iterator](): IterableIterator<SocketState> {
+    return this.#all.values();
   }
 }

@@ -79,7 +79,7 @@ export class SocketTracker {
     const event = this.#event.load(words, base, bytes);
     if (event.size < 0 || event.end > FARTHEST || event.other > FARTHEST) return false;
     const socket = this.#table.touch(words[base + W.socket_id] as number, words[base + W.socket_id + 1] as number);
-    const overdue = this.#table.overdue;
+    const overdue = this.#table.overdue();
     if (overdue !== null) this.#evict(overdue);
     if (socket.role === 0) socket.role = event.role;
     if (socket.conn_low === 0 && socket.conn_high === 0) {

@@ -13,7 +13,7 @@ const KEY = wordOf('thread_event', 'key');
 const COMM = wordOf('thread_event', 'comm');
 const OP = fieldOffset('thread_event', 'op');
 const IN_IRQ = fieldOffset('thread_event', 'in_irq');
-const OP_NAMES = new Map<number, string>(Object.entries(THREAD_OPS).map(([name, id]) => [id, name]));
+const OP_NAMES: Readonly<Record<number, string>> = Object.fromEntries(Object.entries(THREAD_OPS).map(([name, id]) => [id, name]));
 
 /** Fills the table `thread_events`. ts_ns is CLOCK_MONOTONIC until the batch is cut. */
 export class ThreadEventTable {
@@ -38,18 +38,18 @@ export class ThreadEventTable {
 
   /** False when the record's numbers have no meaning. */
   append(w: Int32Array, b: number): boolean {
-    const op = OP_NAMES.get(u8(w, b, OP));
-    if (op === undefined) return false;
+    const op = u8(w, b, OP);
+    if (OP_NAMES[op] === undefined) return false;
     const c = this.#c;
     const row = this.table.nextRow();
     c.ts_ns.set(row, w[b + MONO] as number, w[b + MONO + 1] as number);
     c.mono_ns.set(row, w[b + MONO] as number, w[b + MONO + 1] as number);
     c.process_id.setUnlessZero(row, w[b + PROCESS] as number, w[b + PROCESS + 1] as number);
     c.thread_id.setUnlessZero(row, w[b + THREAD] as number, w[b + THREAD + 1] as number);
-    c.op.set(row, op);
+    c.op.setNumbered(row, op, OP_NAMES);
     c.target_thread_id.setUnlessZero(row, w[b + TARGET_THREAD] as number, w[b + TARGET_THREAD + 1] as number);
     c.target_process_id.setUnlessZero(row, w[b + TARGET_PROCESS] as number, w[b + TARGET_PROCESS + 1] as number);
-    c.comm.set(row, this.#texts.name(w, b + COMM));
+    c.comm.setNumbered(row, this.#texts.name(w, b + COMM), this.#texts.texts);
     c.in_irq.set(row, u8(w, b, IN_IRQ) !== 0);
     c.key.setUnlessZero(row, w[b + KEY] as number, w[b + KEY + 1] as number);
     return true;

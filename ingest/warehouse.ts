@@ -255,6 +255,11 @@ export class Warehouse {
     this.#parts.keeper.read_to = apply_no;
   }
 
+  /** Whether correlation lacks processors: files are put together at leisure then. */
+  noteLoad(pressed: boolean): void {
+    this.#parts.keeper.pressed = pressed;
+  }
+
   /** The correlator has decided everything up to here: the open derived segment covers it. */
   noteCut(cut_ns: bigint): void {
     const { open } = this.#writers().derived;

@@ -14,7 +14,7 @@ import { storageError } from '../ingest/duckdb-errors.ts';
 import { WRITING_LANES } from '../ingest/segment-writer.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { Correlator } from '../queries/correlator.ts';
-import { pauseAfter } from '../queries/cycle-pace.ts';
+import { CycleLoad, pauseAfter } from '../queries/cycle-pace.ts';
 import { ColdCache } from '../queries/export/cold-cache.ts';
 import { ExportScheduler, type KeepLimits } from '../queries/export/scheduler.ts';
 import { TracehouseError } from '../schema/errors.ts';
@@ -177,11 +177,13 @@ export class Server {
 
   async #correlate(): Promise<void> {
     let failing = false;
+    const load = new CycleLoad();
     while (!this.#stopping) {
       const begun = performance.now();
       try {
         const { behind } = await this.#correlator.cycle();
         failing = false;
+        this.warehouse.noteLoad(load.note(performance.now() - begun, behind));
         if (behind) continue;
       } catch (error) {
         if (!failing) this.#log(`correlation: ${(error as Error).message}; trying again`);

@@ -14,3 +14,17 @@ const LEAST_AFTER_LONG_MS = 200;
 export function pauseAfter(cycle_ms: number): number {
   return Math.max(cycle_ms > LONG_MS ? LEAST_AFTER_LONG_MS : LEAST_MS, Math.min(AIM_MS - 2 * cycle_ms, Math.max(QUIET_MS, 2 * cycle_ms)));
 }
+
+/** Cycles whose mean tells load from chance. */
+const CYCLES = 8;
+
+/** Whether correlation has all it needs. */
+export class CycleLoad {
+  #mean_ms = 0;
+
+  /** True when cycles take so long that the delay cannot be held, or rows wait for the next one: what is less urgent should leave them the processors. */
+  note(cycle_ms: number, behind: boolean): boolean {
+    this.#mean_ms += (cycle_ms - this.#mean_ms) / CYCLES;
+    return behind || this.#mean_ms * 2 > AIM_MS;
+  }
+}

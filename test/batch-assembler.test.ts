@@ -193,3 +193,26 @@ test('memory that batches gave back serves later ones, and none that is still he
   expect(plain(held.at(-1) as Batch)).toEqual(expected.at(-1));
   expect(memory.size).toBeLessThan(sent.length);
 });
+
+test('addresses and thread names by the thousand, in one batch and from one to the next, come back as they were', () => {
+  const { assembler, batches } = assemble();
+  const address = (at: number): Uint8Array => Uint8Array.from([10, at >> 16, (at >> 8) & 255, at & 255, ...Array<number>(12).fill(0)]);
+  const wide = (at: number): Uint8Array => Uint8Array.from([0x20, 1, ...Array<number>(11).fill(0), at >> 16, (at >> 8) & 255, at & 255]);
+  const socket = new TestSocket();
+  const expected: string[][] = [];
+  assembler.push(runStart());
+  for (let batch = 0; batch < 4; batch += 1) {
+    for (let at = 0; at < 3000; at += 1) {
+      const [own, other, thread] = [at % 50, batch * 2000 + at, batch * 2500 + at];
+      assembler.push(socket.event('accept', { family: at % 2 === 0 ? 2 : 10, local_ip: at % 2 === 0 ? address(own) : wide(own), remote_ip: at % 2 === 0 ? address(other) : wide(other), comm: `thread ${thread}` }));
+      const ip = (n: number): string => (at % 2 === 0 ? `10.${n >> 16}.${(n >> 8) & 255}.${n & 255}` : n === 0 ? '2001::' : `2001::${(n & 0xffff).toString(16)}`);
+      expected.push([ip(own), ip(other), `thread ${thread}`]);
+    }
+    assembler.tick((batch + 1) * 1000);
+  }
+  expect(batches).toHaveLength(4);
+  for (const batch of batches) checkBatch(batch);
+  expect(batches.flatMap((batch) => rowsOf(batch.tables.socket_events).map((row) => [row['local_ip'], row['remote_ip'], row['comm']]))).toEqual(expected);
+  const { op } = (batches[3] as Batch).tables.socket_events.columns;
+  expect(op?.type === 'dict' ? op.dictionary : null).toEqual(['accept']);
+});

@@ -7,6 +7,7 @@ import { DuckDBInstance } from '@duckdb/node-api';
 import { PACKINGS, packedName, tableOfPacked } from '../ingest/packed-tables.ts';
 import type { Segment } from '../ingest/segment-catalog.ts';
 import { copySegments, partsOf } from '../ingest/segment-copy.ts';
+import { restOf } from '../ingest/segment-keeper.ts';
 import { SEGMENT_KINDS } from '../ingest/segment-names.ts';
 import type { SegmentKind } from '../ingest/segment-names.ts';
 import { SegmentTables, countRows, schemaFolder } from '../ingest/segment-tables.ts';
@@ -59,7 +60,7 @@ async function make(kind: SegmentKind, level: number, fill: (alias: string) => P
 }
 
 const copyOf = (inputs: readonly Segment[], kind: SegmentKind, level: number): Promise<Segment> =>
-  make(kind, level, (alias) => copySegments(connection, tables.of(kind), inputs, alias, { rest: 0, rows_together: 100 }));
+  make(kind, level, (alias) => copySegments(connection, tables.of(kind), inputs, alias, { rest: () => 0, rows_together: 100 }));
 
 const isPacked = async (c: DuckDBConnection, alias: string, table: string): Promise<boolean> =>
   (await (await c.run(`SELECT 1 FROM duckdb_tables() WHERE database_name = '${alias}' AND table_name = '${packedName(table)}'`)).getRowsJS()).length > 0;
@@ -161,4 +162,43 @@ test('small files are put in order together, bigger ones stay as they are', () =
   const [a, b, c, d, e] = [segment(0, 60), segment(0, 60), segment(1, 500), segment(0, 0), segment(0, 10)];
   expect(partsOf([a, b, c, d, e] as Segment[], 'spans', 100)).toEqual([[a, b], [c], [e]]);
   expect(tableOfPacked(packedName('spans'))).toBe('spans');
+});
+
+test.each(['messages', 'spans'])('files of %s that have texts as numbers, alone and together, and one without a column of today', async (table) => {
+  const kind = kindOf(table);
+  const numbered = (type: string) => (alias: string): Promise<void> =>
+    fillTable(alias, table, 120, false).then(async () => void (await connection.run(`CREATE TYPE ${alias}.main.few AS ENUM (${type}); ALTER TABLE ${alias}.main.${table} ALTER method TYPE ${alias}.main.few`)));
+  const one = await make(kind, 0, numbered("'write', 'read', '', 'ä'"));
+  const other = await make(kind, 0, numbered("'ä', '', 'read', 'write', 'never'"));
+  const older = await make(kind, 0, (alias) => fillTable(alias, table, 130, false).then(async () => void (await connection.run(`ALTER TABLE ${alias}.main.${table} DROP COLUMN method`))));
+  const apart = await copyOf([older, one, other], kind, 1);
+  const together = await make(kind, 1, (alias) => copySegments(connection, tables.of(kind), [older, one, other], alias, { rest: () => 0, rows_together: 1000 }));
+  const rows = (alias: string): string => `SELECT * REPLACE (CAST(method AS VARCHAR) AS method) FROM ${alias}.main.${table}`;
+  const theirs = `(SELECT * FROM memory.template_${kind}.${table} UNION ALL BY NAME ${rows(one.alias)} UNION ALL BY NAME ${rows(other.alias)} UNION ALL BY NAME SELECT * FROM ${older.alias}.main.${table})`;
+  for (const { alias } of [apart, together]) {
+    expect(await isPacked(connection, alias, table)).toBe(true);
+    const own = `(${rows(alias)})`;
+    expect(await all(`(FROM ${own} EXCEPT ALL FROM ${theirs}) UNION ALL (FROM ${theirs} EXCEPT ALL FROM ${own})`)).toEqual([]);
+    expect(await all(`SELECT data_type FROM duckdb_columns() WHERE database_name = '${alias}' AND table_name = '${table}' AND column_name = 'method'`)).toEqual([['VARCHAR']]);
+  }
+});
+
+test('a copy rests as long as it is told to, and no longer once that is less, or something more urgent comes', async () => {
+  const inputs = [await make('raw', 0, (alias) => fillTable(alias, 'messages', 120, false)), await make('raw', 0, (alias) => fillTable(alias, 'messages', 120, false))];
+  const copied = async (options: { rest(): number; interrupted?(): boolean }): Promise<number> => {
+    const begun = performance.now();
+    await make('raw', 1, (alias) => copySegments(connection, tables.of('raw'), inputs, alias, { ...options, rows_together: 100 }));
+    return performance.now() - begun;
+  };
+  let asked = 0;
+  await copied({ rest: () => (++asked < 5 ? 1e6 : 0) });
+  expect(asked).toBeGreaterThanOrEqual(5);
+  let parts = 0;
+  await expect(copied({ rest: () => ((parts += 1), 1e6), interrupted: () => parts > 0 })).rejects.toThrow('more urgent');
+  expect(parts).toBe(1);
+});
+
+test('files are put together at leisure while something else lacks processors, until too many wait', () => {
+  expect([1, 3, 4, 9, 10].map((waiting) => restOf(waiting, false))).toEqual([1, 1, 0, 0, 0]);
+  expect([1, 3, 4, 9, 10].map((waiting) => restOf(waiting, true))).toEqual([6, 6, 6, 6, 0]);
 });

@@ -285,6 +285,26 @@ describe('connections', () => {
     expect(losses).toMatchObject([{ cause: 'parser_gap', events_lost: 2n }]);
     expect(messages.filter((row) => row['kind'] === 'response').map((row) => row['end_reason'])).toEqual(['gap', 'gap', 'stop', 'stop', 'stop']);
   });
+
+  test('more sockets than there is room for: those in use stay, however many come and go beside them', () => {
+    const time = { ns: 1000n };
+    const busy = Array.from({ length: 40 }, (_, at) => new TestSocket({ socket_id: BigInt(at + 1) }, time));
+    const chunks = busy.flatMap((socket) => frames(socket, [['accept']]));
+    for (let at = 0; at < 400; at += 1) {
+      chunks.push(...frames(new TestSocket({ socket_id: BigInt(1000 + at) }, time), [['accept'], ['<', GET], ['>', OK.slice(0, 40)]]));
+      chunks.push(...frames(busy[at % 40] as TestSocket, [['<', GET], ['>', OK]]));
+    }
+    const { messages, losses } = run(chunks, { most_sockets: 200 });
+    expect(losses).toMatchObject([{ cause: 'parser_gap', events_lost: 240n }]);
+    expect(messages.filter((row) => Number(row['socket_id']) < 1000 && row['end_reason'] === 'length')).toHaveLength(400);
+  });
+
+  test('ids that share their low half are two sockets', () => {
+    const time = { ns: 1000n };
+    const [one, two] = [new TestSocket({ socket_id: 5n }, time), new TestSocket({ socket_id: 5n + (7n << 32n) }, time)];
+    const { messages } = run([...frames(one, [['accept'], ['<', GET]]), ...frames(two, [['accept'], ['<', GET]]), ...frames(one, [['>', OK]]), ...frames(two, [['>', OK]])]);
+    expect(messages.map((row) => `${row['kind']} ${row['socket_id']}`).toSorted()).toEqual(['request 30064771077', 'request 5', 'response 30064771077', 'response 5']);
+  });
 });
 
 describe('open requests', () => {
