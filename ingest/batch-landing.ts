@@ -29,6 +29,9 @@ interface LandingOptions {
   readonly storageError: (error: unknown) => TracehouseError;
 }
 
+/** Of so many batches, the last ones, it is known how large they were. */
+const LAST_BATCHES = 64;
+
 const rowsOf = (batch: Batch): number => RELATION_NAMES.reduce((sum, name) => sum + (batch.tables[name]?.rows ?? 0), 0);
 /** What a row may take until its checkpoint has packed it. */
 const ROW_BYTES = 256;
@@ -41,6 +44,7 @@ export class BatchLanding {
   readonly #options: LandingOptions;
   readonly #order = new ApplyOrder();
   #last_apply_no = 0n;
+  readonly #last_rows = new Map<bigint, number>();
   /** A batch may be stored without our knowing it. */
   #unsure = false;
 
@@ -50,6 +54,17 @@ export class BatchLanding {
 
   get last_apply_no(): bigint {
     return this.#last_apply_no;
+  }
+
+  /** Rows of the batches after this one; null: one of them is not of the last few. */
+  rowsSince(apply_no: bigint): number | null {
+    let sum = 0;
+    for (let no = this.#last_apply_no; no > apply_no; no -= 1n) {
+      const rows = this.#last_rows.get(no);
+      if (rows === undefined) return null;
+      sum += rows;
+    }
+    return sum;
   }
 
   /** What the folder's files say of the batches in them. */
@@ -126,6 +141,8 @@ export class BatchLanding {
     this.runs.note(batch, this.#options.now());
     this.counts.applied += 1;
     this.counts.rows += rowsOf(batch);
+    this.#last_rows.set(apply_no, rowsOf(batch));
+    this.#last_rows.delete(apply_no - BigInt(LAST_BATCHES));
     return { status: 'applied', apply_no };
   }
 }

@@ -60,15 +60,19 @@ function valueWriter(data: ColumnData, strings: StringWriter): ColumnWriter {
   }
 }
 
-/** One a connection: what its table functions give is the table set last. */
+/** What a table function gives. */
+interface Source {
+  readonly columns: readonly ColumnWriter[];
+  readonly types: readonly DuckDBType[];
+  readonly rows: number;
+  next: number;
+}
+
+/** One a connection: what its table functions give is the table of that relation set last. */
 export class BatchRows {
   readonly #lane: number;
   readonly #strings = new StringWriter(CHUNK_ROWS);
-  #columns: ColumnWriter[] = [];
-  #types: readonly DuckDBType[] = [];
-  #relation: RelationName | null = null;
-  #rows = 0;
-  #next = 0;
+  readonly #sources = new Map<RelationName, Source>();
 
   constructor(lane: number) {
     this.#lane = lane;
@@ -86,37 +90,34 @@ export class BatchRows {
   /** The batch must have passed checkBatch: memory is copied without looking. `enumerated`: columns that come as numbers, which hold all values of theirs. */
   set(relation: RelationName, table: TableData, enumerated?: ReadonlyMap<string, ValueNumbers>): void {
     const columns: readonly Column[] = RELATIONS[relation].columns;
-    this.#columns = columns.map((column) => columnWriter(table.columns[column.name], enumerated?.get(column.name), this.#strings));
-    this.#types = columns.map(({ name, type }) => {
+    const types = columns.map(({ name, type }) => {
       const numbers = enumerated?.get(name);
       return numbers === undefined ? TYPES[type] : ENUM8([...numbers.keys()]);
     });
-    this.#relation = relation;
-    this.#rows = table.rows;
-    this.#next = 0;
+    this.#sources.set(relation, { columns: columns.map((column) => columnWriter(table.columns[column.name], enumerated?.get(column.name), this.#strings)), types, rows: table.rows, next: 0 });
   }
 
   clear(): void {
-    this.#columns = [];
-    this.#relation = null;
-    this.#rows = 0;
+    this.#sources.clear();
   }
 
   #tableFunction(relation: RelationName): DuckDBTableFunction {
     return DuckDBTableFunction.create({
       name: this.functionName(relation),
       bindFunction: (info) => {
-        RELATIONS[relation].columns.forEach(({ name, type }, index) => info.addResultColumn(name, (this.#relation === relation ? this.#types[index] : undefined) ?? TYPES[type]));
-        info.setCardinality(this.#rows, true);
+        const source = this.#sources.get(relation);
+        RELATIONS[relation].columns.forEach(({ name, type }, index) => info.addResultColumn(name, source?.types[index] ?? TYPES[type]));
+        info.setCardinality(source?.rows ?? 0, true);
       },
       initFunction: (info) => info.setMaxThreads(1), // keeps the order of time
       mainFunction: (_info, output) => {
-        const count = this.#relation === relation ? Math.min(CHUNK_ROWS, this.#rows - this.#next) : 0;
+        const source = this.#sources.get(relation);
+        const count = source === undefined ? 0 : Math.min(CHUNK_ROWS, source.rows - source.next);
         output.rowCount = count;
-        if (count === 0) return;
-        const from = this.#next;
-        this.#next += count;
-        this.#columns.forEach((write, index) => write(duckdb.data_chunk_get_vector(output.chunk, index), from, count));
+        if (source === undefined || count === 0) return;
+        const from = source.next;
+        source.next += count;
+        source.columns.forEach((write, index) => write(duckdb.data_chunk_get_vector(output.chunk, index), from, count));
       },
     });
   }

@@ -79,6 +79,8 @@ export class SegmentKeeper {
   read_to: bigint | null = null;
   /** Something more urgent lacks processors. */
   pressed = false;
+  /** The last compaction was given up for something more urgent: the next one does not take as long. */
+  #given_up = false;
   #closed = false;
 
   constructor(options: KeeperOptions) {
@@ -94,11 +96,15 @@ export class SegmentKeeper {
     }
   }
 
-  #next(): { kind: SegmentKind; plan: CompactionPlan } | null {
+  #planOf(kind: SegmentKind): CompactionPlan | null {
     const { catalog, now, limits = COMPACTION_LIMITS, exported } = this.#options;
     const waits = this.#toBeRead();
+    return planCompaction(catalog.sealed(kind), now(), { limits, groupOf: (segment) => exported.groupOf(segment), waits: (segment) => waits.has(segment) });
+  }
+
+  #next(): { kind: SegmentKind; plan: CompactionPlan } | null {
     for (const kind of SEGMENT_KINDS.toSorted((a, b) => Number(a === this.#last) - Number(b === this.#last))) {
-      const plan = planCompaction(catalog.sealed(kind), now(), { limits, groupOf: (segment) => exported.groupOf(segment), waits: (segment) => waits.has(segment) });
+      const plan = this.#planOf(kind);
       if (plan !== null) return { kind, plan };
     }
     return null;
@@ -116,7 +122,7 @@ export class SegmentKeeper {
           const still = this.#next();
           if (still === null || this.#closed) return true;
           this.#last = still.kind;
-          return this.#merge(still.kind, still.plan, () => rest * restOf(still.plan.waiting ?? 1, this.pressed));
+          return this.#merge(still.kind, still.plan, () => rest * restOf(this.#planOf(still.kind)?.waiting ?? 1, this.pressed && !this.#given_up));
         });
         if (!done) return;
       }
@@ -146,10 +152,12 @@ export class SegmentKeeper {
         kind, ...cover(plan.inputs), inputs: plan.inputs, level: plan.level,
         fill: (alias) => copySegments(connection, tables.of(kind), plan.inputs, alias, { interrupted: () => this.#urgent > 0 || this.#closed, between: () => this.#renewUnread(plan.inputs), rest, rows_together: LASTING_LAYOUT.row_group }),
       });
+      this.#given_up = false;
       return true;
     } catch (error) {
-      if (error instanceof CompactionInterrupted) return false;
-      throw error;
+      if (!(error instanceof CompactionInterrupted)) throw error;
+      this.#given_up = true;
+      return false;
     }
   }
 
@@ -198,10 +206,12 @@ export class SegmentKeeper {
   }
 
   /** Drops the sealed segments that choose names, whole files; `keep` runs once before any goes. */
-  drop(choose: (sealed: readonly Segment[]) => readonly Segment[], keep: (leaving: readonly Segment[]) => Promise<void>): Promise<DroppedFiles> {
+  async drop(choose: (sealed: readonly Segment[]) => readonly Segment[], keep: (leaving: readonly Segment[]) => Promise<void>): Promise<DroppedFiles> {
+    const { catalog } = this.#options;
+    const chosen = (): readonly Segment[] => choose(catalog.segments.filter((segment) => segment.state === 'sealed'));
+    if (chosen().length === 0) return { files: 0, bytes: 0 }; // nothing has to make way for that
     return this.#first(async () => {
-      const { catalog } = this.#options;
-      const leaving = choose(catalog.segments.filter((segment) => segment.state === 'sealed'));
+      const leaving = chosen();
       if (leaving.length === 0) return { files: 0, bytes: 0 };
       await keep(leaving);
       const gone: Promise<void>[] = [];

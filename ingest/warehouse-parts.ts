@@ -129,6 +129,8 @@ async function assemble(folder: string, instance: DuckDBInstance, reachable: rea
     derived: await instance.connect(), sealer: await instance.connect(), copier: await instance.connect(), exports: await instance.connect(),
     index: await instance.connect(),
   };
+  // What our statements compute once, they say so (MATERIALIZED); looking for more of it is a twentieth of a cycle of correlation. Those of users run in other instances.
+  if (!read_only) await connections.catalog.run("SET GLOBAL disabled_optimizers = 'common_subplan'");
   const ledger = await LedgerStore.open(connections.ledger, folder, read_only);
   // The folder is ours: answers that a killed process was writing are nobody's.
   if (!read_only) for (const name of readdirSync(join(folder, 'tmp'))) rmSync(join(folder, 'tmp', name), { recursive: true, force: true });

@@ -226,8 +226,8 @@ export class Warehouse {
   /**
    * Runs fn while holding the derived segment's write lock, on a connection that is always the same one. `alias` is the
    * catalog of the open derived segment; working tables go to schema `live` of catalog `memory`. No seal or swap of
-   * derived segments happens meanwhile, and no file that its views name goes. A transaction that fn leaves open is
-   * rolled back.
+   * derived segments happens meanwhile, and no file that its views name goes. A transaction that fn leaves open when it
+   * fails is rolled back.
    */
   async withDerived<T>(fn: (alias: string, connection: DuckDBConnection) => Promise<T>): Promise<T> {
     const { derived } = this.#parts.connections;
@@ -236,8 +236,9 @@ export class Warehouse {
       await requireRoom(this.folder, WORK_BYTES);
       try {
         return await fn(open.alias, derived);
-      } finally {
+      } catch (error) {
         await derived.run('ROLLBACK').catch(() => undefined); // fails when there is nothing to roll back
+        throw error;
       }
     });
     this.#watch(result);
@@ -307,6 +308,11 @@ export class Warehouse {
   /** Watermark and last-heard wall time of each run, of those that segments still know. */
   runs(): RunState[] {
     return this.#landing.runs.list();
+  }
+
+  /** Rows of the batches after this one; null: one of them is not of the last few. */
+  rowsSince(apply_no: bigint): number | null {
+    return this.#landing.rowsSince(apply_no);
   }
 
   get last_apply_no(): bigint {

@@ -186,6 +186,7 @@ export class Server {
         this.warehouse.noteLoad(load.note(performance.now() - begun, behind));
         if (behind) continue;
       } catch (error) {
+        this.warehouse.noteLoad(load.note(performance.now() - begun, false));
         if (!failing) this.#log(`correlation: ${(error as Error).message}; trying again`);
         failing = true;
       }

@@ -3,12 +3,12 @@ import { readRows } from '../ingest/duckdb-query.ts';
 
 /**
  * Temp table over_now (exchanges to be forgotten: decided, over, and not left to a rewrite; is_span: they become spans), view finished (those
- * that do, with what was decided of them, and what the links are), view finished_links. Returns the number of spans.
+ * that do, with what was decided of them, and what the links are), view finished_links. Returns the number of spans, and whether losses are known that may touch them.
  */
-export async function chooseFinished(connection: DuckDBConnection, cut_ns: bigint): Promise<number> {
+export async function chooseFinished(connection: DuckDBConnection, cut_ns: bigint): Promise<{ spans: number; losses: boolean }> {
   const all_links = '(SELECT span_id, candidate_span_id, evidence, score, chosen, doubt FROM links UNION ALL SELECT span_id, candidate_span_id, evidence, score, chosen, doubt FROM known_links)';
   // Bytes that were not understood and never answered are no exchange (FastCGI's last, empty record).
-  await connection.run(`CREATE OR REPLACE TEMP TABLE over_now AS
+  const [found] = await readRows(connection, `CREATE OR REPLACE TEMP TABLE over_now AS
     SELECT e.span_id, e.is_server, e.end_ns, e.answered OR e.protocol IS NOT NULL OR e.kind = 'connect' AS is_span, d.parent_span_id, d.start_ns, d.trace_hi, d.trace_lo,
       coalesce(k.candidates, 0) AS candidates, coalesce(k.doubt, FALSE) AS doubt, k.evidence, k.score, e.peer_span_id IN (SELECT span_id FROM exchanges UNION ALL SELECT span_id FROM decided_ends) AS peer_seen
     FROM exchanges e
@@ -21,7 +21,8 @@ export async function chooseFinished(connection: DuckDBConnection, cut_ns: bigin
     CREATE OR REPLACE TEMP VIEW finished_links AS
     SELECT o.trace_hi, o.trace_lo, o.start_ns, o.end_ns, k.* FROM ${all_links} k JOIN over_now o ON o.span_id = k.span_id WHERE o.is_span;
     -- Calls that may be theirs hang on nothing.
-    INSERT INTO doubted SELECT DISTINCT l.candidate_span_id FROM links l JOIN decisions d ON d.span_id = l.span_id SEMI JOIN (SELECT span_id FROM links WHERE doubt) b ON b.span_id = l.span_id WHERE d.parent_span_id IS NULL`);
-  const [counted] = await readRows(connection, 'SELECT count(*) FROM over_now WHERE is_span');
-  return Number(counted?.[0] ?? 0);
+    INSERT INTO doubted SELECT DISTINCT l.candidate_span_id FROM links l JOIN decisions d ON d.span_id = l.span_id SEMI JOIN (SELECT span_id FROM links WHERE doubt) b ON b.span_id = l.span_id WHERE d.parent_span_id IS NULL;
+    SELECT count(*), EXISTS (FROM losses) FROM over_now WHERE is_span`);
+  const [spans, losses] = found as [bigint, boolean];
+  return { spans: Number(spans), losses };
 }

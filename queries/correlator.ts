@@ -4,7 +4,7 @@ import { isOutOfMemory } from '../ingest/duckdb-errors.ts';
 import { readRows } from '../ingest/duckdb-query.ts';
 import { Mutex } from '../ingest/mutex.ts';
 import type { DerivedSegment, Warehouse } from '../ingest/warehouse.ts';
-import { CLOSES_BACK_NS, READ_AFTER_STEPS, carryOver, forgetOld, leaveToRewrite, someIn } from './carry-over.ts';
+import { CLOSES_BACK_NS, READ_AFTER_STEPS, carryOver, forgetOld, leaveToRewrite, type Waiting } from './carry-over.ts';
 import { chooseFinished } from './choose-finished.ts';
 import { LateHistory } from './late-history.ts';
 import { findLate, type TimeRange } from './late-ranges.ts';
@@ -14,7 +14,7 @@ import { computedSteps, type HopelessServices } from './timing/claim.ts';
 import { RunWatch } from './run-watch.ts';
 import { StepMemory, loadSteps, runSteps, type Step } from './step-runner.ts';
 import { RULE_VERSION, describeFinished, storeFinished } from './store-spans.ts';
-import { DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, addCloses, addThreadMoves, createWorkingSet, dropWorkingSet, loadHistory, loadProcesses, rememberHabits, SETTLE_NS, readMessages, setLimits, storedMessages, type Limits } from './working-set.ts';
+import { DEFAULT_LIMITS, HIDING_CAUSES, KEEP_NS, MESSAGE_COLUMNS, NEVER, addCloses, addThreadMoves, createWorkingSet, dropWorkingSet, loadHistory, loadProcesses, rememberHabits, SETTLE_NS, readMessages, setLimits, storedMessages, type Limits } from './working-set.ts';
 
 export interface CorrelatorOptions {
   readonly log?: (line: string) => void;
@@ -60,7 +60,6 @@ const SETTLED_NS = 60_000_000_000n;
 const BESIDE_MOST_SPANS = 100_000;
 /** Of a cycle: timing may not make everything else late. */
 const TIMING_BUDGET_MS = 2000;
-const NEVER = 9_000_000_000_000_000_000n;
 
 const NOTHING_AHEAD = { from: 0n, horizon_ns: NEVER, first_ns: NEVER };
 
@@ -96,7 +95,7 @@ export class Correlator {
   /** Up to which cut what is old was forgotten. */
   #forgotten = 0n;
   /** What is waited for: the next known end, the oldest open request, the answer that has been quiet for longest. */
-  #waiting = { count: 0, next_end_ns: NEVER, oldest_ns: NEVER, quiet_ns: NEVER };
+  #waiting: Waiting = { count: 0, next_end_ns: NEVER, oldest_ns: NEVER, quiet_ns: NEVER };
 
   constructor(warehouse: Warehouse, options: CorrelatorOptions = {}) {
     this.#warehouse = warehouse;
@@ -204,8 +203,7 @@ export class Correlator {
       return nothing;
     }
     // At the end nothing more will come that could be waited for.
-    await setLimits(connection, this.#runs.finishing ? { ...this.#limits, decide_limit_ns: 0n } : this.#limits, cut);
-    await addThreadMoves(this.#warehouse, connection, max(this.#moved_to, previous_cut - KEEP_NS), cut);
+    await connection.run(`${setLimits(this.#runs.finishing ? { ...this.#limits, decide_limit_ns: 0n } : this.#limits, cut)}; ${addThreadMoves(this.#warehouse, max(this.#moved_to, previous_cut - KEEP_NS), cut)}`);
     this.#moved_to = cut;
     await runSteps(connection, this.#steps, { together: !this.#read_anew, observe: this.#observe, between: this.#between_steps, memory: this.#memory, kept: READ_AFTER_STEPS, many_rows: this.#many_rows, computed: computedSteps(connection, this.#between_steps, this.#hopeless, this.#runs.finishing ? undefined : TIMING_BUDGET_MS) });
     // What is being done beside the cycles may hold rows that these have not read yet, and is not to be stored by both.
@@ -214,16 +212,13 @@ export class Correlator {
     const late = await findLate(connection, { apply_no: from, cut_ns: previous_cut, oldest_ns: this.#late.oldest_ns(), anew });
     await this.#late.add(late.ranges);
     const begun = performance.now();
-    const spans = await chooseFinished(connection, cut);
-    if (spans > 0) await describeFinished(connection);
-    await this.#warehouse.storeDerived(connection, async () => {
-      if (spans > 0) await storeFinished(connection, alias);
-      await connection.run(`INSERT INTO ${alias}.progress VALUES (${to}, ${cut}, ${RULE_VERSION})`);
-    });
-    if (spans > 0) await connection.run('DELETE FROM timing_models');
+    const { spans, losses } = await chooseFinished(connection, cut);
+    if (spans > 0) await describeFinished(connection, losses);
+    const progress = `INSERT INTO ${alias}.progress VALUES (${to}, ${cut}, ${RULE_VERSION})`;
+    await this.#warehouse.storeDerived(connection, async () => void (await connection.run(spans > 0 ? `${storeFinished(alias)}; ${progress}` : progress)));
     const stored = performance.now();
     this.#observe?.({ file: '', name: 'store', sql: '', repeat: false, view: false, needs: [] }, stored - begun);
-    const ahead = await this.#lookAhead(connection, to, horizon_ns);
+    const ahead = await this.#lookAhead(connection, spans > 0, to, horizon_ns);
     if (late.count > 0 || anew !== null) await leaveToRewrite(connection, previous_cut);
     await this.#forget(connection, cut, horizon_ns);
     this.#ahead = ahead;
@@ -249,7 +244,7 @@ export class Correlator {
     if (this.#read_to > 0n) {
       const stored = await loadHistory(this.#warehouse, connection, { from_ns: this.#cut, to_ns: NEVER, apply_no: this.#read_to }, this.#limits);
       await connection.run(`INSERT INTO known_messages BY NAME ${storedMessages(this.#warehouse, stored)}`);
-      await readMessages(connection);
+      await connection.run(readMessages());
     }
     if (!this.#started) {
       await this.#runs.takeAsEnded(connection, this.#read_to, this.#cut);
@@ -266,31 +261,33 @@ export class Correlator {
     const since = (table: 'messages' | 'socket_events' | 'processes' | 'losses'): string => this.#warehouse.storedSince(table, from, to);
     const ahead = this.#ahead;
     const news = `SELECT ${MESSAGE_COLUMNS} FROM ${this.#warehouse.storedSince('messages', ahead.from, to)} m WHERE m.apply_no > ${ahead.from} AND m.apply_no <= ${to} AND (m.apply_no > ${from} OR m.ts_ns > ${ahead.horizon_ns})`;
-    await readMessages(connection, { news, horizon_ns });
-    if (to === from) return { messages: 0, closes: 0 };
-    const [messages] = await readRows(connection, `SELECT count(*) FROM ${since('messages')} m WHERE m.apply_no > ${from} AND m.apply_no <= ${to}`);
+    const landed = readMessages({ news, horizon_ns });
+    if (to === from) {
+      await connection.run(landed);
+      return { messages: 0, closes: 0 };
+    }
+    const [found] = await readRows(connection, `${landed};
+      SELECT count(*), EXISTS (FROM ${since('processes')}), EXISTS (FROM ${since('losses')}) FROM ${since('messages')} m WHERE m.apply_no > ${from} AND m.apply_no <= ${to}`);
+    const [messages, processes, losses] = found as [bigint, boolean, boolean];
     const closes = await connection.run(addCloses(since('socket_events'), `e.ts_ns >= ${this.#cut - CLOSES_BACK_NS}`));
-    if (await someIn(connection, since('processes'))) await loadProcesses(connection, since('processes'));
-    if (await someIn(connection, since('losses'))) await connection.run(`INSERT INTO losses SELECT l.node, l.from_ns, l.to_ns, l.cause FROM ${since('losses')} l WHERE l.cause IN ${HIDING_CAUSES} AND l.to_ns >= ${this.#cut - KEEP_NS} EXCEPT SELECT node, from_ns, to_ns, cause FROM losses`);
-    return { messages: Number(messages?.[0] ?? 0), closes: closes.rowsChanged };
+    if (processes) await loadProcesses(connection, since('processes'));
+    if (losses) await connection.run(`INSERT INTO losses SELECT l.node, l.from_ns, l.to_ns, l.cause FROM ${since('losses')} l WHERE l.cause IN ${HIDING_CAUSES} AND l.to_ns >= ${this.#cut - KEEP_NS} EXCEPT SELECT node, from_ns, to_ns, cause FROM losses`);
+    return { messages: Number(messages), closes: closes.rowsChanged };
   }
 
   /** What the next cycle reads again. */
-  async #lookAhead(connection: DuckDBConnection, to: bigint, horizon_ns: bigint): Promise<typeof NOTHING_AHEAD> {
-    const [found] = await readRows(connection, `SELECT min(m.apply_no) FILTER (m.apply_no > ${this.#ahead.from}) - 1, min(m.ts_ns) FROM landed m WHERE m.ts_ns > ${horizon_ns}`);
+  async #lookAhead(connection: DuckDBConnection, stored: boolean, to: bigint, horizon_ns: bigint): Promise<typeof NOTHING_AHEAD> {
+    const [found] = await readRows(connection, `${stored ? 'DELETE FROM timing_models;' : ''} SELECT min(m.apply_no) FILTER (m.apply_no > ${this.#ahead.from}) - 1, min(m.ts_ns) FROM landed m WHERE m.ts_ns > ${horizon_ns}`);
     const [before, first_ns] = found as [bigint | null, bigint | null];
     return { from: before ?? to, horizon_ns, first_ns: first_ns ?? NEVER };
   }
 
   async #forget(connection: DuckDBConnection, cut: bigint, horizon_ns: bigint): Promise<void> {
-    await carryOver(connection, cut, horizon_ns);
+    this.#waiting = await carryOver(connection, cut, horizon_ns);
     if (cut >= this.#forgotten + FORGET_EVERY_NS) {
       await forgetOld(connection, cut, this.#limits);
       this.#forgotten = cut;
     }
-    const [waiting] = await readRows(connection, `SELECT count(*), coalesce(min(end_ns), ${NEVER}), coalesce(min(ts_ns), ${NEVER}), coalesce(min(quiet_ns), ${NEVER}) FROM waiting`);
-    const [count, next_end_ns, oldest_ns, quiet_ns] = waiting as [bigint, bigint, bigint, bigint];
-    this.#waiting = { count: Number(count), next_end_ns, oldest_ns, quiet_ns };
   }
 
   async #redo(range: TimeRange, only: (segment: DerivedSegment) => boolean = () => true, stopped?: AbortSignal): Promise<ChangeReport> {

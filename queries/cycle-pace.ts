@@ -2,7 +2,7 @@
 // the next one, so that is what is held; and a cycle of few events is nearly all planning, so fewer of them cost a quiet node less.
 
 /** Two cycles and the pause between them. */
-const AIM_MS = 1200;
+const AIM_MS = 1000;
 /** Twice what the cycle took, or this where it took next to nothing. */
 const QUIET_MS = 400;
 const LEAST_MS = 20;
@@ -24,7 +24,7 @@ export class CycleLoad {
 
   /** True when cycles take so long that the delay cannot be held, or rows wait for the next one: what is less urgent should leave them the processors. */
   note(cycle_ms: number, behind: boolean): boolean {
-    this.#mean_ms += (cycle_ms - this.#mean_ms) / CYCLES;
+    this.#mean_ms += (Math.min(cycle_ms, 2 * AIM_MS) - this.#mean_ms) / CYCLES; // one that did a part of history again says little
     return behind || this.#mean_ms * 2 > AIM_MS;
   }
 }

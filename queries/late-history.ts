@@ -4,6 +4,7 @@ import type { Warehouse } from '../ingest/warehouse.ts';
 import { LateRanges, type TimeRange } from './late-ranges.ts';
 import type { ChangeReport } from './history-changes.ts';
 import { spansIn } from './history-pieces.ts';
+import { NEVER } from './working-set.ts';
 
 export interface LateHistoryOptions {
   readonly now_ms: () => number;
@@ -28,7 +29,6 @@ const PART_SPANS = 200_000;
 const BESIDE_SPANS = 20_000;
 /** Where live cycles have stood still for so long, nothing waits for them. */
 const IDLE_MS = 60_000;
-const NEVER = 9_000_000_000_000_000_000n;
 
 const coverOf = (ranges: readonly TimeRange[]): TimeRange => ({
   from_ns: ranges.reduce((least, { from_ns }) => (from_ns < least ? from_ns : least), NEVER),

@@ -66,11 +66,12 @@ export interface Before {
  */
 export async function findLate(connection: DuckDBConnection, { apply_no, cut_ns, oldest_ns, anew }: Before): Promise<{ count: number; ranges: TimeRange[] }> {
   const left = anew === null ? 'false' : `e.end_ns <= ${anew.left_ns} AND e.end_ns > ${anew.within.from_ns} AND e.end_ns <= ${anew.within.to_ns} AND (e.answered OR e.protocol IS NOT NULL OR e.kind = 'connect')`; // others are never stored
-  await connection.run(`CREATE OR REPLACE TEMP TABLE late_exchanges AS
-    SELECT e.span_id, e.end_ns FROM exchanges e ANTI JOIN (FROM decided_ends WHERE stored) d ON d.span_id = e.span_id WHERE e.end_ns > ${oldest_ns} AND e.end_ns <= ${cut_ns} AND (e.apply_no > ${apply_no} OR (${left})) AND ${cut_ns} > 0`);
+  const made = `CREATE OR REPLACE TEMP TABLE late_exchanges AS
+    SELECT e.span_id, e.end_ns FROM exchanges e ANTI JOIN (FROM decided_ends WHERE stored) d ON d.span_id = e.span_id WHERE e.end_ns > ${oldest_ns} AND e.end_ns <= ${cut_ns} AND (e.apply_no > ${apply_no} OR (${left})) AND ${cut_ns} > 0`;
+  if (anew !== null) await connection.run(made);
   // Looking among the stored ones takes its time, and mostly there is none to look for.
   const unstored = anew !== null && (await someIn(connection, 'late_exchanges')) ? ` WHERE NOT EXISTS (FROM ${anew.stored} s WHERE s.span_id = l.span_id)` : '';
-  const rows = await readRows(connection, `
+  const rows = await readRows(connection, `${anew === null ? `${made};` : ''}
     SELECT count(*), min(end_ns) - 1, max(end_ns) FROM late_exchanges l${unstored}
     UNION ALL
     SELECT count(*), min(d.start_ns), CAST(${cut_ns} AS BIGINT) FROM exchanges e JOIN decided_ends d ON d.span_id = e.peer_span_id WHERE NOT e.is_server AND d.parent_span_id IS NULL`);

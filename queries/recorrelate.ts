@@ -176,7 +176,7 @@ async function fill(warehouse: Warehouse, alias: string, connection: DuckDBConne
   await chooseStaying(warehouse, connection, piece);
   await takeAsStored(connection);
   for (const table of STORED) await connection.run(`INSERT INTO kept_${table} SELECT k.* FROM ${rowsOfPiece(warehouse, piece, table)} k SEMI JOIN stays s ON s.span_id = k.span_id`);
-  await setLimits(connection, limits, to_ns + AHEAD_NS);
+  await connection.run(setLimits(limits, to_ns + AHEAD_NS));
   await runSteps(connection, loadSteps(), { computed: computedSteps(connection, options.between), kept: READ_AFTER_STEPS, many_rows: options.many_rows, observe: options.observe, between: options.between });
   await noteStored(warehouse, connection, alias, piece, limits);
   // Rows that landed late are stored with later ones: those stay there, and such ones that are here stay here. When something ended may be known only in a later piece.
@@ -184,10 +184,10 @@ async function fill(warehouse: Warehouse, alias: string, connection: DuckDBConne
     SELECT e.span_id FROM exchanges e ANTI JOIN before_spans b ON b.span_id = e.span_id
     WHERE e.end_ns <= ${piece.chunk.from_ns} OR e.span_id IN (SELECT s.span_id FROM stored_late s)
     UNION ALL FROM stored_here`);
-  await chooseFinished(connection, to_ns);
-  await describeFinished(connection);
+  const { losses } = await chooseFinished(connection, to_ns);
+  await describeFinished(connection, losses);
   await connection.run('BEGIN TRANSACTION');
-  await storeFinished(connection, alias);
+  await connection.run(storeFinished(alias));
   for (const table of STORED) {
     await connection.run(`INSERT INTO ${alias}.${table} BY NAME SELECT k.* FROM kept_${table} k ANTI JOIN over_now o ON o.span_id = k.span_id`);
   }
@@ -207,20 +207,20 @@ async function takeUp(warehouse: Warehouse, connection: DuckDBConnection, { from
   if (before?.options === options && before.to_ns === from_ns) {
     await connection.run('DELETE FROM timing_models');
     // Their files may have been replaced since. What has gone for good is missing: then spans of its time stay as they are (chooseStaying).
-    await readMessages(connection, { news: storedMessages(warehouse, before.stored), horizon_ns: from_ns + BEGUN_AHEAD_NS });
+    await connection.run(readMessages({ news: storedMessages(warehouse, before.stored), horizon_ns: from_ns + BEGUN_AHEAD_NS }));
     await leaveLate(connection, from_ns);
     await carryOver(connection, from_ns, from_ns);
     await forgetOld(connection, from_ns, limits);
     stored = await loadMore(warehouse, connection, { ...range, loaded_ns: from_ns + AHEAD_NS });
-    await addThreadMoves(warehouse, connection, from_ns + AHEAD_NS, to_ns + AHEAD_NS);
+    await connection.run(addThreadMoves(warehouse, from_ns + AHEAD_NS, to_ns + AHEAD_NS));
   } else {
     await createWorkingSet(connection);
     stored = await loadHistory(warehouse, connection, range, limits);
-    await addThreadMoves(warehouse, connection, from_ns - KEEP_NS, to_ns + AHEAD_NS);
+    await connection.run(addThreadMoves(warehouse, from_ns - KEEP_NS, to_ns + AHEAD_NS));
     await connection.run('DELETE FROM decided_stored WHERE span_id IN (SELECT span_id FROM before_spans)'); // late ones that are here
   }
   await setRunEnds(connection, options.run_ends ?? silentRuns(warehouse));
-  await readMessages(connection, { news: storedMessages(warehouse, stored), horizon_ns: to_ns + BEGUN_AHEAD_NS });
+  await connection.run(readMessages({ news: storedMessages(warehouse, stored), horizon_ns: to_ns + BEGUN_AHEAD_NS }));
   return stored;
 }
 

@@ -4,7 +4,7 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import { readRows } from '../ingest/duckdb-query.ts';
 import type { RunState, Warehouse } from '../ingest/warehouse.ts';
 import type { TimeRange } from './late-ranges.ts';
-import { setRunEnds, type RunEnd } from './working-set.ts';
+import { NEVER, setRunEnds, type RunEnd } from './working-set.ts';
 
 /** The other end's hook may run so long after the fact; on other nodes, batches arrive that much apart. */
 const MARGIN_NS = { one_node: 20_000_000n, several: 300_000_000n } as const;
@@ -18,7 +18,6 @@ const FEWEST_ROWS = 15_000;
 const MORE_ROWS = 500;
 /** A run this far behind the newest one sends what it has kept for long: the others do not wait for it, and what it tells is late. */
 const LAGS_NS = 300_000_000_000n;
-const NEVER = 9_000_000_000_000_000_000n;
 
 const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
 const key = (run: { node: string; run_id: bigint }): string => `${run.run_id} ${run.node}`;
@@ -53,7 +52,7 @@ export class RunWatch {
   async reach(connection: DuckDBConnection, from: bigint, previous_cut: bigint): Promise<Reach> {
     const last = this.#warehouse.last_apply_no;
     const all = { to: last, cut: this.#nextCut(previous_cut) };
-    if (last - from < 2n || this.finishing) return all;
+    if (last - from < 2n || this.finishing || (this.#warehouse.rowsSince(from) ?? Infinity) <= this.#most_rows) return all;
     const since = this.#warehouse.storedSince('batches', from);
     const waiting = await readRows(connection, `SELECT apply_no, sum(rows) OVER (ORDER BY apply_no) FROM ${since} b WHERE b.apply_no > ${from} ORDER BY apply_no`);
     const batches = (waiting as [bigint, bigint][]).filter(([, rows]) => Number(rows) <= this.#most_rows);
@@ -91,7 +90,7 @@ export class RunWatch {
       }
     }
     const changed = [...ended].some(([name, at]) => this.#ended.get(name) !== at) || [...this.#ended.keys()].some((name) => !ended.has(name));
-    await setRunEnds(connection, ends);
+    if (ends.length > 0 || this.#ended.size > 0) await setRunEnds(connection, ends);
     this.#ended = ended;
     return { changed, late };
   }

@@ -228,8 +228,7 @@ async function isEmptyAny(connection: DuckDBConnection, relations: readonly stri
 
 async function repeatStep(connection: DuckDBConnection, { name, sql }: Step): Promise<void> {
   for (let round = 0; round < MOST_ROUNDS; round += 1) {
-    await connection.run(`CREATE OR REPLACE TEMP TABLE step_next AS ${sql}\n; DROP TABLE ${name}; ALTER TABLE step_next RENAME TO ${name}`);
-    const moved = await readRows(connection, `SELECT 1 FROM ${name} WHERE moved LIMIT 1`);
+    const moved = await readRows(connection, `CREATE OR REPLACE TEMP TABLE step_next AS ${sql}\n; DROP TABLE ${name}; ALTER TABLE step_next RENAME TO ${name}; SELECT 1 FROM ${name} WHERE moved LIMIT 1`);
     if (moved.length === 0) return;
   }
 }

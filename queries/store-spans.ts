@@ -1,6 +1,5 @@
 // The rows of the derived tables for exchanges that are decided and over: ids from the steps, texts from their messages.
 import type { DuckDBConnection } from '@duckdb/node-api';
-import { someIn } from './carry-over.ts';
 
 /** Raised whenever a rule changes: spans and links say under which they were made. */
 export const RULE_VERSION = 8;
@@ -49,19 +48,19 @@ const FINISHED_SPANS = `SELECT s.* EXCLUDE (quick_template), url_template(s.path
 
 /**
  * View `finished` (exchanges that are over, with parent_span_id, start_ns, trace_hi, trace_lo) -> temp table touched, view told: with `complete`. Needed
- * besides: losses (node, from_ns, to_ns), doubted.
+ * besides: losses (node, from_ns, to_ns), if there are any; doubted.
  */
-export async function describeFinished(connection: DuckDBConnection): Promise<void> {
-  await connection.run(`${(await someIn(connection, 'losses')) ? TOUCHED : UNTOUCHED}; ${TOLD}`);
+export async function describeFinished(connection: DuckDBConnection, losses: boolean): Promise<void> {
+  await connection.run(`${losses ? TOUCHED : UNTOUCHED}; ${TOLD}`);
 }
 
 /**
- * Writes them into the derived segment `alias`; the caller's transaction. Needed besides: finished_links, processes (process_id, service_name),
+ * Statements that write them into the derived segment `alias`; the caller's transaction. Needed besides: finished_links, processes (process_id, service_name),
  * timing_models, timing_versions.
  */
-export async function storeFinished(connection: DuckDBConnection, alias: string): Promise<void> {
+export function storeFinished(alias: string): string {
   // Numbers are sorted, and texts made of them afterwards.
-  await connection.run(`INSERT INTO ${alias}.spans BY NAME ${FINISHED_SPANS};
+  return `INSERT INTO ${alias}.spans BY NAME ${FINISHED_SPANS};
     INSERT INTO ${alias}.exchanges BY NAME
     SELECT f.node, f.run_id, f.socket_id, f.exchange_no, f.is_server, f.span_id, f.peer_span_id, f.process_id, f.protocol, f.start_ns, f.request_end_ns,
       CASE WHEN f.answer_ns <= f.end_ns THEN f.answer_ns END AS answer_ns, f.end_ns, f.answered, f.end_reason, f.complete
@@ -76,5 +75,5 @@ export async function storeFinished(connection: DuckDBConnection, alias: string)
       FROM over_now f WHERE f.is_span AND f.is_server AND f.parent_span_id IS NOT NULL
       ORDER BY trace_hi, trace_lo, span_id, candidate_span_id, evidence
     ) o;
-    INSERT INTO ${alias}.models BY NAME FROM timing_models`);
+    INSERT INTO ${alias}.models BY NAME FROM timing_models`;
 }

@@ -26,6 +26,9 @@ export const DEFAULT_LIMITS: Limits = { open_limit_ns: 600_000_000_000n, pool_li
 /** How long stored spans stay known to children that begin after their parent has ended. */
 export const KEEP_NS = 15_000_000_000n;
 
+/** Later than any time, ns since 1970. */
+export const NEVER = 9_000_000_000_000_000_000n;
+
 /** What other threads did around a call has landed by so long after it. */
 export const SETTLE_NS = 100_000_000n;
 
@@ -92,7 +95,7 @@ export async function createWorkingSet(connection: DuckDBConnection): Promise<vo
     CREATE OR REPLACE TEMP TABLE decided_stored (span_id BIGINT, parent_span_id BIGINT, start_ns BIGINT, trace_hi BIGINT, trace_lo BIGINT, end_ns BIGINT, stored BOOLEAN);
     CREATE OR REPLACE TEMP VIEW decided AS FROM decided_open UNION ALL FROM decided_stored;`);
   await recallHabits(connection);
-  await readMessages(connection);
+  await connection.run(readMessages());
 }
 
 /** What was learned of programs, which takes time to learn anew. */
@@ -128,26 +131,22 @@ export interface Landed {
   readonly horizon_ns: bigint;
 }
 
+// Statements, so that several can be said at once: on busy processors each answer takes milliseconds to come.
+
 /** `landed`: what is known already, and the news, read where they are stored; `messages`: as much of it as this cycle looks at. */
-export async function readMessages(connection: DuckDBConnection, more?: Landed): Promise<void> {
-  await connection.run(`CREATE OR REPLACE TEMP VIEW landed AS FROM known_messages${more?.news === undefined ? '' : ` UNION ALL ${more.news}`};
-    CREATE OR REPLACE TEMP VIEW messages AS FROM landed${more === undefined ? '' : ` WHERE kind = 'response' OR ts_ns <= ${more.horizon_ns}`}`);
-}
+export const readMessages = (more?: Landed): string => `CREATE OR REPLACE TEMP VIEW landed AS FROM known_messages${more?.news === undefined ? '' : ` UNION ALL ${more.news}`};
+    CREATE OR REPLACE TEMP VIEW messages AS FROM landed${more === undefined ? '' : ` WHERE kind = 'response' OR ts_ns <= ${more.horizon_ns}`}`;
 
 /** Adds to thread_moves the forks, exits, and wakes that a thread caused, of (after_ns, to_ns]. */
-export async function addThreadMoves(warehouse: Warehouse, connection: DuckDBConnection, after_ns: bigint, to_ns: bigint): Promise<void> {
-  await connection.run(`INSERT INTO thread_moves
+export const addThreadMoves = (warehouse: Warehouse, after_ns: bigint, to_ns: bigint): string => `INSERT INTO thread_moves
     SELECT op, process_id, thread_id, target_thread_id, ts_ns FROM ${warehouse.storedBetween('raw', 'thread_events', after_ns, to_ns)} t
-    WHERE t.ts_ns > ${after_ns} AND t.ts_ns <= ${to_ns} AND (t.op IN ('fork', 'exit') OR (t.op = 'wake' AND NOT t.in_irq))`);
-}
+    WHERE t.ts_ns > ${after_ns} AND t.ts_ns <= ${to_ns} AND (t.op IN ('fork', 'exit') OR (t.op = 'wake' AND NOT t.in_irq))`;
 
 /** Before the steps are run: what is known is what happened up to cut_ns. */
-export async function setLimits(connection: DuckDBConnection, limits: Limits, cut_ns: bigint): Promise<void> {
-  await connection.run(`CREATE OR REPLACE TEMP TABLE limits AS
+export const setLimits = (limits: Limits, cut_ns: bigint): string => `CREATE OR REPLACE TEMP TABLE limits AS
     SELECT CAST(${cut_ns} AS BIGINT) AS cut_ns, CAST(${limits.open_limit_ns} AS BIGINT) AS open_limit_ns, CAST(${limits.pool_limit_ns} AS BIGINT) AS pool_limit_ns, CAST(${limits.quiet_limit_ns} AS BIGINT) AS quiet_limit_ns, CAST(${limits.reset_limit_ns} AS BIGINT) AS reset_limit_ns, CAST(${limits.decide_limit_ns} AS BIGINT) AS decide_limit_ns,
       CAST(${SETTLE_NS} AS BIGINT) AS settle_ns, CAST(${limits.call_limit} AS BIGINT) AS call_limit,
-      CAST(${limits.threshold} AS DOUBLE) AS threshold`);
-}
+      CAST(${limits.threshold} AS DOUBLE) AS threshold`;
 
 export async function setRunEnds(connection: DuckDBConnection, ends: readonly RunEnd[]): Promise<void> {
   await connection.run('DELETE FROM run_ends');
@@ -216,7 +215,7 @@ export async function loadHistory(warehouse: Warehouse, connection: DuckDBConnec
     SELECT s.parent_span_id, count(*) FROM ${derived('spans')} s WHERE NOT s.is_server AND s.parent_span_id IS NOT NULL AND s.start_ns <= ${from_ns}
       AND EXISTS (FROM ${derived('spans')} k WHERE k.is_server AND k.span_id = s.parent_span_id AND k.end_ns > ${from_ns}) GROUP BY s.parent_span_id`);
   // What a long request belongs to may have ended long ago too.
-  await readMessages(connection, { news: storedMessages(warehouse, there), horizon_ns: to_ns });
+  await connection.run(readMessages({ news: storedMessages(warehouse, there), horizon_ns: to_ns }));
   await connection.run(`CREATE OR REPLACE TEMP TABLE long_calls AS SELECT DISTINCT first_thread_id AS thread_id, ts_ns FROM messages WHERE kind = 'request' AND role = 'client' AND ts_ns < ${recent}`);
   await connection.run(`INSERT INTO decided_stored
     SELECT DISTINCT s.span_id, s.parent_span_id, s.start_ns, s.trace_hi, s.trace_lo, s.end_ns, TRUE

@@ -259,6 +259,24 @@ test('a request without an answer ends with its socket, with its run, or when it
   expect(await spans()).toEqual(['1 15 error true close', '2 611 unset false open', '3 612 unset false open', '4 620 unset false stop']);
 });
 
+test('a request that was told while it was open counts once: by its newest row, and by the finished one as soon as that is there', async () => {
+  const warehouse = await open();
+  const correlator = new Correlator(warehouse, OPTIONS);
+  const at = (ms: number): bigint => 1_000_000_000_000n + BigInt(ms) * 1_000_000n;
+  const open_row = (socket_id: number, ms: number, end_offset: number) => ({ ...CALL, socket_id, conn_id: socket_id, ts_ns: at(10), end_ts_ns: at(ms), end_offset, partial: true, end_reason: 'open' });
+  const answer = (socket_id: number) => ({ ...CALL, socket_id, conn_id: socket_id, kind: 'response', direction: 'out', status: 200, ts_ns: at(90), end_ts_ns: at(95), end_offset: 20 });
+  await warehouse.apply(makeBatch({ sequence: 1n, watermark_ns: at(30) }, { messages: [open_row(1, 20, 10), open_row(2, 20, 10), open_row(3, 20, 10)] }));
+  await warehouse.apply(makeBatch({ sequence: 2n, watermark_ns: at(60) }, { messages: [open_row(1, 50, 20), open_row(2, 50, 20), open_row(3, 50, 20)] }));
+  await correlator.cycle();
+  // One is finished in a batch with its answer, one in an earlier one, and one never is.
+  await warehouse.apply(makeBatch({ sequence: 3n, watermark_ns: at(85) }, { messages: [{ ...CALL, socket_id: 2, conn_id: 2, ts_ns: at(10), end_ts_ns: at(80), end_offset: 30 }] }));
+  await warehouse.apply(makeBatch({ sequence: 4n, watermark_ns: at(500) }, { messages: [{ ...CALL, socket_id: 1, conn_id: 1, ts_ns: at(10), end_ts_ns: at(85), end_offset: 40 }, answer(1), answer(2), answer(3)] }));
+  await correlator.cycle();
+  await correlator.finish();
+  const { rows } = await warehouse.query('SELECT socket_id, request_bytes, complete, count(*) FROM stored.spans GROUP BY ALL ORDER BY ALL');
+  expect(rows).toEqual([[1n, 40n, true, 1n], [2n, 30n, true, 1n], [3n, 20n, false, 1n]]);
+});
+
 test('history whose raw rows have gone stays as it is when it is correlated again, with its links, and late rows are added to it', async () => {
   const simulation = simulate({ requests: 200, in_flight: 6, nodes: 1, seed: 23, batch_ms: 50 });
   const warehouse = await open();

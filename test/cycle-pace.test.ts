@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { CycleLoad, pauseAfter } from '../queries/cycle-pace.ts';
 
 test('a quiet node is correlated less often the more a cycle costs, and a busy one as often as holds the delay', () => {
-  expect([0, 100, 250, 300, 400, 500, 600, 800, 2000].map(pauseAfter)).toEqual([400, 400, 500, 600, 400, 200, 20, 20, 200]);
+  expect([0, 100, 250, 300, 400, 500, 600, 800, 2000].map(pauseAfter)).toEqual([400, 400, 500, 400, 200, 20, 20, 20, 200]);
 });
 
 test('correlation lacks processors when rows wait, or when its cycles take too long for the delay; one that is long by chance says nothing', () => {

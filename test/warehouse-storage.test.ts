@@ -26,6 +26,23 @@ const timesOf = async (warehouse: Warehouse): Promise<unknown[]> => (await wareh
 const levels = (warehouse: Warehouse): number[] => warehouse.segments.filter((segment) => segment.kind === 'raw' && segment.state === 'sealed').map((segment) => segment.level);
 const files = (folder: string): string[] => readdirSync(join(folder, 'raw')).filter((name) => !name.startsWith('open-'));
 
+test('compaction goes on while retention finds that nothing has to go', async () => {
+  const warehouse = await open(temporaryFolder());
+  for (let i = 1; i <= 3; i++) await applyAndSeal(warehouse, BigInt(i), [i * 10 + 2, i * 10 + 1]);
+  let over = false;
+  const compaction = warehouse.compact().finally(() => (over = true));
+  let asked = 0;
+  while (!over) {
+    expect(await warehouse.dropBefore(0n)).toEqual({ files: 0, bytes: 0 });
+    asked += 1;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await compaction;
+  expect(asked).toBeGreaterThan(1);
+  expect(levels(warehouse)).toEqual([1]);
+  await warehouse.close();
+});
+
 test('compaction: same rows in fewer files, each batch still known', async () => {
   const folder = temporaryFolder();
   let warehouse = await open(folder);

@@ -7,36 +7,8 @@
 -- Known false matches: a server that speaks first, or unasked, in a protocol that is not understood, seems to answer the request before.
 -- Local to a node.
 
--- @name final_requests @view
--- Only what the steps ask for: other texts stay with the messages, and come in when a span is stored.
-SELECT
-  m.node AS node, m.run_id AS run_id, m.socket_id AS socket_id, m.exchange_no AS exchange_no, m.kind AS kind, m.protocol AS protocol,
-  m.role AS role, m.conn_id AS conn_id, m.stream_offset AS stream_offset, m.process_id AS process_id,
-  m.first_thread_id AS first_thread_id, m.last_thread_id AS last_thread_id, m.ts_ns AS ts_ns, m.end_ts_ns AS end_ts_ns,
-  m.end_reason AS end_reason, m.partial AS partial, m.connect_ts_ns AS connect_ts_ns, m.connect_thread_id AS connect_thread_id, m.task_id AS task_id,
-  m.parent_task_id AS parent_task_id, m.first_turn AS first_turn, m.connect_turn AS connect_turn, m.remote_ip AS remote_ip, m.remote_port AS remote_port, m.complete AS complete, m.apply_no AS apply_no
-FROM messages m
-WHERE NOT m.partial AND m.kind <> 'response' AND m.role IS NOT NULL
-
--- @name open_requests @view
--- Rows that stood for a request while it was open; the newest, unless the finished row is there.
-SELECT
-  m.node AS node, m.run_id AS run_id, m.socket_id AS socket_id, m.exchange_no AS exchange_no, m.kind AS kind, m.protocol AS protocol,
-  m.role AS role, m.conn_id AS conn_id, m.stream_offset AS stream_offset, m.process_id AS process_id,
-  m.first_thread_id AS first_thread_id, m.last_thread_id AS last_thread_id, m.ts_ns AS ts_ns, m.end_ts_ns AS end_ts_ns,
-  m.end_reason AS end_reason, m.partial AS partial, m.connect_ts_ns AS connect_ts_ns, m.connect_thread_id AS connect_thread_id, m.task_id AS task_id,
-  m.parent_task_id AS parent_task_id, m.first_turn AS first_turn, m.connect_turn AS connect_turn, m.remote_ip AS remote_ip, m.remote_port AS remote_port, m.complete AS complete, m.apply_no AS apply_no
-FROM messages m
-JOIN (
-  SELECT p.run_id AS run_id, p.socket_id AS socket_id, p.exchange_no AS exchange_no, max(p.apply_no) AS apply_no
-  FROM messages p
-  WHERE p.partial AND p.kind = 'request' AND p.role IS NOT NULL
-  GROUP BY p.run_id, p.socket_id, p.exchange_no
-) n ON n.socket_id = m.socket_id AND n.exchange_no = m.exchange_no AND n.run_id = m.run_id AND n.apply_no = m.apply_no
-LEFT JOIN final_requests f ON f.socket_id = m.socket_id AND f.exchange_no = m.exchange_no AND f.run_id = m.run_id AND f.kind = 'request'
-WHERE m.partial AND m.kind = 'request' AND f.socket_id IS NULL
-
--- @name requests @within
+-- @name told_requests @within
+-- Only what the steps ask for: other texts stay with the messages, and come in when a span is stored. Some rows stood for a request while it was open.
 -- span_id is arithmetic on (connection, position of the request's first byte, kind): either end computes the other's.
 SELECT
   q.run_id AS run_id, q.node AS node, q.socket_id AS socket_id, q.exchange_no AS exchange_no, q.kind AS kind, q.protocol AS protocol,
@@ -51,17 +23,38 @@ SELECT
   q.first_turn AS first_turn, q.connect_turn AS connect_turn, q.remote_ip AS remote_ip, q.remote_port AS remote_port,
   q.complete AND NOT q.partial AS request_complete, q.apply_no AS apply_no
 FROM (
-  SELECT f.*, coalesce(f.conn_id, f.socket_id) AS conn, CASE WHEN f.kind = 'connect' THEN f.ts_ns ELSE f.stream_offset END AS place FROM final_requests f
-  UNION ALL
-  SELECT o.*, coalesce(o.conn_id, o.socket_id) AS conn, o.stream_offset AS place FROM open_requests o
+  SELECT m.*, coalesce(m.conn_id, m.socket_id) AS conn, CASE WHEN m.kind = 'connect' THEN m.ts_ns ELSE m.stream_offset END AS place
+  FROM messages m
+  WHERE m.role IS NOT NULL AND (m.kind = 'request' OR (m.kind = 'connect' AND NOT m.partial))
 ) q
 
--- @name seen_twice @within
+-- @name outdated @inline
+-- Of a request that was open when it was told: the finished row is there, or a newer one.
+SELECT p.run_id AS run_id, p.socket_id AS socket_id, p.exchange_no AS exchange_no, p.apply_no AS apply_no
+FROM told_requests p
+JOIN told_requests n ON n.socket_id = p.socket_id AND n.exchange_no = p.exchange_no AND n.run_id = p.run_id
+WHERE p.request_open AND n.kind = 'request' AND (NOT n.request_open OR n.apply_no > p.apply_no)
+
+-- @name requests @inline
+SELECT w.* FROM told_requests w WHERE NOT w.request_open
+UNION ALL
+SELECT o.*
+FROM told_requests o
+LEFT JOIN outdated d ON d.socket_id = o.socket_id AND d.exchange_no = o.exchange_no AND d.run_id = o.run_id AND d.apply_no = o.apply_no
+WHERE o.request_open AND d.socket_id IS NULL
+
+-- @name seen_twice @inline
 -- The same socket watched by two collectors at once: the earlier one's rows count.
 SELECT r.span_id AS span_id, min(r.run_id) AS run_id
 FROM requests r
 GROUP BY r.span_id
 HAVING min(r.run_id) <> max(r.run_id)
+
+-- @name own_requests @within
+SELECT q.*
+FROM requests q
+LEFT JOIN seen_twice t ON t.span_id = q.span_id
+WHERE t.span_id IS NULL OR t.run_id = q.run_id
 
 -- @name responses @within
 SELECT
@@ -80,12 +73,6 @@ SELECT
 FROM messages a
 WHERE a.kind = 'response' AND a.exchange_no >= 0
 GROUP BY a.run_id, a.socket_id, a.exchange_no
-
--- @name own_requests @inline
-SELECT q.*
-FROM requests q
-LEFT JOIN seen_twice t ON t.span_id = q.span_id
-WHERE t.span_id IS NULL OR t.run_id = q.run_id
 
 -- @name unanswered @within
 SELECT q.span_id AS span_id, q.run_id AS run_id, q.socket_id AS socket_id, q.exchange_no AS exchange_no
