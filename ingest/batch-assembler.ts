@@ -3,6 +3,7 @@ import type { RecordName } from '../schema/records.ts';
 import { TracehouseError } from '../schema/errors.ts';
 import { RELATION_NAMES, SCHEMA_VERSION } from '../schema/relations.ts';
 import type { RelationName } from '../schema/relations.ts';
+import './engine-flags.ts';
 import { AddressTexts } from './address-text.ts';
 import { BatchClock } from './batch-clock.ts';
 import type { Batch, TableData } from './batch.ts';
