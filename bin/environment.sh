@@ -3,6 +3,9 @@
 # Each running DuckDB query holds a thread of Node's pool, which has four unless told otherwise, and begins with the first module.
 export UV_THREADPOOL_SIZE="${UV_THREADPOOL_SIZE:-16}"
 
+# Of what DuckDB's own allocator holds free, one heap and half a second of it are enough; otherwise each thread's heap keeps it for ten.
+export DUCKDB_JE_MALLOC_CONF="${DUCKDB_JE_MALLOC_CONF:-narenas:1,dirty_decay_ms:500,muzzy_decay_ms:0}"
+
 # Who hands out memory: jemalloc where it is installed (Debian's libjemalloc2), in two arenas and giving back what has been free for a
 # second; otherwise glibc with one arena instead of eight a core. What the environment says already stays, also that LD_PRELOAD is empty.
 if [ -z "${LD_PRELOAD+given}${MALLOC_ARENA_MAX+given}${GLIBC_TUNABLES+given}" ]; then

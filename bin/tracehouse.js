@@ -14,7 +14,7 @@ if (!existsSync(main)) {
   console.error('tracehouse: not built yet: run `npm run setup`');
   process.exit(1);
 }
-// The allocator is for this process: not for the loader, nor for programs that it starts.
+// The allocator is for this process: not for the loader, nor for programs that it starts. What is said to DuckDB's stays, as it is read later.
 for (const name of process.env.TRACEHOUSE_ALLOCATOR?.split(' ') ?? []) delete process.env[name];
 // What `collect` makes anew dies young and is little: room for it to grow into is 30 MiB that a node would not get back.
 // So little that waking other threads for it costs more than it takes.

@@ -1,15 +1,15 @@
 // CHECKPOINT of an attached database. A transaction that has committed may still be cleaned up after, or held as "active" by a
 // reader that began before it: DuckDB refuses the checkpoint meanwhile, which says nothing about the file.
 import { setTimeout as delay } from 'node:timers/promises';
-import type { DuckDBConnection } from '@duckdb/node-api';
 import { isBusy } from './duckdb-errors.ts';
 import { sqlName } from './duckdb-instance.ts';
+import type { StatementRunner } from './statement-runner.ts';
 
 const MOST_TRIES = 100;
 const RETRY_MS = 50;
 
 /** Tries for five seconds. `failed` is awaited after each failure, whatever its reason. */
-export async function checkpointWhenFree(connection: DuckDBConnection, alias: string, failed?: (error: unknown) => Promise<unknown>): Promise<void> {
+export async function checkpointWhenFree(connection: StatementRunner, alias: string, failed?: (error: unknown) => Promise<unknown>): Promise<void> {
   for (let tries = 1; ; tries += 1) {
     try {
       await connection.run(`CHECKPOINT ${sqlName(alias)}`);

@@ -1,4 +1,4 @@
-// The one DuckDB instance of a process: memory catalog, data folder reachable, nothing else.
+// An instance of DuckDB, the warehouse's or one beside it (side-instance.ts): memory catalog, data folder reachable, nothing else.
 import { resolve } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
 

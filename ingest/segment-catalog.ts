@@ -56,6 +56,10 @@ export const OPEN_LAYOUT: FileLayout = { row_group: 6_144, block_bytes: 65_536 }
 /** Of files that stay: what is alike lies together over so many rows. DuckDB's own defaults. */
 export const LASTING_LAYOUT: FileLayout = { row_group: 122_880, block_bytes: 262_144 };
 
+/** A database that is not there yet. */
+export const attachNewText = (path: string, alias: string, { row_group, block_bytes }: FileLayout): string =>
+  `ATTACH ${sqlText(path)} AS ${sqlName(alias)} (ROW_GROUP_SIZE ${row_group}, BLOCK_SIZE ${block_bytes}, STORAGE_VERSION 'latest')`;
+
 export class SegmentCatalog {
   readonly #connection: DuckDBConnection;
   readonly #tables: SegmentTables;
@@ -132,8 +136,13 @@ export class SegmentCatalog {
     return this.#mutex.run(() => this.#attachNew(path, alias, layout));
   }
 
-  async #attachNew(path: string, alias: string, { row_group, block_bytes }: FileLayout): Promise<void> {
-    await this.#connection.run(`ATTACH ${sqlText(path)} AS ${sqlName(alias)} (ROW_GROUP_SIZE ${row_group}, BLOCK_SIZE ${block_bytes}, STORAGE_VERSION 'latest')`);
+  async #attachNew(path: string, alias: string, layout: FileLayout): Promise<void> {
+    await this.#connection.run(attachNewText(path, alias, layout));
+  }
+
+  /** Of a file made elsewhere, which has every table and column of today. */
+  noteWhole(uid: string): void {
+    this.#whole.add(uid);
   }
 
   /** After DuckDB gave up on a file (isInvalidated): readers of it fail until this is done. Error segment-busy: one of them still has it. */
@@ -200,7 +209,7 @@ export class SegmentCatalog {
     }
   }
 
-  /** Attaches files anew that were read and are not any more (unread-files.ts). `except`: named in statements that nothing holds files for. */
+  /** Attaches files anew that were read and are not any more (unread-files.ts). `except`: about to go. */
   async renewUnread(kind: SegmentKind, except: readonly Segment[] = [], limits?: UnreadLimits): Promise<void> {
     const show = (rename: () => void): Promise<void> => this.publish(kind, (segments) => {
       rename();

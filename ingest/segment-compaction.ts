@@ -31,7 +31,7 @@ const WORTH_PACKING_BYTES = 8 * 1024 * 1024;
 export interface CompactionPlan {
   readonly inputs: readonly Segment[];
   readonly level: number;
-  /** How many such plans the small files of that hour would make: more than one, and they come faster than they are put together. */
+  /** How many small files of that hour wait, these among them. */
   readonly waiting?: number;
 }
 
@@ -77,7 +77,7 @@ export function planCompaction(sealed: readonly Segment[], now_ms: number, { lim
     const most_rows = limits.small_rows ?? Infinity;
     const inputs = upToRows(run, most_rows);
     const enough = rowsIn(inputs) >= most_rows;
-    if (inputs.length >= limits.small || enough) return { ...take(inputs, 1), waiting: enough ? rowsIn(run) / rowsIn(inputs) : run.length / Math.min(inputs.length, MOST_INPUTS) };
+    if (inputs.length >= limits.small || enough) return { ...take(inputs, 1), waiting: run.length };
   }
   for (const run of runsOf(ordered, (s, first) => s.level <= 2 && !waits(s) && byHour(s) === byHour(first) && groupOf(s) === groupOf(first))) {
     const last = run.at(-1) as Segment;

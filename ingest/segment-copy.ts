@@ -1,19 +1,19 @@
 // The rows of several segments into one that stays, table by table, packed (packed-tables.ts).
 import { setTimeout as delay } from 'node:timers/promises';
-import type { DuckDBConnection } from '@duckdb/node-api';
 import { sqlName, sqlText } from './duckdb-instance.ts';
 import { PACKINGS, packedName } from './packed-tables.ts';
 import type { Packing } from './packing.ts';
 import type { Segment } from './segment-catalog.ts';
 import { templateSchema } from './segment-tables.ts';
 import type { TableShape } from './segment-tables.ts';
+import type { StatementRunner } from './statement-runner.ts';
 
 export interface CopyOptions {
   /** Asked between parts; true ends the copy with CompactionInterrupted. */
   interrupted?(): boolean;
-  /** Waited for between parts. */
-  between?(): Promise<void>;
-  /** Pause after each part, as a share of the time it took; asked then. */
+  /** Waited for after each statement, with the files that it read. */
+  after?(part: readonly Segment[]): Promise<void>;
+  /** Pause after that, as a share of the time the part took; asked then. */
   rest(): number;
   /** Small files are put in order together until they have so many rows. */
   readonly rows_together: number;
@@ -59,25 +59,25 @@ export function partsOf(inputs: readonly Segment[], table: string, rows_together
 }
 
 /** Whether the table of a file has these columns and no others: what it has as numbers (few-values.ts) stays so until it is in order. */
-async function isWhole(connection: DuckDBConnection, segment: Segment, { name, columns }: TableShape): Promise<boolean> {
+async function isWhole(connection: StatementRunner, segment: Segment, { name, columns }: TableShape): Promise<boolean> {
   const described = (await (await connection.run(`DESCRIBE ${physical(segment, name)}`)).getRowsJS()) as [string][];
   return described.length === columns.length && described.every(([column]) => columns.includes(column));
 }
 
-async function withLayout(connection: DuckDBConnection, inputs: readonly Segment[], name: string): Promise<ReadonlySet<Segment>> {
+async function withLayout(connection: StatementRunner, inputs: readonly Segment[], name: string): Promise<ReadonlySet<Segment>> {
   const found = await connection.run(`SELECT database_name FROM duckdb_tables() WHERE schema_name = 'main' AND table_name = ${sqlText(name)}`);
   const aliases = new Set((await found.getRowsJS()).map(([alias]) => alias as string));
   return new Set(inputs.filter(({ alias }) => aliases.has(alias)));
 }
 
-async function allFit(connection: DuckDBConnection, { fits }: Packing, table: string, inputs: readonly Segment[]): Promise<boolean> {
+async function allFit(connection: StatementRunner, { fits }: Packing, table: string, inputs: readonly Segment[]): Promise<boolean> {
   if (fits === undefined || inputs.length === 0) return true;
   const found = await connection.run(`SELECT 1 FROM ${asStored(table, inputs)} WHERE NOT (${fits}) LIMIT 1`);
   return (await found.getRows()).length === 0;
 }
 
 /** Of a select, to create a table of: bytes that nothing else makes smaller are compressed as a whole. A block a row group, so not where there are none. */
-export async function columnDefinitions(connection: DuckDBConnection, select: string, rows = select): Promise<string> {
+export async function columnDefinitions(connection: StatementRunner, select: string, rows = select): Promise<string> {
   const described = (await (await connection.run(`DESCRIBE ${select}`)).getRowsJS()) as [string, string][];
   const definitions: string[] = [];
   for (const [name, type] of described) {
@@ -88,7 +88,7 @@ export async function columnDefinitions(connection: DuckDBConnection, select: st
 }
 
 /** The packed table, empty, and in place of the table the view that gives its rows back, its columns in the order of the table's: readers put files together by position. */
-async function makePacked(connection: DuckDBConnection, alias: string, { name, columns }: TableShape, { pack, inner, unpack, over = asIs }: Packing, inputs: readonly Segment[]): Promise<void> {
+async function makePacked(connection: StatementRunner, alias: string, { name, columns }: TableShape, { pack, inner, unpack, over = asIs }: Packing, inputs: readonly Segment[]): Promise<void> {
   const own = `${sqlName(alias)}.main.${sqlName(name)}`; // the connection may have temporary tables of that name
   await connection.run(`USE ${sqlName(alias)}.main`); // a view finds its tables where it lies itself, whatever the file is attached as
   try {
@@ -100,7 +100,7 @@ async function makePacked(connection: DuckDBConnection, alias: string, { name, c
 }
 
 /** A big file, of which `over` has to see rows together, in pieces of about so many rows: conditions, in its order. */
-async function piecesOf(connection: DuckDBConnection, from: string, column: string, pieces: number): Promise<string[]> {
+async function piecesOf(connection: StatementRunner, from: string, column: string, pieces: number): Promise<string[]> {
   const shares = Array.from({ length: pieces - 1 }, (_, at) => (at + 1) / pieces);
   if (shares.length === 0) return ['true'];
   const found = await connection.run(`SELECT DISTINCT unnest(quantile_disc(${column}, [${shares.join(', ')}])) FROM ${from} ORDER BY 1`);
@@ -109,7 +109,7 @@ async function piecesOf(connection: DuckDBConnection, from: string, column: stri
 }
 
 /** Select lists and what follows them, to be copied one after the other. */
-async function sourcesOf(connection: DuckDBConnection, table: TableShape, part: readonly Segment[], packing: Packing | undefined, order: string | undefined, rows_together: number): Promise<string[]> {
+async function sourcesOf(connection: StatementRunner, table: TableShape, part: readonly Segment[], packing: Packing | undefined, order: string | undefined, rows_together: number): Promise<string[]> {
   const { name } = table;
   const [first] = part as [Segment];
   const rows = part.length === 1 && (await isWhole(connection, first, table)) ? physical(first, name) : asStored(name, part);
@@ -131,10 +131,11 @@ async function restAfter(part_ms: number, { rest, interrupted }: CopyOptions): P
   }
 }
 
-export async function copySegments(connection: DuckDBConnection, tables: readonly TableShape[], inputs: readonly Segment[], alias: string, options: CopyOptions): Promise<void> {
+export async function copySegments(connection: StatementRunner, tables: readonly TableShape[], inputs: readonly Segment[], alias: string, options: CopyOptions): Promise<void> {
+  const { rows_together } = options;
   for (const table of tables) {
     const { name, columns } = table;
-    const parts = partsOf(inputs, name, options.rows_together);
+    const parts = partsOf(inputs, name, rows_together);
     if (parts.length === 0) continue;
     const packing = PACKINGS[name]?.uses.every((column) => columns.includes(column)) === true ? PACKINGS[name] : undefined;
     const order = packing?.order ?? ORDER_COLUMNS.find((column) => columns.includes(column));
@@ -144,13 +145,14 @@ export async function copySegments(connection: DuckDBConnection, tables: readonl
     const target = `${sqlName(alias)}.main.${sqlName(packs ? packedName(name) : name)}`;
     for (const part of parts) {
       const [first] = part as [Segment];
-      const sources = packs && packed.has(first) ? [`* FROM ${physical(first, packedName(name))}`] : await sourcesOf(connection, table, part, packs ? packing : undefined, order, options.rows_together);
+      const sources = packs && packed.has(first) ? [`* FROM ${physical(first, packedName(name))}`] : await sourcesOf(connection, table, part, packs ? packing : undefined, order, rows_together);
       for (const source of sources) {
         if (options.interrupted?.() === true) throw new CompactionInterrupted('something more urgent came');
-        await options.between?.();
         const started = performance.now();
         await connection.run(`INSERT INTO ${target} BY NAME SELECT ${source}`);
-        await restAfter(performance.now() - started, options);
+        const part_ms = performance.now() - started;
+        await options.after?.(part);
+        await restAfter(part_ms, options);
       }
     }
   }

@@ -2,6 +2,8 @@
 // steps aside for the other two, a swap of re-correlated derived segments, and retention.
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { TracehouseError } from '../schema/errors.ts';
+import { Compactor, CopyMemory } from './compactor.ts';
+import type { CopyPace } from './compactor.ts';
 import { requireRoom } from './disk-room.ts';
 import type { ExportedSegments } from './export-ledger.ts';
 import { Mutex } from './mutex.ts';
@@ -9,26 +11,23 @@ import { LASTING_LAYOUT } from './segment-catalog.ts';
 import type { Segment, SegmentCatalog } from './segment-catalog.ts';
 import { COMPACTION_LIMITS, planCompaction } from './segment-compaction.ts';
 import type { CompactionLimits, CompactionPlan } from './segment-compaction.ts';
-import { CompactionInterrupted, copySegments } from './segment-copy.ts';
 import { SEGMENT_KINDS } from './segment-names.ts';
 import type { SegmentKind } from './segment-names.ts';
 import { rewriteSegments } from './segment-rewrite.ts';
-import type { RewriteContext } from './segment-rewrite.ts';
+import type { FileMaker, RewriteContext } from './segment-rewrite.ts';
 import type { SegmentTables } from './segment-tables.ts';
 import type { SegmentWriter } from './segment-writer.ts';
 
 export interface KeeperOptions {
   readonly folder: string;
   readonly catalog: SegmentCatalog;
-  readonly tables: SegmentTables;
-  /** Used for nothing else: copies take their time. */
+  /** For derived segments that are computed again; used for nothing else. */
   readonly connection: DuckDBConnection;
+  readonly tables: SegmentTables;
   readonly now: () => number;
   /** What has been exported and what has not stays in files of its own. */
   readonly exported: ExportedSegments;
   readonly limits?: CompactionLimits;
-  /** Pause between parts of a background copy, as a share of the time a part took. */
-  readonly rest?: number;
 }
 
 export interface DroppedFiles {
@@ -54,16 +53,13 @@ function giveUpRange(open: Segment): Range {
   return range;
 }
 
-/** Small files of so many plans wait: they come faster than they are put together. */
-const MANY_WAIT = 4;
-/** No longer, not even for what is more urgent: every file costs every query. */
-const MOST_WAIT = 10;
+/** So many small files wait to be put together: no longer, not even for what is more urgent, as each costs every query half a millisecond. */
+const MOST_WAIT = 240;
 
 /** Pauses, in those of a machine that has time. */
 export function restOf(waiting: number, pressed: boolean): number {
   if (waiting >= MOST_WAIT) return 0;
-  if (pressed) return 6;
-  return waiting >= MANY_WAIT ? 0 : 1;
+  return pressed ? 6 : 1;
 }
 
 const sizeOf = (segments: readonly Segment[]): number => segments.reduce((sum, segment) => sum + segment.bytes, 0);
@@ -72,7 +68,10 @@ export class SegmentKeeper {
   readonly #options: KeeperOptions;
   readonly #mutex = new Mutex();
   #urgent = 0;
-  #compacting = false;
+  readonly #copy_memory = new CopyMemory();
+  #compacting: Promise<void> | undefined;
+  /** At work now. */
+  #compactor: Compactor | undefined;
   /** Of the last compaction: the others have their turn, where raw files are always due. */
   #last: SegmentKind | undefined;
   /** Batches up to here have been correlated; null: nobody does. */
@@ -89,6 +88,7 @@ export class SegmentKeeper {
 
   async #first<T>(work: () => Promise<T>): Promise<T> {
     this.#urgent += 1;
+    this.#compactor?.interrupt();
     try {
       return await this.#mutex.run(work);
     } finally {
@@ -111,23 +111,30 @@ export class SegmentKeeper {
   }
 
   /** Puts together what is due, until nothing is or something more urgent comes. At most one at a time. */
-  async compact(rest = this.#options.rest ?? 1): Promise<void> {
-    if (this.#compacting) return;
-    this.#compacting = true;
-    try {
-      await this.#mutex.run(() => this.#renewUnread());
-      for (let due = this.#next(); due !== null && !this.#closed; due = this.#next()) {
-        const done = await this.#mutex.run(async () => {
-          // What was due may have gone while this waited.
-          const still = this.#next();
-          if (still === null || this.#closed) return true;
-          this.#last = still.kind;
-          return this.#merge(still.kind, still.plan, () => rest * restOf(this.#planOf(still.kind)?.waiting ?? 1, this.pressed && !this.#given_up));
-        });
-        if (!done) return;
-      }
-    } finally {
-      this.#compacting = false;
+  async compact(rest = 1): Promise<void> {
+    if (this.#compacting !== undefined || this.#closed) return;
+    this.#compacting = this.#compactDue(rest).finally(() => (this.#compacting = undefined));
+    await this.#compacting;
+  }
+
+  async #compactDue(rest: number): Promise<void> {
+    await this.#mutex.run(() => this.#renewUnread());
+    if (this.#next() === null || this.#closed) return;
+    const { folder, tables } = this.#options;
+    await Compactor.with({ folder, tables, memory: this.#copy_memory }, (compactor) => this.#compactAll(compactor, rest));
+  }
+
+  async #compactAll(compactor: Compactor, rest: number): Promise<void> {
+    for (let due = this.#next(); due !== null && !this.#closed; due = this.#next()) {
+      const done = await this.#mutex.run(async () => {
+        // What was due may have gone while this waited.
+        const still = this.#next();
+        if (still === null || this.#closed) return true;
+        if (this.#urgent > 0 || compactor.interrupted) return false;
+        this.#last = still.kind;
+        return this.#merge(compactor, still.kind, still.plan, rest);
+      });
+      if (!done) return;
     }
   }
 
@@ -144,27 +151,38 @@ export class SegmentKeeper {
     for (const kind of SEGMENT_KINDS) if (!this.#closed) await this.#options.catalog.renewUnread(kind, except);
   }
 
-  async #merge(kind: SegmentKind, plan: CompactionPlan, rest: () => number): Promise<boolean> {
-    const { folder, tables, connection } = this.#options;
-    await requireRoom(folder, sizeOf(plan.inputs));
+  async #merge(compactor: Compactor, kind: SegmentKind, { inputs, level }: CompactionPlan, rest: number): Promise<boolean> {
+    this.#compactor = compactor;
     try {
-      await rewriteSegments(this.#rewriting(), {
-        kind, ...cover(plan.inputs), inputs: plan.inputs, level: plan.level,
-        fill: (alias) => copySegments(connection, tables.of(kind), plan.inputs, alias, { interrupted: () => this.#urgent > 0 || this.#closed, between: () => this.#renewUnread(plan.inputs), rest, rows_together: LASTING_LAYOUT.row_group }),
+      await requireRoom(this.#options.folder, sizeOf(inputs));
+      await this.#copy(compactor, kind, inputs, level, {
+        rest: () => rest * restOf(this.#planOf(kind)?.waiting ?? 0, this.pressed && !this.#given_up),
+        between: () => this.#renewUnread(inputs),
       });
       this.#given_up = false;
       return true;
     } catch (error) {
-      if (!(error instanceof CompactionInterrupted)) throw error;
+      if (!compactor.interrupted || !compactor.hasFailed(error)) throw error;
       this.#given_up = true;
       return false;
+    } finally {
+      this.#compactor = undefined;
     }
+  }
+
+  async #copy(compactor: Compactor, kind: SegmentKind, inputs: readonly Segment[], level: number, pace: CopyPace): Promise<Segment> {
+    const fill = async (alias: string): Promise<void> => {
+      await compactor.copy(kind, inputs, alias, pace);
+      this.#compactor = undefined; // what is left is done soon: no reason to throw all of it away
+    };
+    const { segment } = await rewriteSegments(this.#rewriting(compactor.maker), { kind, inputs, level, ...cover(inputs), fill });
+    return segment;
   }
 
   /** The given derived segments, sealed by now, give way to one that fill writes. */
   replaceDerived(ids: readonly string[], writer: SegmentWriter, range: Range | undefined, fill: (alias: string, connection: DuckDBConnection) => Promise<void>): Promise<void> {
     return this.#first(async () => {
-      const { folder, catalog } = this.#options;
+      const { folder, catalog, connection } = this.#options;
       const found = catalog.of('derived').filter((segment) => ids.includes(segment.uid));
       if (found.length < new Set(ids).size || found.some((segment) => segment.state === 'sealing')) {
         throw new TracehouseError('segments-changed', 'derived segments were rewritten meanwhile', { mend: 'ask for them again' });
@@ -179,7 +197,7 @@ export class SegmentKeeper {
       if (ranges.length === 0) throw new RangeError('nothing to replace, and no range given for what is new');
       const level = inputs.reduce((highest, segment) => Math.max(highest, segment.level), 0);
       try {
-        await rewriteSegments(this.#rewriting(), { kind: 'derived', inputs, level, recomputed: true, ...cover(ranges), fill, when: (swap) => writer.write(swap) });
+        await rewriteSegments(this.#rewriting(this.#own_maker), { kind: 'derived', inputs, level, recomputed: true, ...cover(ranges), fill: (alias) => fill(alias, connection), when: (swap) => writer.write(swap) });
       } catch (error) {
         // A part of history that no segment covers would never be done again.
         if (given !== undefined && given.open.from_ns === given.range.to_ns) given.open.from_ns = given.range.from_ns;
@@ -194,13 +212,10 @@ export class SegmentKeeper {
       work(async (inputs) => {
         const [only] = inputs;
         if (only === undefined || inputs.length === 1) return only as Segment;
-        const { folder, tables, connection } = this.#options;
-        await requireRoom(folder, sizeOf(inputs));
+        await requireRoom(this.#options.folder, sizeOf(inputs));
         const level = inputs.reduce((highest, input) => Math.max(highest, input.level), 1);
-        const { segment } = await rewriteSegments(this.#rewriting(), {
-          kind: only.kind, inputs, level, ...cover(inputs), fill: (alias) => copySegments(connection, tables.of(only.kind), inputs, alias, { rest: () => 0, rows_together: LASTING_LAYOUT.row_group }),
-        });
-        return segment;
+        const { folder, tables } = this.#options;
+        return Compactor.with({ folder, tables, memory: this.#copy_memory, awaited: true }, (compactor) => this.#copy(compactor, only.kind, inputs, level, { rest: () => 0 }));
       }),
     );
   }
@@ -226,14 +241,21 @@ export class SegmentKeeper {
     });
   }
 
-  #rewriting(): RewriteContext {
-    const { folder, connection, catalog, exported } = this.#options;
-    return { folder, connection, catalog, known: (uid) => exported.knows(uid) };
+  get #own_maker(): FileMaker {
+    const { connection, catalog } = this.#options;
+    return { connection, create: (path, kind, made) => catalog.create(path, kind, made, LASTING_LAYOUT), detach: (alias) => catalog.detach(alias) };
+  }
+
+  #rewriting(maker: FileMaker): RewriteContext {
+    const { folder, catalog, exported } = this.#options;
+    return { folder, maker, catalog, known: (uid) => exported.knows(uid) };
   }
 
   /** Lets the job under way finish or step aside, and starts no other. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#compactor?.interrupt();
+    await this.#compacting?.catch(() => undefined);
     await this.#mutex.run(async () => undefined);
   }
 }

@@ -1,8 +1,8 @@
 // A rewritten segment names the ones whose rows it took over, inside itself: after a crash between its appearance and
 // their deletion, this decides which of them count.
-import type { DuckDBConnection } from '@duckdb/node-api';
 import { sqlName, sqlText } from './duckdb-instance.ts';
 import type { Segment } from './segment-catalog.ts';
+import type { StatementRunner } from './statement-runner.ts';
 
 /** Segments that are gone, by uid, which the export ledger still speaks of. */
 export interface Lineage {
@@ -25,13 +25,13 @@ export function lineageOf(inputs: readonly Segment[], recomputed: boolean, known
 }
 
 /** Inside the file itself: no moment exists at which the rows are there and what they were called is not. */
-export async function writeLineage(connection: DuckDBConnection, alias: string, { carries, supersedes }: Lineage): Promise<void> {
+export async function writeLineage(connection: StatementRunner, alias: string, { carries, supersedes }: Lineage): Promise<void> {
   const rows = [...[...carries].map((uid) => `(${sqlText(uid)}, false)`), ...[...supersedes].map((uid) => `(${sqlText(uid)}, true)`)];
   if (rows.length === 0) return;
   await connection.run(`CREATE TABLE ${sqlName(alias)}.main.lineage AS SELECT * FROM (VALUES ${rows.join(', ')}) AS t (uid, superseded)`);
 }
 
-export async function readLineages(connection: DuckDBConnection, segments: readonly Segment[]): Promise<Map<string, Lineage>> {
+export async function readLineages(connection: StatementRunner, segments: readonly Segment[]): Promise<Map<string, Lineage>> {
   const aliases = new Set(segments.map((segment) => segment.alias));
   const tables = await connection.run("SELECT database_name FROM duckdb_tables() WHERE schema_name = 'main' AND table_name = 'lineage'");
   const found = new Map<string, { carries: Set<string>; supersedes: Set<string> }>();
@@ -44,12 +44,12 @@ export async function readLineages(connection: DuckDBConnection, segments: reado
   return found;
 }
 
-export async function writeReplaced(connection: DuckDBConnection, alias: string, uids: readonly string[]): Promise<void> {
+export async function writeReplaced(connection: StatementRunner, alias: string, uids: readonly string[]): Promise<void> {
   await connection.run(`CREATE TABLE ${sqlName(alias)}.main.replaced_segments (uid VARCHAR)`);
   await connection.run(`INSERT INTO ${sqlName(alias)}.main.replaced_segments VALUES ${uids.map((uid) => `(${sqlText(uid)})`).join(', ')}`);
 }
 
-export async function replacedSegments(connection: DuckDBConnection, segments: readonly Segment[]): Promise<Set<string>> {
+export async function replacedSegments(connection: StatementRunner, segments: readonly Segment[]): Promise<Set<string>> {
   const aliases = new Set(segments.map((segment) => segment.alias));
   const tables = await connection.run("SELECT database_name FROM duckdb_tables() WHERE schema_name = 'main' AND table_name = 'replaced_segments'");
   const found = (await tables.getRowsJS()).map(([name]) => name as string).filter((name) => aliases.has(name));

@@ -2,19 +2,27 @@
 // appears by a rename, and only then do the inputs go: at every moment one of the two counts.
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { DuckDBConnection } from '@duckdb/node-api';
 import { checkpointWhenFree } from './checkpoint.ts';
-import { LASTING_LAYOUT, removeDatabase } from './segment-catalog.ts';
+import { removeDatabase } from './segment-catalog.ts';
 import type { Segment, SegmentCatalog } from './segment-catalog.ts';
 import { newUid, sealedName, tempName } from './segment-names.ts';
 import type { SegmentKind } from './segment-names.ts';
 import { OWN_TABLES, lineageOf, writeLineage, writeReplaced } from './segment-replaced.ts';
 import { describeSealed } from './segment-seal.ts';
 import { countRows } from './segment-tables.ts';
+import type { StatementRunner } from './statement-runner.ts';
+
+/** Where the new file is written. */
+export interface FileMaker {
+  readonly connection: StatementRunner;
+  /** With all tables of its kind, empty. */
+  create(path: string, kind: SegmentKind, made: { uid: string; alias: string }): Promise<void>;
+  detach(alias: string): Promise<void>;
+}
 
 export interface RewriteContext {
   readonly folder: string;
-  readonly connection: DuckDBConnection;
+  readonly maker: FileMaker;
   readonly catalog: SegmentCatalog;
   /** The export ledger speaks of rows by this uid. */
   readonly known: (uid: string) => boolean;
@@ -29,13 +37,13 @@ export interface Rewrite {
   readonly from_ns: bigint;
   readonly to_ns: bigint;
   /** Writes all rows of the new segment; its tables are there, empty. */
-  fill(alias: string, connection: DuckDBConnection): Promise<void>;
+  fill(alias: string): Promise<void>;
   /** Waits for the moment at which the views may change, where their rows do. */
   when?(swap: () => Promise<void>): Promise<void>;
 }
 
 /** Row groups that are not full stay as they are: put together they are written a second time, and where they were stays in the file, empty. */
-async function checkpointUnmerged(connection: DuckDBConnection, alias: string): Promise<void> {
+async function checkpointUnmerged(connection: StatementRunner, alias: string): Promise<void> {
   await connection.run('SET GLOBAL max_vacuum_tasks = 0');
   try {
     await checkpointWhenFree(connection, alias);
@@ -46,16 +54,17 @@ async function checkpointUnmerged(connection: DuckDBConnection, alias: string): 
 
 /** Settles when the new segment is what the views show; `retired` when the inputs' files are gone. */
 export async function rewriteSegments(context: RewriteContext, job: Rewrite): Promise<{ segment: Segment; retired: Promise<void> }> {
-  const { folder, connection, catalog } = context;
+  const { folder, maker, catalog } = context;
+  const { connection } = maker;
   const { kind, inputs, level, from_ns, to_ns } = job;
   const uid = newUid();
   const lineage = lineageOf(inputs, job.recomputed ?? false, context.known);
   const temp_path = join(folder, kind, tempName(uid));
   const temp_alias = `${kind}_${uid}_temp`;
-  await catalog.create(temp_path, kind, { uid, alias: temp_alias }, LASTING_LAYOUT);
   let rows: Map<string, number>;
   try {
-    await job.fill(temp_alias, connection);
+    await maker.create(temp_path, kind, { uid, alias: temp_alias });
+    await job.fill(temp_alias);
     // What the inputs replaced is not gone yet, perhaps: they go first, and nothing else would say that it does not count.
     const replaced = [...inputs, ...catalog.leaving(kind)].map((segment) => segment.uid);
     if (replaced.length > 0) await writeReplaced(connection, temp_alias, replaced);
@@ -63,16 +72,17 @@ export async function rewriteSegments(context: RewriteContext, job: Rewrite): Pr
     await checkpointUnmerged(connection, temp_alias);
     rows = await countRows(connection, temp_alias);
     if (job.recomputed !== true) requireAll(inputs, rows);
-    await catalog.detach(temp_alias);
+    await maker.detach(temp_alias);
   } catch (error) {
     await connection.run('ROLLBACK').catch(() => undefined);
-    await catalog.detach(temp_alias).catch(() => undefined);
+    await maker.detach(temp_alias).catch(() => undefined);
     await removeDatabase(temp_path);
     throw error;
   }
   const path = join(folder, kind, sealedName({ level, from_ns, to_ns, uid }));
   await rename(temp_path, path);
   const segment: Segment = { ...(await describeSealed(kind, { uid, level, from_ns, to_ns }, path, rows, kind === 'raw' ? newest(inputs) : null)), lineage };
+  catalog.noteWhole(uid);
   try {
     await catalog.attachReadOnly(path, segment.alias);
     const swap = (): Promise<void> => catalog.publish(kind, (segments) => [...segments.filter((other) => !inputs.includes(other)), segment]);

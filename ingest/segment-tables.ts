@@ -1,12 +1,12 @@
 // The tables of each kind of segment, made by running the numbered migrations of its folder.
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { DuckDBConnection } from '@duckdb/node-api';
 import { packageRoot } from '../schema/package-root.ts';
 import { sqlName, sqlText } from './duckdb-instance.ts';
 import { tableOfPacked } from './packed-tables.ts';
 import { SEGMENT_KINDS } from './segment-names.ts';
 import type { SegmentKind } from './segment-names.ts';
+import type { StatementRunner } from './statement-runner.ts';
 
 /** migrations/raw, migrations/derived and views lie in it. */
 export const schemaFolder = (): string => join(packageRoot(), 'schema');
@@ -43,23 +43,32 @@ export class SegmentTables {
     this.#shapes = shapes;
   }
 
-  static async load(connection: DuckDBConnection, folder: string): Promise<SegmentTables> {
+  static async load(connection: StatementRunner, folder: string): Promise<SegmentTables> {
     const migrations: Record<SegmentKind, string> = { raw: '', derived: '' };
     const shapes: Record<SegmentKind, readonly TableShape[]> = { raw: [], derived: [] };
     for (const kind of SEGMENT_KINDS) {
       migrations[kind] = sqlFiles(join(folder, 'migrations', kind))
         .map((file) => file.sql)
         .join('\n');
-      const schema = templateSchema(kind);
       if (kind === 'raw' && migrations[kind] === '') throw new Error(`${folder}/migrations/raw is missing`);
-      await connection.run(`CREATE SCHEMA memory.${schema}`);
-      await runMigrations(connection, `memory.${schema}`, migrations[kind]);
+    }
+    const tables = new SegmentTables(migrations, shapes);
+    await tables.createTemplates(connection);
+    for (const kind of SEGMENT_KINDS) {
       const columns = await connection.run(
-        `SELECT table_name, list(column_name ORDER BY column_index) FROM duckdb_columns() WHERE database_name = 'memory' AND schema_name = ${sqlText(schema)} GROUP BY table_name ORDER BY table_name`,
+        `SELECT table_name, list(column_name ORDER BY column_index) FROM duckdb_columns() WHERE database_name = 'memory' AND schema_name = ${sqlText(templateSchema(kind))} GROUP BY table_name ORDER BY table_name`,
       );
       shapes[kind] = (await columns.getRowsJS()).map(([name, list]) => ({ name: name as string, columns: list as string[] }));
     }
-    return new SegmentTables(migrations, shapes);
+    return tables;
+  }
+
+  /** In the memory catalog of an instance: another one than these were loaded in, too. */
+  async createTemplates(connection: StatementRunner): Promise<void> {
+    for (const kind of SEGMENT_KINDS) {
+      await connection.run(`CREATE SCHEMA memory.${templateSchema(kind)}`);
+      await runMigrations(connection, `memory.${templateSchema(kind)}`, this.#migrations[kind]);
+    }
   }
 
   of(kind: SegmentKind): readonly TableShape[] {
@@ -67,12 +76,12 @@ export class SegmentTables {
   }
 
   /** In an empty database that has just been attached. */
-  async create(connection: DuckDBConnection, kind: SegmentKind, alias: string): Promise<void> {
+  async create(connection: StatementRunner, kind: SegmentKind, alias: string): Promise<void> {
     await runMigrations(connection, sqlName(alias), this.#migrations[kind]);
   }
 }
 
-async function runMigrations(connection: DuckDBConnection, target: string, sql: string): Promise<void> {
+async function runMigrations(connection: StatementRunner, target: string, sql: string): Promise<void> {
   if (sql.trim() === '') return;
   await connection.run(`USE ${target}`);
   try {
@@ -86,7 +95,7 @@ async function runMigrations(connection: DuckDBConnection, target: string, sql: 
 }
 
 /** Row counts of the tables that a segment has. */
-export async function countRows(connection: DuckDBConnection, alias: string): Promise<Map<string, number>> {
+export async function countRows(connection: StatementRunner, alias: string): Promise<Map<string, number>> {
   const names = await connection.run(`SELECT table_name FROM duckdb_tables() WHERE database_name = ${sqlText(alias)} AND schema_name = 'main'`);
   const tables = (await names.getRowsJS()).map(([name]) => name as string);
   if (tables.length === 0) return new Map();
@@ -104,7 +113,7 @@ interface TimeRange {
 }
 
 /** The span of time that the rows of a segment cover; null when none of its tables has rows with a time. */
-export async function timeRange(connection: DuckDBConnection, alias: string, tables: readonly TableShape[], rows: ReadonlyMap<string, number>): Promise<TimeRange | null> {
+export async function timeRange(connection: StatementRunner, alias: string, tables: readonly TableShape[], rows: ReadonlyMap<string, number>): Promise<TimeRange | null> {
   return (await rangeOver(EVENT_TIMES)) ?? rangeOver(WRITING_TIMES);
 
   async function rangeOver(pairs: readonly (readonly [string, string])[]): Promise<TimeRange | null> {
@@ -124,7 +133,7 @@ export async function timeRange(connection: DuckDBConnection, alias: string, tab
 }
 
 /** Of each of these raw databases that has batches. */
-export async function lastApplyNumbers(connection: DuckDBConnection, aliases: readonly string[]): Promise<Map<string, bigint>> {
+export async function lastApplyNumbers(connection: StatementRunner, aliases: readonly string[]): Promise<Map<string, bigint>> {
   if (aliases.length === 0) return new Map();
   const result = await connection.run(aliases.map((alias) => `SELECT ${sqlText(alias)}, max(apply_no) FROM ${sqlName(alias)}.main.batches`).join(' UNION ALL '));
   const rows = (await result.getRows()) as [string, bigint | null][];

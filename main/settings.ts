@@ -123,7 +123,7 @@ export const SETTINGS = {
   stacks: { flags: '--stacks', fallback: false, help: "record the writer's user stack for outgoing requests" },
   task_identity: { flags: '--task-identity <switch>', fallback: 'on', choices: ['on', 'off'], help: 'tell which goroutine reads, writes and calls, in Go programs' },
   hooks: { flags: '--hooks <kind>', fallback: 'auto', choices: ['auto', 'tp', 'fexit', 'kprobe'], help: 'which kernel hooks to use' },
-  memory_limit: { flags: '--memory-limit <size>', fallback: '512MB', help: "DuckDB's memory limit", parse: (text: string) => (parseBytes(text), text) },
+  memory_limit: { flags: '--memory-limit <size>', fallback: '512MB', help: "DuckDB's memory limit; compaction takes 160MB, at most 512MB, besides", parse: (text: string) => (parseBytes(text), text) },
   sql_memory: { flags: '--sql-memory <size>', fallback: '512MB', help: 'memory of one SQL statement', parse: parseBytes },
   sql_temp: { flags: '--sql-temp <size>', fallback: '1GB', help: 'disk that one SQL statement may use for what does not fit into memory', parse: parseBytes },
   sql_at_once: { flags: '--sql-at-once <n>', fallback: 4, help: 'SQL statements that run at the same time', parse: integer(1, 64) },

@@ -11,7 +11,7 @@ import type { SqlColumn } from './sql-gate.ts';
 import { gateOf } from './sql-session.ts';
 import type { SqlSession } from './sql-session.ts';
 import { bindTo, sqlError } from './sql-statement.ts';
-import { UnaskedRun } from './unasked-run.ts';
+import { UnaskedRun } from '../ingest/unasked-run.ts';
 
 export interface CopiedText {
   /** What is written of each row, one expression of `names` a field; null: not of these types. */

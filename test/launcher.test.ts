@@ -16,7 +16,7 @@ import { stat } from 'node:fs/promises';
 await stat('.'); // by a thread of the pool, which is there now if it was not before
 const child = execFileSync('env', { encoding: 'utf8' }).split('\\n').filter((line) => /^(LD_PRELOAD|MALLOC_|TRACEHOUSE_)/.test(line));
 const began = readFileSync('/proc/self/environ', 'utf8').split('\\0').filter((line) => /^(LD_PRELOAD|MALLOC_)/.test(line));
-console.log(JSON.stringify({ args: process.argv.slice(2), jemalloc: readFileSync('/proc/self/maps', 'utf8').includes('libjemalloc'), began, child, threads: readdirSync('/proc/self/task').length }));
+console.log(JSON.stringify({ args: process.argv.slice(2), jemalloc: readFileSync('/proc/self/maps', 'utf8').includes('libjemalloc'), began, child, duckdb: process.env.DUCKDB_JE_MALLOC_CONF, threads: readdirSync('/proc/self/task').length }));
 `;
 
 interface Seen {
@@ -25,6 +25,8 @@ interface Seen {
   /** Of the environment that it began with. */
   readonly began: readonly string[];
   readonly child: readonly string[];
+  /** What DuckDB's allocator reads once DuckDB is loaded. */
+  readonly duckdb: string;
   readonly threads: number;
 }
 
@@ -35,7 +37,7 @@ async function started(env: NodeJS.ProcessEnv = {}): Promise<Seen> {
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
   writeFileSync(join(folder, 'dist', 'main.js'), MAIN);
   symlinkSync('../../bin/tracehouse', join(folder, 'node_modules/.bin/tracehouse')); // as npm installs it
-  const { LD_PRELOAD: _preload, MALLOC_CONF: _conf, MALLOC_ARENA_MAX: _arenas, GLIBC_TUNABLES: _tunables, UV_THREADPOOL_SIZE: _threads, ...inherited } = process.env;
+  const { LD_PRELOAD: _preload, MALLOC_CONF: _conf, MALLOC_ARENA_MAX: _arenas, GLIBC_TUNABLES: _tunables, DUCKDB_JE_MALLOC_CONF: _duckdb, UV_THREADPOOL_SIZE: _threads, ...inherited } = process.env;
   const done = await promisify(execFile)(join(folder, 'node_modules/.bin/tracehouse'), ['a b', '*'], { env: { ...inherited, ...env } });
   return JSON.parse(done.stdout) as Seen;
 }
@@ -66,4 +68,9 @@ test('an allocator that is given, or settings of one, stay', async () => {
   expect([none.jemalloc, none.child]).toEqual([false, ['LD_PRELOAD=']]);
   const preloaded = await started({ LD_PRELOAD: 'libm.so.6' });
   expect([preloaded.jemalloc, preloaded.began, preloaded.child]).toEqual([false, ['LD_PRELOAD=libm.so.6'], ['LD_PRELOAD=libm.so.6']]);
+});
+
+test("DuckDB's own allocator gives back what is free, and is told otherwise by who starts it", async () => {
+  expect([(await started()).duckdb, (await started({ MALLOC_ARENA_MAX: '1' })).duckdb]).toEqual(Array(2).fill(expect.stringMatching(/^narenas:1,dirty_decay_ms:\d+,/)));
+  expect((await started({ DUCKDB_JE_MALLOC_CONF: 'narenas:2' })).duckdb).toBe('narenas:2');
 });

@@ -85,7 +85,9 @@ export function startWorker(settings: WorkerSettings): WorkerProcess {
   const { input, output, redirects, text_pipe } = makePipes(settings.folder);
   const limits = `ulimit -c 0; ulimit -n ${MOST_FILES}; ulimit -f ${file_blocks}; ulimit -v ${address_kib}; exec "$@" ${redirects}`;
   const command = [...confinementOf(settings), process.execPath, '--max-old-space-size=256', '--expose-gc', program, JSON.stringify({ ...settings, text_pipe } satisfies WorkerStart)];
-  // Its environment says nothing of ours.
-  const child = spawn('/bin/sh', ['-c', limits, 'sh', ...command], { cwd: settings.folder, env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', UV_THREADPOOL_SIZE: '4' }, stdio: 'ignore' });
+  // Its environment says nothing of ours, but for how DuckDB's allocator gives back what is free.
+  const { DUCKDB_JE_MALLOC_CONF: allocator } = process.env;
+  const env = { PATH: process.env['PATH'] ?? '/usr/bin:/bin', UV_THREADPOOL_SIZE: '4', ...(allocator === undefined ? {} : { DUCKDB_JE_MALLOC_CONF: allocator }) };
+  const child = spawn('/bin/sh', ['-c', limits, 'sh', ...command], { cwd: settings.folder, env, stdio: 'ignore' });
   return { child, input, output, complaints: join(settings.folder, 'err') };
 }

@@ -1,11 +1,9 @@
 // DuckDB for the COPYs of an export, apart from the one that stores and answers: no thread that asks for a COPY spins on a processor
 // while another has the last piece of it (a quarter of an export's processor time), and settings for that are nobody else's.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
-import { closeInstance, openInstance, sqlName, sqlText } from '../../ingest/duckdb-instance.ts';
+import { sqlName, sqlText } from '../../ingest/duckdb-instance.ts';
 import type { Segment } from '../../ingest/segment-catalog.ts';
-import { runUnasked } from '../unasked-run.ts';
+import { SideInstance } from '../../ingest/side-instance.ts';
+import type { SideConnection } from '../../ingest/side-instance.ts';
 import type { Copy } from './write-parquet.ts';
 
 /** A file is a row group or a few; what has to be sorted beyond it goes to a folder of its own in DATA/tmp. */
@@ -15,47 +13,39 @@ const TEMP = '2GB';
 const [THREADS, AT_ONCE] = [2, 2];
 
 export class CopyInstance {
-  readonly #instance: DuckDBInstance;
-  readonly #connections: readonly DuckDBConnection[];
-  readonly #temp_folder: string;
+  readonly #side: SideInstance;
+  readonly #connections: readonly SideConnection[];
 
-  private constructor(instance: DuckDBInstance, connections: readonly DuckDBConnection[], temp_folder: string) {
-    this.#instance = instance;
-    this.#temp_folder = temp_folder;
+  private constructor(side: SideInstance, connections: readonly SideConnection[]) {
+    this.#side = side;
     this.#connections = connections;
   }
 
   /** folder: of the warehouse. */
   static async open(folder: string): Promise<CopyInstance> {
-    const temp_folder = await mkdtemp(join(folder, 'tmp', 'export-'));
-    let instance: DuckDBInstance | undefined;
+    const side = await SideInstance.open({ folder, name: 'export', memory_limit: MEMORY, temp_limit: TEMP, threads: THREADS });
+    const connections: SideConnection[] = [];
     try {
-      instance = await openInstance({ folder, more_folders: [], memory_limit: MEMORY, temp_limit: TEMP, temp_folder, threads: THREADS });
-      const connections: DuckDBConnection[] = [];
-      for (let at = 0; at < AT_ONCE; at += 1) connections.push(await instance.connect());
-      await connections[0]?.run('SET GLOBAL external_threads = 0');
-      return new CopyInstance(instance, connections, temp_folder);
+      for (let at = 0; at < AT_ONCE; at += 1) connections.push(await side.connect());
     } catch (error) {
-      if (instance !== undefined) await closeInstance(instance);
-      await rm(temp_folder, { recursive: true, force: true });
+      await side.close();
       throw error;
     }
+    return new CopyInstance(side, connections);
   }
 
   /** While its file is attached here; it must stay where it is. */
   async withSegment<T>({ alias, path }: Segment, work: (copies: readonly Copy[]) => Promise<T>): Promise<T> {
-    const [first] = this.#connections as [DuckDBConnection];
+    const [first] = this.#connections as [SideConnection];
     await first.run(`ATTACH ${sqlText(path)} AS ${sqlName(alias)} (READ_ONLY)`);
     try {
-      return await work(this.#connections.map((connection) => async (sql: string) => runUnasked(await connection.prepare(sql))));
+      return await work(this.#connections.map((connection) => async (sql: string) => void (await connection.run(sql))));
     } finally {
       await first.run(`DETACH ${sqlName(alias)}`);
     }
   }
 
-  async close(): Promise<void> {
-    for (const connection of this.#connections) connection.closeSync();
-    await closeInstance(this.#instance);
-    await rm(this.#temp_folder, { recursive: true, force: true });
+  close(): Promise<void> {
+    return this.#side.close();
   }
 }

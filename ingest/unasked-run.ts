@@ -2,23 +2,28 @@
 // has the last piece of work, also while that one waits for a full pipe. Without external_threads = 0 they have a thread too few.
 import { setTimeout as delay } from 'node:timers/promises';
 import duckdb from '@duckdb/node-bindings';
-import type { DuckDBPendingResult, DuckDBPreparedStatement, DuckDBResult } from '@duckdb/node-api';
+import type { DuckDBConnection, DuckDBPendingResult, DuckDBPreparedStatement, DuckDBResult } from '@duckdb/node-api';
 
 const POLL_MS = 5;
 const LOOK_MS = 20;
 /** Processor time of this process in such a while: with less of it nothing is at work, so it is over, or has failed. */
 const IDLE_US = 2000;
 
-/** What it writes must not wait for this thread: when it fails this thread waits for all of its work to end. */
-export async function runUnasked(prepared: DuckDBPreparedStatement): Promise<void> {
-  const pending = prepared.start();
+/** What DuckDB puts before what happened, when it is asked for the result of what has failed already. */
+const FAILED_BEFORE = 'Invalid Input Error: Attempting to execute an unsuccessful or closed pending query result\nError: ';
+
+/** What it writes must not wait for this thread: when it fails this thread waits for all of its work to end. Errors: as if it had been asked. */
+export async function runUnasked(connection: DuckDBConnection, sql: string): Promise<DuckDBResult> {
+  const pending = await connection.start(sql);
   const { pending_result } = pending as unknown as { pending_result: duckdb.PendingResult };
-  for (;;) {
+  for (let poll_ms = 1; ; poll_ms = Math.min(poll_ms + 1, POLL_MS)) {
     const state = duckdb.pending_execute_check_state(pending_result);
     if (state === duckdb.PendingState.RESULT_READY || state === duckdb.PendingState.ERROR) break;
-    await delay(POLL_MS);
+    await delay(poll_ms);
   }
-  await pending.getResult(); // throws what has failed
+  return pending.getResult().catch((error: Error) => {
+    throw error.message.startsWith(FAILED_BEFORE) ? new Error(error.message.slice(FAILED_BEFORE.length), { cause: error }) : error;
+  });
 }
 
 /** One that writes to a pipe which this process reads. */
