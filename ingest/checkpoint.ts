@@ -21,3 +21,16 @@ export async function checkpointWhenFree(connection: StatementRunner, alias: str
     }
   }
 }
+
+/**
+ * The same; row groups that are not full stay as they are. Put together they are written a second time, and where they were stays in the
+ * file, empty. The setting is the whole instance's: at worst another checkpoint meanwhile does what this one leaves out, or the reverse.
+ */
+export async function checkpointUnmerged(connection: StatementRunner, alias: string, failed?: (error: unknown) => Promise<unknown>): Promise<void> {
+  await connection.run('SET GLOBAL max_vacuum_tasks = 0');
+  try {
+    await checkpointWhenFree(connection, alias, failed);
+  } finally {
+    await connection.run('RESET GLOBAL max_vacuum_tasks');
+  }
+}

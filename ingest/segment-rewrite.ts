@@ -2,7 +2,7 @@
 // appears by a rename, and only then do the inputs go: at every moment one of the two counts.
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { checkpointWhenFree } from './checkpoint.ts';
+import { checkpointUnmerged } from './checkpoint.ts';
 import { removeDatabase } from './segment-catalog.ts';
 import type { Segment, SegmentCatalog } from './segment-catalog.ts';
 import { newUid, sealedName, tempName } from './segment-names.ts';
@@ -40,16 +40,6 @@ export interface Rewrite {
   fill(alias: string): Promise<void>;
   /** Waits for the moment at which the views may change, where their rows do. */
   when?(swap: () => Promise<void>): Promise<void>;
-}
-
-/** Row groups that are not full stay as they are: put together they are written a second time, and where they were stays in the file, empty. */
-async function checkpointUnmerged(connection: StatementRunner, alias: string): Promise<void> {
-  await connection.run('SET GLOBAL max_vacuum_tasks = 0');
-  try {
-    await checkpointWhenFree(connection, alias);
-  } finally {
-    await connection.run('RESET GLOBAL max_vacuum_tasks');
-  }
 }
 
 /** Settles when the new segment is what the views show; `retired` when the inputs' files are gone. */

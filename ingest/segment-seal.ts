@@ -4,7 +4,7 @@ import { link, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { TracehouseError } from '../schema/errors.ts';
-import { checkpointWhenFree } from './checkpoint.ts';
+import { checkpointUnmerged } from './checkpoint.ts';
 import { isInvalidated } from './duckdb-errors.ts';
 import type { Segment, SegmentCatalog } from './segment-catalog.ts';
 import { removeDatabase } from './segment-catalog.ts';
@@ -23,7 +23,7 @@ export function eventRows(rows: ReadonlyMap<string, number>): number {
 }
 
 async function checkpoint(connection: DuckDBConnection, catalog: SegmentCatalog, segment: Segment): Promise<void> {
-  await checkpointWhenFree(connection, segment.alias, async (error) => {
+  await checkpointUnmerged(connection, segment.alias, async (error) => {
     if (isInvalidated(error)) await catalog.attachAgain(segment);
   });
   const log = `${segment.path}.wal`;

@@ -165,6 +165,23 @@ test('compaction and swaps do not meet: one waits or steps aside', async () => {
   await warehouse.close();
 });
 
+test('a sealed file has little room that nothing lies in, however many transactions filled it', async () => {
+  const warehouse = await open(temporaryFolder(), schema(FIRST), { now: () => 0 });
+  for (let part = 0; part < 12; part++) {
+    await warehouse.withDerived(async (alias, connection) => {
+      // Two row groups of an open file, and a few rows.
+      await connection.run(`INSERT INTO ${alias}.spans SELECT CAST(hash(i + ${part}) // 4 AS BIGINT), CAST(hash(i) // 4 AS BIGINT), ${part} * 1000000 + i FROM range(13000) t (i)`);
+    });
+  }
+  warehouse.noteCut(12_000_000n);
+  await warehouse.seal();
+  const [segment] = warehouse.segments.filter(({ kind, state }) => kind === 'derived' && state === 'sealed');
+  const [[free, used] = []] = (await warehouse.query('SELECT free_blocks, used_blocks FROM pragma_database_size() WHERE database_name = $1', [segment?.alias])).rows as [bigint, bigint][];
+  expect(Number(free) / Number(used)).toBeLessThan(0.1);
+  expect(segment?.rows?.get('spans')).toBe(156_000);
+  await warehouse.close();
+});
+
 test('compaction leaves no room in a file that nothing lies in', async () => {
   const warehouse = await open(temporaryFolder(), schema(FIRST), { now: () => 0 });
   for (let part = 0; part < COMPACTION.small; part++) {
