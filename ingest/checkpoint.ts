@@ -22,15 +22,25 @@ export async function checkpointWhenFree(connection: StatementRunner, alias: str
   }
 }
 
+/** Of each instance, whose setting it is: checkpoints that leave row groups as they are. */
+const unmerged = new WeakMap<object, number>();
+
 /**
- * The same; row groups that are not full stay as they are. Put together they are written a second time, and where they were stays in the
- * file, empty. The setting is the whole instance's: at worst another checkpoint meanwhile does what this one leaves out, or the reverse.
+ * The same; row groups that are not full stay as they are. Put together they are written a second time, and where they were stays in the file, empty.
+ * The setting is the whole instance's (any object that stands for it): another checkpoint meanwhile leaves them, too.
  */
-export async function checkpointUnmerged(connection: StatementRunner, alias: string, failed?: (error: unknown) => Promise<unknown>): Promise<void> {
-  await connection.run('SET GLOBAL max_vacuum_tasks = 0');
+export async function checkpointUnmerged(instance: object, connection: StatementRunner, alias: string, failed?: (error: unknown) => Promise<unknown>): Promise<void> {
+  const hold = async (more: 1 | -1): Promise<void> => {
+    const before = unmerged.get(instance) ?? 0;
+    unmerged.set(instance, before + more);
+    if (before === 0 || before + more === 0) await connection.run(more === 1 ? 'SET GLOBAL max_vacuum_tasks = 0' : 'RESET GLOBAL max_vacuum_tasks');
+  };
   try {
+    await hold(1);
     await checkpointWhenFree(connection, alias, failed);
-  } finally {
-    await connection.run('RESET GLOBAL max_vacuum_tasks');
+  } catch (error) {
+    await hold(-1).catch(() => undefined); // where DuckDB has given up on everything it fails, too, and says less
+    throw error;
   }
+  await hold(-1);
 }

@@ -32,8 +32,9 @@ export class CopyMemory {
     return MEMORY[this.#at] as string;
   }
 
-  /** Whether there is more. */
-  grow(): boolean {
+  /** After so much was too little; whether there is more. */
+  growBeyond(limit: string): boolean {
+    if (limit !== this.limit) return true; // another copy has met that
     if (this.#at === MEMORY.length - 1) return false;
     this.#at += 1;
     return true;
@@ -60,23 +61,27 @@ export class Compactor {
   readonly #side: SideInstance;
   readonly #connection: SideConnection;
   readonly #tables: SegmentTables;
+  readonly #limit: string;
   /** What DuckDB said here: of the warehouse's own instance it says nothing. */
   readonly #errors = new WeakSet<object>();
   #over = false;
 
-  private constructor(side: SideInstance, connection: SideConnection, tables: SegmentTables) {
+  private constructor(side: SideInstance, connection: SideConnection, tables: SegmentTables, limit: string) {
+    this.#limit = limit;
     this.#side = side;
     this.#connection = connection;
     this.#tables = tables;
   }
 
   static async open({ folder, tables, memory, awaited = false }: CompactorOptions): Promise<Compactor> {
-    const side = await SideInstance.open({ folder, name: 'compaction', memory_limit: memory.limit, temp_limit: TEMP, threads: 1 });
+    const { limit } = memory;
+    const side = await SideInstance.open({ folder, name: 'compaction', memory_limit: limit, temp_limit: TEMP, threads: 1 });
     try {
       if (!awaited) side.yieldBy(BEHIND_OTHERS);
       const connection = await side.connect();
+      await connection.run('PRAGMA disable_checkpoint_on_shutdown'); // nor on DETACH: what is to stay is checkpointed before
       await tables.createTemplates(connection);
-      return new Compactor(side, connection, tables);
+      return new Compactor(side, connection, tables, limit);
     } catch (error) {
       await side.close();
       throw error;
@@ -91,11 +96,11 @@ export class Compactor {
         return await work(compactor);
       } catch (error) {
         if (!(error instanceof Error) || !compactor.hasFailed(error)) throw error;
-        if ((isOutOfMemory(error) || isOutOfMemoryAtCheckpoint(error)) && options.memory.grow()) continue;
+        if ((isOutOfMemory(error) || isOutOfMemoryAtCheckpoint(error)) && options.memory.growBeyond(compactor.#limit)) continue;
         // This instance is closed; the warehouse's own goes on.
         throw isFatal(error) ? new Error(`in an instance of its own: ${error.message}`, { cause: error }) : error;
       } finally {
-        await compactor.close();
+        await compactor.close().catch(() => undefined); // what was done is done
       }
     }
   }
@@ -107,6 +112,7 @@ export class Compactor {
 
   get maker(): FileMaker {
     return {
+      instance: this,
       connection: { run: (sql) => this.#run(sql) },
       create: async (path, kind, { alias }) => {
         await this.#run(attachNewText(path, alias, LASTING_LAYOUT));
@@ -165,6 +171,7 @@ export class Compactor {
 
   /** What it is doing fails, and so does all that it is asked from now on, but for what leaves no trace of that. */
   interrupt(): void {
+    if (this.#over) return; // what is left is tidying
     this.#over = true;
     this.#connection.interrupt();
   }

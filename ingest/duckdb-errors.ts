@@ -19,8 +19,8 @@ export const isDiskFull = (error: unknown): boolean => /no space left|ENOSPC|dis
 /** COMMIT puts its own kind before what happened. */
 export const isOutOfMemory = (error: unknown): boolean => /^(Out of Memory Error|TransactionContext Error: Failed to commit: (could not allocate|failed to (allocate|pin|offload)))/.test(messageOf(error));
 
-/** CHECKPOINT gives up on everything, whatever it lacked. */
-export const isOutOfMemoryAtCheckpoint = (error: unknown): boolean => /^FATAL Error: Failed to create checkpoint[^]*(Out of Memory|could not allocate|failed to (allocate|pin|offload))/.test(messageOf(error));
+/** CHECKPOINT gives up on the file or on everything, whatever it lacked. */
+export const isOutOfMemoryAtCheckpoint = (error: unknown): boolean => /checkpoint[^]*(Out of Memory|could not allocate|failed to (allocate|pin|offload))/i.test(messageOf(error));
 
 /** What a person should read of an error of storage; errors that already say so pass unchanged. */
 export function storageError(error: unknown, folder: string): TracehouseError {

@@ -125,7 +125,7 @@ export class SegmentKeeper {
   }
 
   async #compactAll(compactor: Compactor, rest: number): Promise<void> {
-    for (let due = this.#next(); due !== null && !this.#closed; due = this.#next()) {
+    for (let due = this.#next(); due !== null && !this.#closed && this.#urgent === 0; due = this.#next()) {
       const done = await this.#mutex.run(async () => {
         // What was due may have gone while this waited.
         const still = this.#next();
@@ -243,7 +243,7 @@ export class SegmentKeeper {
 
   get #own_maker(): FileMaker {
     const { connection, catalog } = this.#options;
-    return { connection, create: (path, kind, made) => catalog.create(path, kind, made, LASTING_LAYOUT), detach: (alias) => catalog.detach(alias) };
+    return { instance: catalog, connection, create: (path, kind, made) => catalog.create(path, kind, made, LASTING_LAYOUT), detach: (alias) => catalog.detach(alias) };
   }
 
   #rewriting(maker: FileMaker): RewriteContext {

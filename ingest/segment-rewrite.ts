@@ -14,6 +14,8 @@ import type { StatementRunner } from './statement-runner.ts';
 
 /** Where the new file is written. */
 export interface FileMaker {
+  /** Stands for the instance of DuckDB. */
+  readonly instance: object;
   readonly connection: StatementRunner;
   /** With all tables of its kind, empty. */
   create(path: string, kind: SegmentKind, made: { uid: string; alias: string }): Promise<void>;
@@ -59,7 +61,7 @@ export async function rewriteSegments(context: RewriteContext, job: Rewrite): Pr
     const replaced = [...inputs, ...catalog.leaving(kind)].map((segment) => segment.uid);
     if (replaced.length > 0) await writeReplaced(connection, temp_alias, replaced);
     await writeLineage(connection, temp_alias, lineage);
-    await checkpointUnmerged(connection, temp_alias);
+    await checkpointUnmerged(maker.instance, connection, temp_alias);
     rows = await countRows(connection, temp_alias);
     if (job.recomputed !== true) requireAll(inputs, rows);
     await maker.detach(temp_alias);

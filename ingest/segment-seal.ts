@@ -23,7 +23,7 @@ export function eventRows(rows: ReadonlyMap<string, number>): number {
 }
 
 async function checkpoint(connection: DuckDBConnection, catalog: SegmentCatalog, segment: Segment): Promise<void> {
-  await checkpointUnmerged(connection, segment.alias, async (error) => {
+  await checkpointUnmerged(catalog, connection, segment.alias, async (error) => {
     if (isInvalidated(error)) await catalog.attachAgain(segment);
   });
   const log = `${segment.path}.wal`;

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { expect, onTestFinished, test } from 'vitest';
+import { checkpointUnmerged } from '../ingest/checkpoint.ts';
 import { Compactor, CopyMemory } from '../ingest/compactor.ts';
 import { isOutOfMemoryAtCheckpoint } from '../ingest/duckdb-errors.ts';
 import type { Segment } from '../ingest/segment-catalog.ts';
@@ -105,15 +106,48 @@ test('once more with more memory, where that was what it lacked, and only it', a
   });
   expect([done, limits, memory.limit]).toEqual(['done', ['152.5 MiB', '244.1 MiB', '488.2 MiB'].slice(0, limits.length), '512MB']);
   await expect(Compactor.with({ folder, tables, memory }, (compactor) => compactor.maker.connection.run('SELECT length(list(range)) FROM range(200000000)'))).rejects.toThrow(/^Out of Memory Error/);
+  expect([memory.growBeyond('160MB'), memory.growBeyond('512MB')]).toEqual([true, false]); // one that had less may try again
   let tries = 0;
   const elsewhere = new Error('Out of Memory Error: in the instance that stores');
   await expect(Compactor.with({ folder, tables, memory: new CopyMemory() }, async () => { tries += 1; throw elsewhere; })).rejects.toBe(elsewhere);
   expect([tries, readdirSync(join(folder, 'tmp'))]).toEqual([1, []]);
 });
 
-test('a checkpoint that lacked memory is known as such, whatever else DuckDB makes of it', () => {
-  const error = new Error('FATAL Error: Failed to create checkpoint because of error: FATAL Error: Failed to create checkpoint: Out of Memory Error: failed to pin block of size 256.0 KiB (122.0 MiB/122.0 MiB used)');
-  expect([isOutOfMemoryAtCheckpoint(error), isOutOfMemoryAtCheckpoint(new Error('FATAL Error: Failed to create checkpoint because of error: IO Error: no space left'))]).toEqual([true, false]);
+/** As DuckDB answers when it has given up on a file, or on everything. */
+const GIVEN_UP = [
+  ['FATAL Error: Failed to create checkpoint because of error: Out of Memory Error: failed to pin block of size 256.0 KiB', 'FATAL Error: Failed: database has been invalidated because of a previous fatal error.'],
+  ['Database "both" has been invalidated because checkpointing failed. Original error: could not allocate block of size 256.0 KiB', 'anything'],
+] as const;
+
+test.each(GIVEN_UP)('a checkpoint that lacked memory is known as such: %s', async (checkpoint, reset) => {
+  const said: string[] = [];
+  const runner = { run: async (sql: string): Promise<never> => {
+    said.push(sql);
+    if (sql.startsWith('SET')) return undefined as never;
+    throw new Error(sql.startsWith('CHECKPOINT') ? checkpoint : reset);
+  } };
+  const failed = (await checkpointUnmerged({}, runner, 'both').catch((error: unknown) => error)) as Error;
+  expect([failed.message, isOutOfMemoryAtCheckpoint(failed), said.length]).toEqual([checkpoint, true, 3]);
+  expect(isOutOfMemoryAtCheckpoint(new Error('FATAL Error: Failed to create checkpoint because of error: IO Error: no space left'))).toBe(false);
+});
+
+test('row groups are left as they are until the last of several checkpoints is over', async () => {
+  const said: string[] = [];
+  const ends: (() => void)[] = [];
+  const runner = { run: (sql: string): Promise<never> => {
+    said.push(sql);
+    return sql.startsWith('CHECKPOINT') ? new Promise<never>((resolve) => ends.push(resolve as () => void)) : Promise.resolve(undefined as never);
+  } };
+  const instance = {};
+  const both = ['one', 'two'].map((alias) => checkpointUnmerged(instance, runner, alias));
+  while (ends.length < 2) await new Promise((resolve) => setImmediate(resolve));
+  ends[0]?.();
+  await Promise.race(both);
+  expect(said).not.toContain('RESET GLOBAL max_vacuum_tasks');
+  ends[1]?.();
+  await Promise.all(both);
+  expect(said).toHaveLength(4);
+  expect([said[0], said.at(-1)]).toEqual(['SET GLOBAL max_vacuum_tasks = 0', 'RESET GLOBAL max_vacuum_tasks']);
 });
 
 async function fullWarehouse(): Promise<Warehouse> {
