@@ -19,7 +19,7 @@ const TEMP = '2GB';
 /** Of its thread: where processors are short, it gets a tenth of what others get. */
 const BEHIND_OTHERS = 10;
 
-/** DuckDB forgets to be interrupted when a statement is only just being planned. */
+/** DuckDB forgets that it was interrupted where a statement is only just being planned: it is told again. */
 const INTERRUPT_EVERY_MS = 50;
 /** What leaves things as they were, interrupted or not. */
 const TIDYING = /^(ROLLBACK|DETACH|USE)\b/;
@@ -88,7 +88,7 @@ export class Compactor {
     }
   }
 
-  /** Does work with a compactor, and once more with one that has more memory when that was what it lacked. */
+  /** Does work with a compactor, and again with one that has more memory as long as that was what it lacked. */
   static async with<T>(options: CompactorOptions, work: (compactor: Compactor) => Promise<T>): Promise<T> {
     for (;;) {
       const compactor = await Compactor.open(options);

@@ -1,5 +1,5 @@
 // Everything that puts new sealed segments in place of old ones, one at a time: compaction in the background, which
-// steps aside for the other two, a swap of re-correlated derived segments, and retention.
+// steps aside for the others: a swap of re-correlated derived segments, what an export gathers, and retention.
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { TracehouseError } from '../schema/errors.ts';
 import { Compactor, CopyMemory } from './compactor.ts';

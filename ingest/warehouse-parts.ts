@@ -75,7 +75,7 @@ export interface WarehouseParts {
   readonly few_values: Readonly<Record<SegmentKind, FewValues>>;
   /** As many as raw.writeBeside has lanes. */
   readonly batch_writers: readonly BatchWriter[];
-  readonly connections: Readonly<Record<'catalog' | 'ledger' | 'derived' | 'sealer' | 'copier' | 'exports' | 'index', DuckDBConnection>>;
+  readonly connections: Readonly<Record<'catalog' | 'ledger' | 'derived' | 'sealer' | 'rewriter' | 'exports' | 'index', DuckDBConnection>>;
 }
 
 /** On two cores a second thread a query mostly waits for the first, at a third more CPU a row; each query has a thread of its own anyway. */
@@ -126,7 +126,7 @@ async function assemble(folder: string, instance: DuckDBInstance, reachable: rea
   const now = options.now ?? Date.now;
   const connections = {
     catalog: await instance.connect(), ledger: await instance.connect(),
-    derived: await instance.connect(), sealer: await instance.connect(), copier: await instance.connect(), exports: await instance.connect(),
+    derived: await instance.connect(), sealer: await instance.connect(), rewriter: await instance.connect(), exports: await instance.connect(),
     index: await instance.connect(),
   };
   // What our statements compute once, they say so (MATERIALIZED); looking for more of it is a twentieth of a cycle of correlation. Those of users run in other instances.
@@ -162,7 +162,7 @@ async function assemble(folder: string, instance: DuckDBInstance, reachable: rea
     writer.rows.register(writer.connection);
     batch_writers.push(writer);
   }
-  const keeper = new SegmentKeeper({ folder, catalog, tables, connection: connections.copier, now, exported: exports, ...(options.compaction === undefined ? {} : { limits: options.compaction }) });
+  const keeper = new SegmentKeeper({ folder, catalog, tables, connection: connections.rewriter, now, exported: exports, ...(options.compaction === undefined ? {} : { limits: options.compaction }) });
   const data_folders = [...[...SEGMENT_KINDS, 'tmp', 'cold', 'cold-cache', 'exports'].map((name) => join(folder, name)), ...reachable];
   const archive = new ColdArchive({ cold, places, catalog, tables });
   return { folder, data_folders, instance, catalog, ledger, exports, cold, archive, tables, keeper, trace_index, views: viewTexts(join(schema_folder, 'views')), segment_writers: read_only ? null : (writers as Record<SegmentKind, SegmentWriter>), few_values, batch_writers, connections };
