@@ -35,6 +35,7 @@ export const SPANS: Packing = {
     'socket_id', 'fd', 'local_ip', 'local_port', 'remote_ip', 'remote_port', 'path', 'url_template',
   ],
   order: 'trace_hi, trace_lo, start_ns',
+  pieces_by: 'trace_hi',
   // The bases are found on narrow rows and joined: windows over whole rows would write each of them twice.
   over: (rows) => `(SELECT * EXCLUDE (first_id, of_socket, of_side, in_part, part_distance), CASE WHEN counts THEN base_id ELSE span_id END AS span_base, CASE WHEN counts THEN steps ELSE 0 END AS span_steps,
       CASE WHEN counts THEN CAST(CAST(span_id AS HUGEINT) - base_id - steps * ${STEP} AS VARCHAR) ELSE '0' END AS span_rest FROM (

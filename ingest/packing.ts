@@ -6,6 +6,8 @@ export interface Packing {
   readonly uses: readonly string[];
   /** Over the rows of one copy; times stay near each other, because a copy is of a short time. */
   readonly order: string;
+  /** Integers that order begins with: rows are put in order a range of them at a time, so that little is in memory at once. */
+  readonly pieces_by?: string;
   /** Rows with more columns, for what a row alone does not say. */
   readonly over?: (rows: string) => string;
   /** The select list that packs. */

@@ -99,26 +99,29 @@ async function makePacked(connection: StatementRunner, alias: string, { name, co
   }
 }
 
-/** A big file, of which `over` has to see rows together, in pieces of about so many rows: conditions, in its order. */
-async function piecesOf(connection: StatementRunner, from: string, column: string, pieces: number): Promise<string[]> {
+/** About as many rows each, in the order of the column: conditions. */
+async function piecesOf(connection: StatementRunner, rows: string, column: string, pieces: number): Promise<string[]> {
   const shares = Array.from({ length: pieces - 1 }, (_, at) => (at + 1) / pieces);
-  if (shares.length === 0) return ['true'];
-  const found = await connection.run(`SELECT DISTINCT unnest(quantile_disc(${column}, [${shares.join(', ')}])) FROM ${from} ORDER BY 1`);
+  const found = await connection.run(`SELECT DISTINCT unnest(quantile_disc(${column}, [${shares.join(', ')}])) FROM ${rows} ORDER BY 1`);
   const cuts = ((await found.getRowsJS()) as [bigint][]).map(([cut]) => String(cut));
-  return [...cuts, null].map((cut, at) => `${at === 0 ? 'true' : `${column} >= ${cuts[at - 1] as string}`} AND ${cut === null ? 'true' : at === 0 ? `coalesce(${column} < ${cut}, true)` : `${column} < ${cut}`}`);
+  const least = ['true', ...cuts.map((cut) => `${column} >= ${cut}`)];
+  // Where it is null, last.
+  return least.map((at_least, at) => (at === cuts.length ? `coalesce(${at_least}, true)` : `${at_least} AND ${column} < ${cuts[at] as string}`));
 }
 
-/** Select lists and what follows them, to be copied one after the other. */
+/** Select lists and what follows them, to be copied one after the other: of what is sorted no more than fills a row group at a time, as far as its packing allows. */
 async function sourcesOf(connection: StatementRunner, table: TableShape, part: readonly Segment[], packing: Packing | undefined, order: string | undefined, rows_together: number): Promise<string[]> {
   const { name } = table;
   const [first] = part as [Segment];
   const rows = part.length === 1 && (await isWhole(connection, first, table)) ? physical(first, name) : asStored(name, part);
-  const { pack, over } = packing ?? { pack: '*', over: undefined };
-  // Files of higher levels are in order already, and too big to sort.
-  if (first.level === 0) return [`${pack} FROM ${(over ?? asIs)(rows)}${order === undefined ? '' : ` ORDER BY ${order}`}`];
-  if (over === undefined || order === undefined) return [`${pack} FROM ${rows}`];
-  const conditions = await piecesOf(connection, rows, order.split(',')[0] as string, Math.ceil((first.rows?.get(name) ?? 0) / rows_together));
-  return conditions.map((condition) => `${pack} FROM ${over(`(SELECT * FROM ${rows} WHERE ${condition})`)} ORDER BY ${order}`);
+  const { pack, over = asIs, pieces_by } = packing ?? { pack: '*' };
+  // Files of higher levels are in order already.
+  if (first.level > 0 && packing?.over === undefined) return [`${pack} FROM ${rows}`];
+  const ordered = order === undefined ? '' : ` ORDER BY ${order}`;
+  const count = part.reduce((sum, input) => sum + (input.rows?.get(name) ?? 0), 0);
+  if (pieces_by === undefined || count <= rows_together) return [`${pack} FROM ${over(rows)}${ordered}`];
+  const conditions = await piecesOf(connection, rows, pieces_by, Math.ceil(count / rows_together));
+  return conditions.map((condition) => `${pack} FROM ${over(`(SELECT * FROM ${rows} WHERE ${condition})`)}${ordered}`);
 }
 
 /** As long as it is said to be, until something more urgent comes. */
@@ -128,6 +131,23 @@ async function restAfter(part_ms: number, { rest, interrupted }: CopyOptions): P
     const left_ms = begun + part_ms * rest() - performance.now();
     if (left_ms <= 0 || interrupted?.() === true) return;
     await delay(Math.min(left_ms, LOOK_UP_MS));
+  }
+}
+
+/** In one transaction: fewer rows than fill a row group would go through the log each time, and be compressed twice. */
+async function insertTogether(connection: StatementRunner, target: string, sources: readonly string[], options: CopyOptions): Promise<void> {
+  await connection.run('BEGIN');
+  try {
+    for (const source of sources) {
+      if (options.interrupted?.() === true) throw new CompactionInterrupted('something more urgent came');
+      const started = performance.now();
+      await connection.run(`INSERT INTO ${target} BY NAME SELECT ${source}`);
+      await restAfter(performance.now() - started, options);
+    }
+    await connection.run('COMMIT');
+  } catch (error) {
+    await connection.run('ROLLBACK').catch(() => undefined); // perhaps that has been done
+    throw error;
   }
 }
 
@@ -146,14 +166,8 @@ export async function copySegments(connection: StatementRunner, tables: readonly
     for (const part of parts) {
       const [first] = part as [Segment];
       const sources = packs && packed.has(first) ? [`* FROM ${physical(first, packedName(name))}`] : await sourcesOf(connection, table, part, packs ? packing : undefined, order, rows_together);
-      for (const source of sources) {
-        if (options.interrupted?.() === true) throw new CompactionInterrupted('something more urgent came');
-        const started = performance.now();
-        await connection.run(`INSERT INTO ${target} BY NAME SELECT ${source}`);
-        const part_ms = performance.now() - started;
-        await options.after?.(part);
-        await restAfter(part_ms, options);
-      }
+      await insertTogether(connection, target, sources, options);
+      await options.after?.(part);
     }
   }
 }

@@ -118,7 +118,7 @@ test('span ids of a connection are counted from a few, and what a socket and a t
     await connection.run(`INSERT INTO ${alias}.main.spans BY NAME ${spans}`);
   });
   expect(await all(`SELECT count(DISTINCT span_id) FROM ${input.alias}.main.spans`)).toEqual([[BigInt(rows)]]);
-  const copy = await copyOf([input], 'derived', 1);
+  const copy = await make('derived', 1, (alias) => copySegments(connection, tables.of('derived'), [input], alias, { rest: () => 0, rows_together: rows }));
   await expectSame('spans', copy, [input]);
   // 54,663 bytes of requests a socket: four ids to count from.
   expect(await all(`SELECT count(DISTINCT socket), count(DISTINCT thread), count(DISTINCT span_rest) <= 16, max(span_steps) < 4096, count(path), max(path_id) FROM ${copy.alias}.main.${packedName('spans')}`)).toEqual([[BigInt(sockets * 4), 5n, true, true, 0n, '9999']]);
@@ -162,6 +162,23 @@ test('small files are put in order together, bigger ones stay as they are', () =
   const [a, b, c, d, e] = [segment(0, 60), segment(0, 60), segment(1, 500), segment(0, 0), segment(0, 10)];
   expect(partsOf([a, b, c, d, e] as Segment[], 'spans', 100)).toEqual([[a, b], [c], [e]]);
   expect(tableOfPacked(packedName('spans'))).toBe('spans');
+});
+
+test.each([['socket_events', 'socket_id'], ['messages', 'socket_id'], ['spans', 'trace_hi'], ['span_links', 'start_ns']])('%s of new files are put in order a piece at a time, and lie as if all had been at once', async (table, first) => {
+  const kind = kindOf(table);
+  const filled = (rows: number) => (alias: string): Promise<void> =>
+    fillTable(alias, table, rows, false).then(async () => void (await connection.run(`UPDATE ${alias}.main.${table} SET ${first} = CASE WHEN rowid % 10 > 0 THEN rowid * 7919 % 997 END`)));
+  const inputs = [await make(kind, 0, filled(90)), await make(kind, 0, filled(250))];
+  const statements: string[] = [];
+  const noted = { run: (sql: string) => (statements.push(sql), connection.run(sql)) };
+  const copied = (rows_together: number): Promise<Segment> => make(kind, 1, (alias) => copySegments(noted, tables.of(kind), inputs, alias, { rest: () => 0, rows_together }));
+  const [pieces, whole] = [await copied(100), await copied(1000)];
+  const fills = statements.filter((sql) => sql.startsWith('INSERT') && sql.includes(`"${packedName(table)}"`));
+  expect(fills.filter((sql) => sql.includes(`${first} >= `)).length).toBe(3); // 340 rows
+  expect(fills.length).toBe(5);
+  await expectSame(table, pieces, inputs);
+  const order = `SELECT ${(PACKINGS[table] as Packing).order} FROM`;
+  expect(await all(`${order} ${pieces.alias}.main.${table}`)).toEqual(await all(`${order} ${whole.alias}.main.${table}`));
 });
 
 test.each([['messages', 'last_turn'], ['spans', 'remote_port']])('files of %s that have texts as numbers, alone and together, and one without a column that packing names (%s)', async (table, lacking) => {
