@@ -83,7 +83,7 @@ export class Compactor {
       await tables.createTemplates(connection);
       return new Compactor(side, connection, tables, limit);
     } catch (error) {
-      await side.close();
+      await side.close().catch(() => undefined);
       throw error;
     }
   }

@@ -29,6 +29,7 @@ const ORDER_COLUMNS = ['ts_ns', 'start_ns', 'from_ns'];
 
 const asIs = (rows: string): string => rows;
 const physical = (segment: Segment, name: string): string => `${sqlName(segment.alias)}.main.${sqlName(name)}`;
+const rowsOf = (segments: readonly Segment[], table: string): number => segments.reduce((sum, { rows }) => sum + (rows?.get(table) ?? 0), 0);
 /** A segment of an older version may lack columns that the tables have now. */
 const asStored = (table: string, inputs: readonly Segment[]): string =>
   `(${[`SELECT * FROM memory.${templateSchema((inputs[0] as Segment).kind)}.${sqlName(table)}`, ...inputs.map((input) => `SELECT * FROM ${physical(input, table)}`)].join(' UNION ALL BY NAME ')})`;
@@ -109,16 +110,25 @@ async function piecesOf(connection: StatementRunner, rows: string, column: strin
   return least.map((at_least, at) => (at === cuts.length ? `coalesce(${at_least}, true)` : `${at_least} AND ${column} < ${cuts[at] as string}`));
 }
 
+/** A table as it lies, no view, so many rows at a time. */
+function slicesOf(select: string, rows: number, rows_together: number): string[] {
+  const begins = Array.from({ length: Math.max(1, Math.ceil(rows / rows_together)) }, (_, at) => at * rows_together);
+  return begins.map((begin, at) => `${select} WHERE rowid >= ${begin}${at === begins.length - 1 ? '' : ` AND rowid < ${begin + rows_together}`}`);
+}
+
 /** Select lists and what follows them, to be copied one after the other: of what is sorted no more than fills a row group at a time, as far as its packing allows. */
 async function sourcesOf(connection: StatementRunner, table: TableShape, part: readonly Segment[], packing: Packing | undefined, order: string | undefined, rows_together: number): Promise<string[]> {
   const { name } = table;
   const [first] = part as [Segment];
   const rows = part.length === 1 && (await isWhole(connection, first, table)) ? physical(first, name) : asStored(name, part);
   const { pack, over = asIs, pieces_by } = packing ?? { pack: '*' };
+  const count = rowsOf(part, name);
   // Files of higher levels are in order already.
-  if (first.level > 0 && packing?.over === undefined) return [`${pack} FROM ${rows}`];
+  if (first.level > 0 && packing?.over === undefined) {
+    const is_table = rows === physical(first, name) && (await withLayout(connection, part, name)).has(first);
+    return is_table ? slicesOf(`${pack} FROM ${rows}`, count, rows_together) : [`${pack} FROM ${rows}`];
+  }
   const ordered = order === undefined ? '' : ` ORDER BY ${order}`;
-  const count = part.reduce((sum, input) => sum + (input.rows?.get(name) ?? 0), 0);
   if (pieces_by === undefined || count <= rows_together) return [`${pack} FROM ${over(rows)}${ordered}`];
   const conditions = await piecesOf(connection, rows, pieces_by, Math.ceil(count / rows_together));
   return conditions.map((condition) => `${pack} FROM ${over(`(SELECT * FROM ${rows} WHERE ${condition})`)}${ordered}`);
@@ -165,7 +175,7 @@ export async function copySegments(connection: StatementRunner, tables: readonly
     const target = `${sqlName(alias)}.main.${sqlName(packs ? packedName(name) : name)}`;
     for (const part of parts) {
       const [first] = part as [Segment];
-      const sources = packs && packed.has(first) ? [`* FROM ${physical(first, packedName(name))}`] : await sourcesOf(connection, table, part, packs ? packing : undefined, order, rows_together);
+      const sources = packs && packed.has(first) ? slicesOf(`* FROM ${physical(first, packedName(name))}`, rowsOf(part, name), rows_together) : await sourcesOf(connection, table, part, packs ? packing : undefined, order, rows_together);
       await insertTogether(connection, target, sources, options);
       await options.after?.(part);
     }

@@ -70,6 +70,8 @@ export class SegmentKeeper {
   #urgent = 0;
   readonly #copy_memory = new CopyMemory();
   #compacting: Promise<void> | undefined;
+  /** Callers that wait for all of it. */
+  #awaited = 0;
   /** At work now. */
   #compactor: Compactor | undefined;
   /** Of the last compaction: the others have their turn, where raw files are always due. */
@@ -111,20 +113,31 @@ export class SegmentKeeper {
   }
 
   /** Puts together what is due, until nothing is or something more urgent comes. At most one at a time. */
-  async compact(rest = 1): Promise<void> {
+  async compact(): Promise<void> {
     if (this.#compacting !== undefined || this.#closed) return;
-    this.#compacting = this.#compactDue(rest).finally(() => (this.#compacting = undefined));
+    this.#compacting = this.#compactDue().finally(() => (this.#compacting = undefined));
     await this.#compacting;
   }
 
-  async #compactDue(rest: number): Promise<void> {
+  /** The same without pauses, and what is being put together at leisure is waited for. */
+  async compactNow(): Promise<void> {
+    this.#awaited += 1;
+    try {
+      while (this.#compacting !== undefined) await this.#compacting.catch(() => undefined);
+      await this.compact();
+    } finally {
+      this.#awaited -= 1;
+    }
+  }
+
+  async #compactDue(): Promise<void> {
     await this.#mutex.run(() => this.#renewUnread());
     if (this.#next() === null || this.#closed) return;
     const { folder, tables } = this.#options;
-    await Compactor.with({ folder, tables, memory: this.#copy_memory }, (compactor) => this.#compactAll(compactor, rest));
+    await Compactor.with({ folder, tables, memory: this.#copy_memory }, (compactor) => this.#compactAll(compactor));
   }
 
-  async #compactAll(compactor: Compactor, rest: number): Promise<void> {
+  async #compactAll(compactor: Compactor): Promise<void> {
     for (let due = this.#next(); due !== null && !this.#closed && this.#urgent === 0; due = this.#next()) {
       const done = await this.#mutex.run(async () => {
         // What was due may have gone while this waited.
@@ -132,7 +145,7 @@ export class SegmentKeeper {
         if (still === null || this.#closed) return true;
         if (this.#urgent > 0 || compactor.interrupted) return false;
         this.#last = still.kind;
-        return this.#merge(compactor, still.kind, still.plan, rest);
+        return this.#merge(compactor, still.kind, still.plan);
       });
       if (!done) return;
     }
@@ -151,12 +164,12 @@ export class SegmentKeeper {
     for (const kind of SEGMENT_KINDS) if (!this.#closed) await this.#options.catalog.renewUnread(kind, except);
   }
 
-  async #merge(compactor: Compactor, kind: SegmentKind, { inputs, level }: CompactionPlan, rest: number): Promise<boolean> {
+  async #merge(compactor: Compactor, kind: SegmentKind, { inputs, level }: CompactionPlan): Promise<boolean> {
     this.#compactor = compactor;
     try {
       await requireRoom(this.#options.folder, sizeOf(inputs));
       await this.#copy(compactor, kind, inputs, level, {
-        rest: () => rest * restOf(this.#planOf(kind)?.waiting ?? 0, this.pressed && !this.#given_up),
+        rest: () => (this.#awaited > 0 ? 0 : restOf(this.#planOf(kind)?.waiting ?? 0, this.pressed && !this.#given_up)),
         between: () => this.#renewUnread(inputs),
       });
       this.#given_up = false;

@@ -60,7 +60,7 @@ export class SideInstance {
       if (begun.length === options.threads) side.#threads = begun; // otherwise somebody else's are among them
       return side;
     } catch (error) {
-      await side?.close();
+      await side?.close().catch(() => undefined);
       await rm(temp_folder, { recursive: true, force: true });
       throw error;
     }

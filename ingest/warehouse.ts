@@ -380,7 +380,7 @@ export class Warehouse {
   /** Puts small segments together, as it otherwise happens in the background. */
   async compact(): Promise<void> {
     this.#writers();
-    await this.#storing(this.#parts.keeper.compact(0).then(() => this.#indexTraces()));
+    await this.#storing(this.#parts.keeper.compactNow().then(() => this.#indexTraces()));
   }
 
   /** Drops every segment that ends before ns. */

@@ -181,6 +181,15 @@ test('compaction makes way for what is more urgent at any moment, leaves nothing
   expect((await warehouse.query('SELECT count(*), count(DISTINCT ts_ns) FROM stored.socket_events')).rows).toEqual([[180_000n, 180_000n]]);
 });
 
+test('who asks for compaction while one is under way waits for it', async () => {
+  const warehouse = await fullWarehouse();
+  const compaction = warehouse.compact();
+  await untilBegun(warehouse);
+  await warehouse.compact();
+  expect(files(warehouse)).toBe(1);
+  await compaction;
+});
+
 test('a warehouse that is closed while files are put together keeps them as they were', async () => {
   const warehouse = await fullWarehouse();
   const compaction = warehouse.compact();

@@ -164,6 +164,21 @@ test('small files are put in order together, bigger ones stay as they are', () =
   expect(tableOfPacked(packedName('spans'))).toBe('spans');
 });
 
+test.each(['packed', 'as a table', 'through a view'])('files that are in order are copied a slice at a time (%s)', async (how) => {
+  const table = 'messages';
+  const [small, big] = [await make('raw', 0, (alias) => fillTable(alias, table, 90, false)), await make('raw', 0, (alias) => fillTable(alias, table, 250, how === 'as a table'))];
+  const inputs = [await copyOf([small], 'raw', 1), await copyOf([big], 'raw', 1)];
+  if (how === 'through a view') for (const { alias } of inputs) {
+    // As a file of another layout: its rows are where only its own view knows.
+    await connection.run(`CREATE TABLE ${alias}.main.${table}_packed_0 AS FROM ${alias}.main.${table}; CREATE OR REPLACE VIEW ${alias}.main.${table} AS FROM ${alias}.main.${table}_packed_0; DROP TABLE ${alias}.main.${packedName(table)}`);
+  }
+  const statements: string[] = [];
+  const noted = { run: (sql: string) => (statements.push(sql), connection.run(sql)) };
+  const copy = await make('raw', 2, (alias) => copySegments(noted, tables.of('raw'), inputs, alias, { rest: () => 0, rows_together: 100 }));
+  await expectSame(table, copy, [small, big]);
+  expect(statements.filter((sql) => sql.startsWith('INSERT') && sql.includes(`"${table}`)).length).toBe(how === 'through a view' ? 2 : 4);
+});
+
 test.each([['socket_events', 'socket_id'], ['messages', 'socket_id'], ['spans', 'trace_hi'], ['span_links', 'start_ns']])('%s of new files are put in order a piece at a time, and lie as if all had been at once', async (table, first) => {
   const kind = kindOf(table);
   const filled = (rows: number) => (alias: string): Promise<void> =>
