@@ -1,4 +1,4 @@
-// node dist/bench/capacity.js [RESULTS.ndjson] [--write]: what nodes and clusters need, computed from the figures of a run of npm run bench;
+// node dist/bench/capacity.js [RESULTS.ndjson ...] [--write]: what nodes and clusters need, computed from the figures of runs of npm run bench;
 // --write puts it into docs/capacity.md.
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
@@ -70,9 +70,11 @@ const STORED = 'without payload, real services';
 function requestCost(figures: Figures, { name, title }: (typeof SERVICES)[number]): RequestCost {
   const of_collect = (note: string): number => figures.note('service_throughput', `${name}, collect`, note);
   const events = of_collect('events_a_request');
-  const spans = events * figures.note('warehouse_cpu', name, 'spans_an_event');
   const stored = figures.has('bytes_an_event', `DuckDB, ${STORED}`);
   const socket_events = of_collect('socket_events_a_request');
+  // Wakes differ between rounds, and spans do not come from them; older results do not tell.
+  const a_socket_event = figures.of('warehouse_cpu', name).notes?.['spans_a_socket_event'];
+  const spans = typeof a_socket_event === 'number' ? socket_events * a_socket_event : events * figures.note('warehouse_cpu', name, 'spans_an_event');
   return {
     title, events, spans,
     hooks_us: Math.max(0, of_collect('service_cpu_us_a_request') - figures.note('service_throughput', `${name}, untraced`, 'service_cpu_us_a_request')),
@@ -143,39 +145,40 @@ export function capacityTables(all: readonly Figure[]): string {
   ].join('\n');
 }
 
-export function readFigures(path: string): Figure[] {
-  return readFileSync(path, 'utf8').trim().split('\n').map((line) => JSON.parse(line) as Figure);
+/** Of several results; of a figure that more than one has, the first one's counts. */
+export function readFigures(paths: readonly string[]): Figure[] {
+  return paths.flatMap((path) => readFileSync(path, 'utf8').trim().split('\n').map((line) => JSON.parse(line) as Figure));
 }
 
-const PART = /<!-- from (\S+) -->\n[\s\S]*?<!-- end -->/;
+const PART = /<!-- from (\S+(?: \S+)*) -->\n[\s\S]*?<!-- end -->/;
 
 /** The document with the tables of these results in place of those that it has. */
-export function withTables(document: string, results: string, tables: string): string {
+export function withTables(document: string, results: readonly string[], tables: string): string {
   if (!PART.test(document)) throw new Error('the document has no place for the tables: <!-- from FILE --> to <!-- end -->');
-  return document.replace(PART, () => `<!-- from ${results} -->\n${tables}\n<!-- end -->`);
+  return document.replace(PART, () => `<!-- from ${results.join(' ')} -->\n${tables}\n<!-- end -->`);
 }
 
 /** Of which results its tables are. */
-export function resultsOf(document: string): string {
+export function resultsOf(document: string): string[] {
   const found = PART.exec(document)?.[1];
   if (found === undefined) throw new Error('the document does not say what its tables are computed from');
-  return found;
+  return found.split(' ');
 }
 
 /** The newest that has what it takes. */
 function newestResults(folder: string): string {
   const names = readdirSync(folder).filter((name) => name.endsWith('.ndjson')).toSorted().toReversed();
-  const found = names.find((name) => readFigures(join(folder, name)).some(({ figure }) => figure === 'warehouse_cpu'));
+  const found = names.find((name) => readFigures([join(folder, name)]).some(({ figure }) => figure === 'warehouse_cpu'));
   if (found === undefined) throw new Error(`${folder} has no results with the figures that this takes: run npm run bench`);
   return join(folder, found);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [given] = process.argv.slice(2).filter((word) => !word.startsWith('--'));
-  const results = given ?? newestResults(join(packageRoot(), 'bench', 'results'));
+  const given = process.argv.slice(2).filter((word) => !word.startsWith('--'));
+  const results = given.length > 0 ? given : [newestResults(join(packageRoot(), 'bench', 'results'))];
   const tables = capacityTables(readFigures(results));
   if (process.argv.includes('--write')) {
     const path = join(packageRoot(), 'docs', 'capacity.md');
-    writeFileSync(path, withTables(readFileSync(path, 'utf8'), relative(packageRoot(), results), tables));
+    writeFileSync(path, withTables(readFileSync(path, 'utf8'), results.map((one) => relative(packageRoot(), one)), tables));
   } else console.log(tables);
 }

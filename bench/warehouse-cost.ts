@@ -26,14 +26,16 @@ async function post(url: string, body: Uint8Array): Promise<void> {
 
 interface Counts {
   readonly events: number;
+  readonly socket_events: number;
   readonly spans: number;
 }
 
 async function counts(url: string): Promise<Counts> {
-  const sql = 'SELECT (SELECT count(*) FROM socket_events) + (SELECT count(*) FROM thread_events) AS events, (SELECT count(*) FROM spans) AS spans';
+  const sql = 'SELECT (SELECT count(*) FROM socket_events) AS socket_events, (SELECT count(*) FROM thread_events) AS thread_events, (SELECT count(*) FROM spans) AS spans';
   const response = await fetch(`${url}/api/v1/sql?q=${encodeURIComponent(sql)}`);
-  const { rows } = (await response.json()) as { rows: [[string, string]] };
-  return { events: Number(rows[0][0]), spans: Number(rows[0][1]) };
+  const { rows } = (await response.json()) as { rows: [[string, string, string]] };
+  const [socket_events, thread_events, spans] = rows[0].map(Number) as [number, number, number];
+  return { events: socket_events + thread_events, socket_events, spans };
 }
 
 /** Of one `tracehouse serve` that gets these bodies one after the other, as fast as it takes them; the first third warms it. */
@@ -65,7 +67,7 @@ export async function measureWarehouse(variant: string, bodies: readonly Uint8Ar
     const us_an_event = ((cpuSeconds(pid) - before) / (found.events - first.events)) * 1e6;
     child.kill('SIGTERM');
     await exited(child);
-    const notes = { events: found.events, spans: found.spans, spans_an_event: rounded(found.spans / found.events) };
+    const notes = { events: found.events, spans: found.spans, spans_an_event: rounded(found.spans / found.events), spans_a_socket_event: rounded(found.spans / found.socket_events) };
     return [
       figure({ figure: 'warehouse_cpu', variant, unit: 'us/event', values: [us_an_event], notes: { ...notes, resident_mib: Math.round(most / MIB) } }),
       figure({ figure: 'warehouse_disk', variant: `${variant}, not compacted yet`, unit: 'bytes/event', values: [folderBytes(data) / found.events], notes }),
