@@ -12,7 +12,7 @@ import type { SegmentTables } from './segment-tables.ts';
 import { SideInstance } from './side-instance.ts';
 import type { SideConnection } from './side-instance.ts';
 
-/** A part of a copy is sorted in it, and what is more is spilled, but for a row group that is being filled and what is joined. Next: where that does not fit. */
+/** A piece of a copy is sorted in it, and what is more is spilled, but for a row group that is being filled and what is joined. Next: where that does not fit. */
 const MEMORY = ['160MB', '256MB', '512MB'] as const;
 const TEMP = '2GB';
 
@@ -51,7 +51,7 @@ export interface CompactorOptions {
 }
 
 export interface CopyPace {
-  /** Pause after each part, as a share of the time it took. */
+  /** Pause after each statement, as a share of the time it took. */
   rest(): number;
   /** Waited for after each part. */
   between?(): Promise<void>;

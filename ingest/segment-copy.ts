@@ -9,13 +9,13 @@ import type { TableShape } from './segment-tables.ts';
 import type { StatementRunner } from './statement-runner.ts';
 
 export interface CopyOptions {
-  /** Asked between parts; true ends the copy with CompactionInterrupted. */
+  /** Asked between statements; true ends the copy with CompactionInterrupted. */
   interrupted?(): boolean;
-  /** Waited for after each statement, with the files that it read. */
+  /** Waited for after each part, with the files that it read. */
   after?(part: readonly Segment[]): Promise<void>;
-  /** Pause after that, as a share of the time the part took; asked then. */
+  /** Pause after each statement, as a share of the time it took; asked then. */
   rest(): number;
-  /** Small files are put in order together until they have so many rows. */
+  /** Small files are put in order together until they have so many rows; larger ones so many at a time. */
   readonly rows_together: number;
 }
 
@@ -34,7 +34,7 @@ const rowsOf = (segments: readonly Segment[], table: string): number => segments
 const asStored = (table: string, inputs: readonly Segment[]): string =>
   `(${[`SELECT * FROM memory.${templateSchema((inputs[0] as Segment).kind)}.${sqlName(table)}`, ...inputs.map((input) => `SELECT * FROM ${physical(input, table)}`)].join(' UNION ALL BY NAME ')})`;
 
-/** What is copied by one statement: files as they were sealed together, as they are in no order yet; others one by one. */
+/** What is copied by one transaction: files as they were sealed together, as they are in no order yet; others one by one. */
 export function partsOf(inputs: readonly Segment[], table: string, rows_together: number): Segment[][] {
   const parts: Segment[][] = [];
   let small: Segment[] = [];
@@ -135,10 +135,10 @@ async function sourcesOf(connection: StatementRunner, table: TableShape, part: r
 }
 
 /** As long as it is said to be, until something more urgent comes. */
-async function restAfter(part_ms: number, { rest, interrupted }: CopyOptions): Promise<void> {
+async function restAfter(statement_ms: number, { rest, interrupted }: CopyOptions): Promise<void> {
   const begun = performance.now();
   for (;;) {
-    const left_ms = begun + part_ms * rest() - performance.now();
+    const left_ms = begun + statement_ms * rest() - performance.now();
     if (left_ms <= 0 || interrupted?.() === true) return;
     await delay(Math.min(left_ms, LOOK_UP_MS));
   }
