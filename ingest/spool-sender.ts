@@ -114,8 +114,8 @@ export class SpoolSender {
       return await this.#spool.read(entry);
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
-      if ((code !== 'ENOENT' && code !== 'EIO') || this.#spool.isAway) return `cannot read the spool: ${message}`;
-      return this.#unreadable(entry, error as Error);
+      if (code === 'ENOENT' ? this.#spool.isGone(entry) : code === 'EIO' && !this.#spool.isAway) return this.#unreadable(entry, error as Error);
+      return `cannot read the spool: ${message}`;
     }
   }
 

@@ -1,6 +1,6 @@
 // Batches on disk until the warehouse has acknowledged them. The file name says what is inside, so that
 // dropping one under the size limit can be counted without reading it.
-import { mkdirSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { open, rename, rm, unlink } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -144,6 +144,11 @@ export class Spool {
     } catch {
       return true;
     }
+  }
+
+  /** The folder is there and the file is not: a folder that has only just come back has it. */
+  isGone(entry: SpoolEntry): boolean {
+    return !this.isAway && !existsSync(join(this.#folder, entry.name));
   }
 
   /** To go: the oldest but for the one on its way, which would be counted as lost and may arrive. */

@@ -8,12 +8,17 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { SpoolSender } from '../ingest/spool-sender.ts';
 import { Spool, type SpooledLoss } from '../ingest/spool.ts';
 
-/** Deletions whose end the event loop learns of late. */
-const slow = vi.hoisted(() => ({ unlink: null as RegExp | null }));
+/** Deletions whose end the event loop learns of late, and what happens between a file that is not there and the reader's learning of it. */
+const slow = vi.hoisted(() => ({ unlink: null as RegExp | null, missing: null as (() => void) | null }));
 vi.mock('node:fs/promises', async (original) => {
   const real = await original<typeof import('node:fs/promises')>();
   return {
     ...real,
+    open: (...of: Parameters<typeof real.open>) =>
+      real.open(...of).catch((error: unknown) => {
+        slow.missing?.();
+        throw error;
+      }),
     unlink: async (path: string): Promise<void> => {
       await real.unlink(path);
       if (slow.unlink?.test(path) === true) await new Promise((resolve) => setTimeout(resolve, 300));
@@ -160,6 +165,24 @@ test('a spool whose folder is away for a moment is sent when it is there again',
   await expect.poll(() => spool.length).toBe(0);
   await sender.stop(1000);
   expect({ got, lost, left: readdirSync(path) }).toEqual({ got: ['batch 1', 'batch 2', 'batch 3'], lost: [], left: [] });
+});
+
+test('a spool whose folder comes back just after a file was not found loses nothing', async () => {
+  const { url, got } = await warehouse(() => 200);
+  const path = folder();
+  const spool = Spool.open(path, 1e6);
+  await spool.put(batch(1), Buffer.from('batch 1'));
+  const lost: SpooledLoss[] = [];
+  const sender = new SpoolSender(spool, { url, log: () => undefined, on_refused: (one) => lost.push(one), retry_ms: { first: 5, most: 10 } });
+  renameSync(path, `${path}-away`);
+  slow.missing = () => {
+    slow.missing = null;
+    renameSync(`${path}-away`, path);
+  };
+  sender.start();
+  await expect.poll(() => spool.length).toBe(0);
+  await sender.stop(1000);
+  expect({ got, lost }).toEqual({ got: ['batch 1'], lost: [] });
 });
 
 test('a batch that was taken but cannot be deleted is sent again until it can, and nothing ends', async () => {
