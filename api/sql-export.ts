@@ -16,7 +16,10 @@ const AGAIN = new Set(['sql-busy', 'sql-incomplete']);
 const TRIES = 60;
 const PAUSE_MS = 1000;
 
-export function exportQueries(sql: SqlRunner): QueryRunner {
+export function exportQueries(sql: SqlRunner): Required<QueryRunner> {
+  const closing = new AbortController();
+  const closed = (): TracehouseError => new TracehouseError('not-ready', 'the server is shutting down', { mend: 'the next run of the export does it again' });
+
   /** A file has no place to say what is missing in it. */
   async function runWhole(statement: UserSql, format: SqlFormatName): Promise<SqlAnswer> {
     const answer = await sql.run({ ...LIMITS, ...statement, limits: { ...sql.limits, ...LIMITS } }, format, Infinity);
@@ -32,21 +35,34 @@ export function exportQueries(sql: SqlRunner): QueryRunner {
         return await runWhole(statement, format);
       } catch (error) {
         if (!(error instanceof TracehouseError && AGAIN.has(error.code)) || attempt === TRIES) throw error;
-        await delay(PAUSE_MS);
+        await delay(PAUSE_MS, undefined, { signal: closing.signal });
       }
     }
   }
+
+  /** What use has begun and not read to its end is stopped. */
+  async function using<T>(statement: string, format: SqlFormatName, use: (answer: SqlAnswer) => Promise<T>): Promise<T> {
+    const stop = new AbortController();
+    try {
+      return await use(await run({ sql: statement, signal: AbortSignal.any([stop.signal, closing.signal]) }, format));
+    } catch (error) {
+      throw closing.signal.aborted ? closed() : error;
+    } finally {
+      stop.abort();
+    }
+  }
   return {
-    columns: async (statement) => {
-      const { parts } = await run({ sql: `DESCRIBE SELECT * FROM (${statement}\n)` }, 'json');
-      let text = '';
-      for await (const part of parts) text += Buffer.from(part).toString();
-      return (JSON.parse(text) as { rows: [string, string][] }).rows.map(([name, type]) => [name, type]);
-    },
-    writeParquet: async (statement, path) => {
-      const { parts, progress } = await run({ sql: statement }, 'parquet');
-      await pipeline(Readable.from(lasting(parts), { objectMode: false }), createWriteStream(path));
-      return BigInt(progress().row_count);
-    },
+    columns: (statement) =>
+      using(`DESCRIBE SELECT * FROM (${statement}\n)`, 'json', async ({ parts }) => {
+        let text = '';
+        for await (const part of parts) text += Buffer.from(part).toString();
+        return (JSON.parse(text) as { rows: [string, string][] }).rows.map(([name, type]) => [name, type]);
+      }),
+    writeParquet: (statement, path) =>
+      using(statement, 'parquet', async ({ parts, progress }) => {
+        await pipeline(Readable.from(lasting(parts), { objectMode: false }), createWriteStream(path));
+        return BigInt(progress().row_count);
+      }),
+    close: () => closing.abort(),
   };
 }

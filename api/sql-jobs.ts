@@ -57,6 +57,9 @@ type Job = { -readonly [key in keyof SqlJob]: SqlJob[key] } & { readonly stateme
 /** How much may be written between two looks at what the disk has left. */
 const LOOK_BYTES = 16 * 1024 * 1024;
 
+/** Where its disk fails, it is left to the end. */
+const removeAnswer = ({ path }: SqlJob): Promise<void> => rm(path, { force: true }).catch(() => undefined);
+
 export class SqlJobs {
   readonly options: SqlJobOptions;
   readonly #runner: SqlRunner;
@@ -111,7 +114,7 @@ export class SqlJobs {
     this.#jobs.delete(query_id);
     if (job?.state === 'queued') job.state = 'cancelled';
     job?.stop.abort();
-    if (job !== undefined && job.state !== 'running') await rm(job.path, { force: true });
+    if (job !== undefined && job.state !== 'running') await removeAnswer(job);
   }
 
   #forgetOld(): void {
@@ -146,10 +149,11 @@ export class SqlJobs {
     } catch (error) {
       job.state = job.stop.signal.aborted ? 'cancelled' : 'failed';
       job.error = error;
-      await rm(job.path, { force: true });
+      job.stop.abort(); // its answer may not have been read to the end
+      await removeAnswer(job);
     }
     job.ended_ms = Date.now();
-    if (!this.#jobs.has(job.query_id)) await rm(job.path, { force: true });
+    if (!this.#jobs.has(job.query_id)) await removeAnswer(job);
   }
 
   /** Counts, and stops what would fill the disk. */

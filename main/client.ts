@@ -42,18 +42,25 @@ export async function runningSource(options: SourceOptions): Promise<Source | un
   return existsSync(socket_path) && (await answers(socket_path)) ? { address: { socket_path }, close } : undefined;
 }
 
+/** Error: data-folder. */
+export function requireDataFolder(folder: string): void {
+  if (!existsSync(folder)) throw new TracehouseError('data-folder', `there is no data folder ${folder}`, { mend: 'name it with --data, or a running tracehouse with --url; `tracehouse up` makes one' });
+}
+
+/** Of statements over a folder that nobody serves: whoever asks waits alone. */
+const OWN_LIMITS = { timeout_ms: 86_400_000, max_rows: 1e9, at_once: 4 } as const;
+
 /** The running tracehouse, or the folder itself, opened for reading only. */
 export async function openSource(options: SourceOptions): Promise<Source> {
   const running = await runningSource(options);
   if (running !== undefined) return running;
-  if (!existsSync(options.data)) {
-    throw new TracehouseError('data-folder', `there is no data folder ${options.data}`, { mend: 'name it with --data, or a running tracehouse with --url; `tracehouse up` makes one' });
-  }
+  requireDataFolder(options.data);
   const { Warehouse } = await import('../ingest/warehouse.ts');
   const { buildApp } = await import('../api/app.ts');
+  const { runHere } = await import('../api/sql-answer.ts');
   const warehouse = await Warehouse.open({ folder: options.data, read_only: true });
   const folder = mkdtempSync(join(tmpdir(), 'tracehouse-'));
-  const app = await buildApp({ warehouse });
+  const app = await buildApp({ warehouse, sql: runHere(warehouse, OWN_LIMITS) });
   const socket_path = join(folder, 'api.sock');
   await app.listen({ path: socket_path });
   return {

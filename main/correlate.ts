@@ -4,7 +4,8 @@ import { Warehouse } from '../ingest/warehouse.ts';
 import type { ChangeReport } from '../queries/history-changes.ts';
 import { recorrelate } from '../queries/recorrelate.ts';
 import { TracehouseError } from '../schema/errors.ts';
-import { runningSource, type SourceOptions } from './client.ts';
+import { requireDataFolder, runningSource, type SourceOptions } from './client.ts';
+import { dropToOwner } from './privileges.ts';
 
 export interface CorrelateOptions extends SourceOptions {
   readonly from?: bigint;
@@ -31,6 +32,8 @@ export async function correlate(options: CorrelateOptions): Promise<void> {
     if (answer.status >= 300) throw new TracehouseError('correlate', `the running tracehouse answered ${answer.status}: ${answer.body.slice(0, 500)}`);
     report = JSON.parse(answer.body) as ChangeReport;
   } else {
+    requireDataFolder(options.data);
+    dropToOwner(options.data);
     // Alone with the folder, it is a quarter faster with all cores, at a third more processor time.
     const warehouse = await Warehouse.open({ folder: options.data, memory_limit: options.memoryLimit, threads: availableParallelism() });
     try {

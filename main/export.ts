@@ -5,7 +5,8 @@ import { Warehouse } from '../ingest/warehouse.ts';
 import { isFolder } from '../queries/export/destination.ts';
 import { ExportScheduler } from '../queries/export/scheduler.ts';
 import { TracehouseError } from '../schema/errors.ts';
-import { runningSource, type SourceOptions } from './client.ts';
+import { requireDataFolder, runningSource, type SourceOptions } from './client.ts';
+import { dropToOwner, makeForOwner } from './privileges.ts';
 
 export interface ExportOptions extends SourceOptions {
   readonly to: string;
@@ -40,6 +41,9 @@ export async function exportNow(options: ExportOptions): Promise<void> {
     done = await ask<Done>(running.address, `/api/v1/exports/${export_id}/run${options.since === undefined ? '' : `?since_ns=${options.since}`}`);
     await running.close();
   } else {
+    requireDataFolder(options.data);
+    if (isFolder(options.to)) makeForOwner(request.destination, options.data);
+    dropToOwner(options.data);
     const warehouse = await Warehouse.open({ folder: options.data, memory_limit: options.memoryLimit });
     try {
       const scheduler = new ExportScheduler(warehouse);

@@ -45,3 +45,16 @@ export function dropToOwner(folder: string): number {
   process.setuid?.(owner.uid);
   return owner.uid;
 }
+
+/** Makes the folders of a path that are missing, for the owner of the data folder, whom this process is about to be. Error: export-destination. */
+export function makeForOwner(path: string, data_folder: string): void {
+  if (existsSync(path)) return;
+  makeForOwner(dirname(path), data_folder);
+  try {
+    mkdirSync(path);
+  } catch (cause) {
+    throw new TracehouseError('export-destination', `cannot make the folder ${path}: ${(cause as Error).message}`, { mend: 'name another one with --to', cause });
+  }
+  const { uid, gid } = statSync(data_folder);
+  if (process.getuid?.() === 0) chownSync(path, uid, gid);
+}

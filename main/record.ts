@@ -1,6 +1,8 @@
-import { statfs } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, stat, statfs } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { openRecordingWriter } from '../ingest/recording.ts';
+import type { RecordingWriter } from '../ingest/recording.ts';
 import { TracehouseError } from '../schema/errors.ts';
 import { Collector, type CaptureOptions } from './collector.ts';
 import { YIELDING } from './priority.ts';
@@ -21,9 +23,22 @@ async function burstBytes(folder: string): Promise<number> {
   return Math.max(2 ** 20, Math.min(2 ** 40, Math.floor((bavail * bsize) / BURST_SHARE)));
 }
 
+/** Said before anything is traced; what is there stays until something replaces it. Error: recording. */
+async function requireWritable(path: string): Promise<void> {
+  try {
+    const there = await stat(path).catch(() => undefined);
+    if (there?.isDirectory() === true) throw new Error('it is a folder');
+    await access(there === undefined ? dirname(resolve(path)) : path, constants.W_OK);
+  } catch (cause) {
+    throw new TracehouseError('recording', `cannot write ${path}: ${(cause as Error).message}`, { mend: 'name a writable file with --out', cause });
+  }
+}
+
 /** `record`: raw events to an Arrow IPC file until the time is up or a signal comes. */
 export async function record(options: RecordOptions): Promise<void> {
-  const writer = await openRecordingWriter(options.out);
+  await requireWritable(options.out);
+  let opened: (writer: RecordingWriter) => void = () => undefined;
+  const writer_opened = new Promise<RecordingWriter>((settle) => (opened = settle));
   let events = 0;
   let batches = 0;
   let queued = 0;
@@ -38,7 +53,7 @@ export async function record(options: RecordOptions): Promise<void> {
       batches += 1;
       queued += 1;
       if (queued >= MOST_QUEUED) collector.pause();
-      writing = writing.then(() => writer.write(batch)).then(() => collector.assembler.giveBack(batch)).catch((error: unknown) => {
+      writing = writing.then(async () => (await writer_opened).write(batch)).then(() => collector.assembler.giveBack(batch)).catch((error: unknown) => {
         failed ??= error;
       }).finally(() => {
         queued -= 1;
@@ -47,6 +62,11 @@ export async function record(options: RecordOptions): Promise<void> {
     },
   });
   await collector.ready;
+  const writer = await openRecordingWriter(options.out).catch(async (error: unknown) => {
+    await collector.stop();
+    throw error;
+  });
+  opened(writer);
   // Whoever reads the line may send the signal at once.
   const stopped = stopSignal();
   console.error(`recording to ${options.out}${options.seconds === undefined ? '; Ctrl-C ends it' : ` for ${options.seconds} s`}`);

@@ -160,6 +160,7 @@ export class Server {
   /** Flush, correlate, checkpoint. What cannot be stored by now is given up, with the reason as an error. */
   async close(): Promise<void> {
     this.#correlator.leaveLate();
+    this.#exporter.stop(); // requests wait for runs
     await this.#listening.close();
     await this.#exporter.close();
     await this.#sql.close();

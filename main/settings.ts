@@ -164,8 +164,8 @@ export const SETTINGS = {
   sort: { flags: '--sort <order>', help: 'newest first unless set', choices: ['-start_time', 'start_time', '-duration', 'duration'] },
   limit: { flags: '--limit <n>', fallback: 20, help: 'at most so many', parse: integer(1, 10_000) },
   max_spans: { flags: '--max-spans <n>', fallback: 1000, help: 'of a bigger trace, the highest and first so many spans', parse: integer(1, 100_000) },
-  max_rows: { flags: '--max-rows <n>', fallback: 10_000, help: 'stop after so many rows', parse: integer(1, 5_000_000) },
-  timeout: { flags: '--timeout <seconds>', fallback: 60, help: 'give up after so many seconds', parse: number(0.01, 60) },
+  max_rows: { flags: '--max-rows <n>', help: 'stop after so many rows (default: 10000); at most what the server allows', parse: integer(1, 1e9) },
+  timeout: { flags: '--timeout <seconds>', help: 'give up after so many seconds (default: 60); at most what the server allows', parse: number(0.01, 86_400) },
 } as const satisfies Record<string, Setting>;
 
 function headerName(text: string, previous: unknown): string[] {

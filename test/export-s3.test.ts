@@ -1,9 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import type { AddressInfo, Server, Socket } from 'node:net';
 import { join } from 'node:path';
 import { GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Warehouse } from '../ingest/warehouse.ts';
+import { S3Store } from '../queries/export/s3-store.ts';
 import { ExportScheduler } from '../queries/export/scheduler.ts';
 import { makeBatch } from './support/make-batch.ts';
 import { S3Server } from './support/s3-server.ts';
@@ -84,6 +87,41 @@ test('files of several parts are whole', async () => {
   expect((await exporter.run(export_id)).bytes).toBeGreaterThan(8n * 1024n * 1024n);
   expect([...(await objects('big/')).values()]).toEqual((await other.query('SELECT checksum FROM export_files')).rows.flat());
   await other.close();
+});
+
+describe('a store that takes connections and says nothing', () => {
+  let silent: Server;
+  const sockets = new Set<Socket>();
+  beforeAll(async () => {
+    silent = createServer((socket) => void sockets.add(socket.on('data', () => undefined).on('error', () => undefined)));
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  });
+  afterAll(() => {
+    for (const socket of sockets) socket.destroy();
+    silent.close();
+  });
+  const env = () => ({ AWS_ENDPOINT_URL: `http://127.0.0.1:${(silent.address() as AddressInfo).port}` });
+  const staged = (): string => {
+    const path = join(folder, 'staged.parquet');
+    writeFileSync(path, 'rows');
+    return path;
+  };
+
+  test('is not waited for for ever', async () => {
+    const store = new S3Store('s3://traces/x', { ...process.env, ...env() }, 200);
+    await expect(store.put(staged(), 'x.parquet')).rejects.toMatchObject({ name: 'TimeoutError' });
+    await expect(store.get('x.parquet')).rejects.toMatchObject({ name: 'TimeoutError' });
+    store.close();
+  });
+
+  test('keeps nobody from ending', async () => {
+    const store = new S3Store('s3://traces/x', { ...process.env, ...env() });
+    const put = expect(store.put(staged(), 'x.parquet')).rejects.toThrow();
+    const got = expect(store.get('x.parquet')).rejects.toThrow();
+    await expect.poll(() => sockets.size).toBeGreaterThan(1);
+    store.close();
+    await Promise.all([put, got]);
+  });
 });
 
 test('places that are none are refused at once', async () => {

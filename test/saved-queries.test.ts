@@ -200,3 +200,16 @@ test('an export takes over what a saved query says', async () => {
   await refused(add('nothing-like-it'), 404, 'query-not-found');
   await refused(add('spans-per-service'), 422, 'export-query');
 });
+
+test('numbers beyond 64 bits are refused, and which', async () => {
+  const beyond = '9223372036854775808';
+  for (const [url, field, body] of [
+    ['/api/v1/exports', 'max_bytes', { destination: '/tmp/x', max_bytes: beyond }],
+    ['/api/v1/exports', 'max_age_ns', { destination: '/tmp/x', max_age_ns: '99999999999999999999' }],
+    ['/api/v1/correlate', 'from_ns', { from_ns: `-${beyond}0`, to_ns: '1' }],
+    ['/api/v1/correlate', 'to_ns', { from_ns: '0', to_ns: beyond }],
+  ] as const) {
+    const answer = await app.inject({ method: 'POST', url, payload: body });
+    expect([answer.statusCode, (answer.json() as { detail: string }).detail.split(':')[0]], url).toEqual([400, field]);
+  }
+});

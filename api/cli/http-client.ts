@@ -137,6 +137,15 @@ export async function listQueries(address: Address): Promise<ListedQuery[]> {
   return queries;
 }
 
+/** The most that a statement may ask of the server; undefined where the token is not for that question. */
+export async function sqlLimits(address: Address): Promise<{ timeout_ms: number; max_rows: number } | undefined> {
+  const answer = await requestText(address, { path: '/api/v1/schema' });
+  if (answer.status === 403) return undefined;
+  if (answer.status !== 200) throw problemError(answer);
+  const { limits } = JSON.parse(answer.body) as { limits: Record<'timeout_ms' | 'max_rows', { max: number }> };
+  return { timeout_ms: limits.timeout_ms.max, max_rows: limits.max_rows.max };
+}
+
 export type SqlOutput = 'table' | 'json' | 'ndjson' | 'csv' | 'arrow' | 'parquet';
 
 export interface SqlRun {

@@ -3,7 +3,7 @@ import { recorrelate } from '../../queries/recorrelate.ts';
 import { TracehouseError } from '../../schema/errors.ts';
 import type { App } from '../app-type.ts';
 import type { RouteContext } from '../dependencies.ts';
-import { Count, Int64 } from '../json-types.ts';
+import { Count, Int64, readInt64 } from '../json-types.ts';
 import { problems } from '../problem.ts';
 
 const Answer = Type.Object({
@@ -32,7 +32,7 @@ export function correlateRoute(app: App, { warehouse, correlator }: RouteContext
       response: { 200: Answer, ...problems(400, 409, 503, 507) },
     },
     handler: async (request) => {
-      const [from_ns, to_ns] = [BigInt(request.body.from_ns), BigInt(request.body.to_ns)];
+      const [from_ns, to_ns] = [readInt64('from_ns', request.body.from_ns), readInt64('to_ns', request.body.to_ns)];
       if (from_ns > to_ns) throw new TracehouseError('invalid-range', 'from_ns is later than to_ns', { mend: 'swap them' });
       if (running) throw new TracehouseError('correlate-busy', 'history is being correlated already', { mend: 'wait until that is done' });
       running = true;

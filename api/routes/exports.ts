@@ -4,7 +4,7 @@ import { EXPORT_RELATIONS } from '../../queries/export/relations.ts';
 import { TracehouseError } from '../../schema/errors.ts';
 import type { App } from '../app-type.ts';
 import type { RouteContext } from '../dependencies.ts';
-import { Count, Int64, NullableInt64, NullableText, int64, nullableInt64 } from '../json-types.ts';
+import { Count, Int64, NullableInt64, NullableText, int64, nullableInt64, readInt64 } from '../json-types.ts';
 import { problems } from '../problem.ts';
 
 const ExportId = Type.Object({ export_id: Type.String({ pattern: '^[0-9a-f]{12}$', description: 'of the export', examples: ['0123456789ab'] }) });
@@ -62,7 +62,7 @@ export function exportRoutes(app: App, { exporter }: RouteContext): void {
     },
     handler: async ({ body }) => {
       const { max_age_ns, max_bytes, ...rest } = body;
-      return answer(await scheduler().add({ ...rest, max_age_ns: max_age_ns === undefined ? null : BigInt(max_age_ns), max_bytes: max_bytes === undefined ? null : BigInt(max_bytes) }));
+      return answer(await scheduler().add({ ...rest, max_age_ns: max_age_ns === undefined ? null : readInt64('max_age_ns', max_age_ns), max_bytes: max_bytes === undefined ? null : readInt64('max_bytes', max_bytes) }));
     },
   });
 
@@ -105,7 +105,7 @@ export function exportRoutes(app: App, { exporter }: RouteContext): void {
     },
     handler: async (request) => {
       const { params, query } = request;
-      const report = await scheduler().run(params.export_id, query.since_ns === undefined ? undefined : BigInt(query.since_ns));
+      const report = await scheduler().run(params.export_id, query.since_ns === undefined ? undefined : readInt64('since_ns', query.since_ns));
       request.audit_note = { rows: () => Number(report.rows) };
       return { files: report.files, rows: int64(report.rows), bytes: int64(report.bytes), dropped: report.dropped };
     },

@@ -34,6 +34,7 @@ const RENEW_MS = 700;
 /** What is not the statement's fault: files went while a worker was told of them, or it had ended before it was. */
 const AGAIN = new Set(['files-gone', 'sql-gone']);
 const TRIES = 3;
+const NOTHING = new Uint8Array(0);
 
 /** It told its error, and did not come to its limits: what it wrote to the disk may still be held by something not collected. */
 const isAsGoodAsBefore = (worker: WorkerClient, error: unknown): boolean => error instanceof TracehouseError && error.code !== 'sql-memory' && !worker.ended;
@@ -127,6 +128,7 @@ export class SqlPool implements SqlRunner {
       async function* parts(): AsyncGenerator<Uint8Array, void> {
         let whole = false;
         try {
+          yield NOTHING;
           for await (const { kind, body } of frames) {
             if (kind === FRAME.end) progress = JSON.parse(body.toString()) as SqlProgress;
             else yield body;
@@ -136,7 +138,9 @@ export class SqlPool implements SqlRunner {
           over(whole);
         }
       }
-      return { query_id, parts: parts(), missing_since_ms, progress: () => progress };
+      const begun = parts();
+      await begun.next(); // left before its first part, a generator that has not begun would not come to its end
+      return { query_id, parts: begun, missing_since_ms, progress: () => progress };
     } catch (error) {
       over(isAsGoodAsBefore(running.worker, error));
       throw error;

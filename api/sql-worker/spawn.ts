@@ -23,12 +23,13 @@ const MOST_FILES = 4096;
 /** The unit of ulimit -f in a POSIX shell. */
 const BLOCK_BYTES = 512;
 
-/** Behind all others for CPU and disk; no network, no capabilities, no way to get any. Of these, what is permitted here. */
+/** Behind all others for CPU and disk; no network, no capabilities, no way to get any; killed with whoever started it. Of these, what is permitted here. */
 const CONFINEMENTS = [
   ['chrt', '--idle', '0'],
   ['ionice', '-c', '3'],
   ['unshare', '--net', '--'],
   ['setpriv', '--no-new-privs', '--bounding-set=-all', '--inh-caps=-all', '--ambient-caps=-all', '--'],
+  ['setpriv', '--pdeathsig', 'KILL', '--'],
 ] as const;
 
 const works = ([program = '', ...args]: readonly string[]): boolean => spawnSync(program, args, { stdio: 'ignore' }).status === 0;

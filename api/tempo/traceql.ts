@@ -2,7 +2,7 @@
 import { sql } from 'kysely';
 import type { RawBuilder } from 'kysely';
 import { ClientError } from '../client-error.ts';
-import { tokensOf } from './traceql-tokens.ts';
+import { tokensOf, unquoted } from './traceql-tokens.ts';
 import type { Token } from './traceql-tokens.ts';
 import { comparison } from './traceql-comparison.ts';
 import type { SpanCondition } from './traceql-comparison.ts';
@@ -98,7 +98,7 @@ class Parser {
     if (value === undefined || value.kind === 'symbol') return this.#refuse(`a value is expected after ${field.text} ${operator}`);
     if (value.kind === 'field' && (value.text.includes('.') || value.text.includes(':'))) return this.#unsupported();
     this.#next += 1;
-    if (operator.endsWith('~')) this.patterns.push(value.text);
+    if (operator.endsWith('~')) this.patterns.push(value.kind === 'text' ? unquoted(value.text) : value.text);
     return comparison(field.text, operator, value);
   }
 }

@@ -57,6 +57,8 @@ const MOST_WAIT_MS = 20_000;
 const TRY_AGAIN_MS = 60_000;
 const AT_ONCE = 4;
 const LINGER_MS = 90_000;
+/** At the end. */
+const LAST_COMING_MS = 10_000;
 
 const bytesOf = (files: readonly ColdFile[]): number => files.reduce((sum, { bytes }) => sum + Number(bytes), 0);
 
@@ -248,14 +250,20 @@ export class ColdCache {
     };
   }
 
-  /** Lets what is on its way come, and removes what lingers. */
+  /** Lets what is on its way come, for some seconds, and removes what lingers. */
   async close(): Promise<void> {
     this.#closed = true;
+    const late = setTimeout(() => void this.#closeStores(), LAST_COMING_MS);
     await Promise.allSettled(this.#coming.values());
+    clearTimeout(late);
     for (const [name, timer] of this.#leaving) {
       clearTimeout(timer);
       rmSync(join(this.#folder, name), { force: true });
     }
+    await this.#closeStores();
+  }
+
+  async #closeStores(): Promise<void> {
     for (const store of await Promise.allSettled(this.#stores.values())) if (store.status === 'fulfilled') store.value.close();
   }
 }

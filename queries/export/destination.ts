@@ -10,6 +10,7 @@ export interface Destination {
   get(path: string): Promise<Readable>;
   /** Does nothing when there is none. */
   remove(path: string): Promise<void>;
+  /** What is under way fails, where it would have to be waited for. */
   close(): void;
 }
 

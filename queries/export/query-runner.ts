@@ -10,6 +10,8 @@ export interface QueryRunner {
   columns(sql: string): Promise<[name: string, type: string][]>;
   /** All its rows as a new Parquet file; how many. Errors: those of ad-hoc SQL. */
   writeParquet(sql: string, path: string): Promise<bigint>;
+  /** What is under way fails, and so does all that is asked from now on. */
+  close?(): void;
 }
 
 /** In this process: for the owner of the data folder, who can do no more by it than before. */

@@ -34,6 +34,8 @@ export interface RunOptions {
   readonly since_ns?: bigint;
   /** Asked between segments: what is left waits for the next run. */
   stopping?(): boolean;
+  /** What is on its way to the destination is not waited for any more, either. */
+  readonly give_up?: AbortSignal;
   progress?(report: ExportReport): void;
 }
 
@@ -52,9 +54,12 @@ export async function runExport(warehouse: Warehouse, plan: ExportPlan, options:
   let failed: string | null = null;
   try {
     const destination = await openDestination(plan.destination);
+    const giveUp = (): void => destination.close();
+    options.give_up?.addEventListener('abort', giveUp, { once: true });
     try {
       return await new ExportRun(warehouse, plan, destination, options, now_ns).run();
     } finally {
+      options.give_up?.removeEventListener('abort', giveUp);
       destination.close();
     }
   } catch (error) {

@@ -33,6 +33,8 @@ export interface SchedulerOptions {
 export type RunReport = ExportReport & { readonly dropped: Dropped };
 
 const RETENTION_EVERY_MS = 60_000;
+/** At the end, so long may take what is on its way to a destination. */
+const LAST_SENDING_MS = 10_000;
 /** Correlation looks back so far at most. */
 const SETTLE_NS = 120_000_000_000n;
 const NOTHING: Dropped = { files: 0, bytes: 0, held: 0 };
@@ -44,6 +46,7 @@ export class ExportScheduler {
   readonly #queries: QueryRunner;
   readonly #jobs = new Map<string, { stop(): void }>();
   readonly #running = new Set<Promise<unknown>>();
+  readonly #giving_up = new AbortController();
   #timer: NodeJS.Timeout | undefined;
   #held = 0;
   #started = false;
@@ -120,7 +123,7 @@ export class ExportScheduler {
   }
 
   async #run(plan: ExportPlan, since_ns?: bigint): Promise<RunReport> {
-    const report = await runExport(this.#warehouse, plan, { queries: this.#queries, stopping: () => this.#closing, ...(this.#options.now_ms === undefined ? {} : { now_ms: this.#options.now_ms }), ...(since_ns === undefined ? {} : { since_ns }) });
+    const report = await runExport(this.#warehouse, plan, { queries: this.#queries, stopping: () => this.#closing, give_up: this.#giving_up.signal, ...(this.#options.now_ms === undefined ? {} : { now_ms: this.#options.now_ms }), ...(since_ns === undefined ? {} : { since_ns }) });
     const limits = { max_age_ns: plan.max_age_ns, max_bytes: plan.max_bytes };
     if (limits.max_age_ns === null && limits.max_bytes === null) return { ...report, dropped: NOTHING };
     return { ...report, dropped: await applyRetention(this.#warehouse, { ...limits, may_go: exportedBy(this.#warehouse.exports, plan), ...this.#instants() }) };
@@ -143,12 +146,20 @@ export class ExportScheduler {
     return dropped;
   }
 
-  /** Runs under way end after the segment that they are at; no other begins. */
-  async close(): Promise<void> {
+  /** Runs under way end after the segment that they are at, or without their query's answer; no other begins. */
+  stop(): void {
     this.#closing = true;
     this.#started = false;
     clearInterval(this.#timer);
     for (const job of this.#jobs.values()) job.stop();
+    this.#queries.close?.();
+  }
+
+  /** Stops, and settles when nothing runs any more. */
+  async close(): Promise<void> {
+    this.stop();
+    const late = setTimeout(() => this.#giving_up.abort(), LAST_SENDING_MS);
     await Promise.allSettled(this.#running);
+    clearTimeout(late);
   }
 }
