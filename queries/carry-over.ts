@@ -42,19 +42,22 @@ export async function carryOver(connection: DuckDBConnection, cut_ns: bigint, ho
   const [found] = await readRows(connection, `CREATE OR REPLACE TEMP TABLE waiting AS
     SELECT e.run_id, e.socket_id, e.exchange_no, e.ts_ns, e.end_ns, CASE WHEN e.end_ns IS NULL AND e.protocol IS NULL THEN e.answer_ns END AS quiet_ns FROM exchanges e LEFT JOIN over_now o ON o.span_id = e.span_id LEFT JOIN decided_stored d ON d.span_id = e.span_id
     WHERE o.span_id IS NULL AND d.span_id IS NULL;
-    INSERT INTO known_call_ends SELECT c.* FROM new_call_ends c SEMI JOIN over_now o ON o.span_id = c.span_id;
-    SELECT count(*), coalesce(min(end_ns), ${NEVER}), coalesce(min(ts_ns), ${NEVER}), coalesce(min(quiet_ns), ${NEVER}), ${asked.map((relation) => `EXISTS (FROM ${relation})`).join(', ')} FROM waiting`);
-  const [count, next_end_ns, oldest_ns, quiet_ns, ...some] = found as [bigint, bigint, bigint, bigint, ...boolean[]];
+    SELECT count(*), coalesce(min(end_ns), ${NEVER}), coalesce(min(ts_ns), ${NEVER}), coalesce(min(quiet_ns), ${NEVER}), EXISTS (FROM exchanges e SEMI JOIN decided_stored d ON d.span_id = e.span_id), ${asked.map((relation) => `EXISTS (FROM ${relation})`).join(', ')} FROM waiting`);
+  const [count, next_end_ns, oldest_ns, quiet_ns, read_anew, ...some] = found as [bigint, bigint, bigint, bigint, ...boolean[]];
+  // A working set that was read anew has what was stored before in its first cycle alone: calls that are still undecided may be for one of those.
+  const gone = read_anew === true ? '(SELECT span_id FROM over_now UNION SELECT e.span_id FROM exchanges e SEMI JOIN decided_stored d ON d.span_id = e.span_id)' : 'over_now';
   const [work, open_counts, new_passes, known_passes, lending] = some as [boolean, boolean, boolean, boolean, boolean];
   await connection.run([
-    ...(work ? workHabits(cut_ns) : []), ...(open_counts ? ownHabits(cut_ns) : []), ...(new_passes || known_passes ? [passingHabits(cut_ns)] : []), ...(lending ? [lendingHabits(cut_ns)] : []),
+    `INSERT INTO known_call_ends SELECT c.* FROM new_call_ends c SEMI JOIN ${gone} o ON o.span_id = c.span_id`,
+    `INSERT INTO known_holds SELECT h.span_id, h.thread_id, h.from_ns, h.to_ns FROM new_holds h SEMI JOIN ${gone} o ON o.span_id = h.span_id WHERE h.from_ns < h.to_ns`,
+    ...(work ? workHabits(cut_ns, gone) : []), ...(open_counts ? ownHabits(cut_ns) : []), ...(new_passes || known_passes ? [passingHabits(cut_ns)] : []), ...(lending ? [lendingHabits(cut_ns)] : []),
     ...whatStays(cut_ns, horizon_ns), readMessages(),
   ].join(';\n'));
   return { count: Number(count), next_end_ns, oldest_ns, quiet_ns };
 }
 
-const workHabits = (cut_ns: bigint): string[] => [
-  'INSERT INTO known_work SELECT w.* FROM new_work w SEMI JOIN over_now o ON o.span_id = w.span_id',
+const workHabits = (cut_ns: bigint, gone: string): string[] => [
+  `INSERT INTO known_work SELECT w.* FROM new_work w SEMI JOIN ${gone} o ON o.span_id = w.span_id`,
   `CREATE OR REPLACE TEMP TABLE known_servers AS SELECT process_id, max(seen_ns) AS seen_ns FROM (
       FROM known_servers UNION ALL SELECT process_id, ts_ns FROM new_work) GROUP BY process_id HAVING max(seen_ns) >= ${cut_ns - SERVES_NS} QUALIFY row_number() OVER (ORDER BY max(seen_ns) DESC, process_id) <= ${MOST_PROCESSES}`,
   // Habits fade with what is seen of a program, not with time.
@@ -97,7 +100,6 @@ const lendingHabits = (cut_ns: bigint): string =>
   remember(cut_ns, 'known_lenders', 'process_id', LENDING, `SELECT c.process_id, ${LENDING.map((count) => `sum(c.${count}) AS ${count}`).join(', ')} FROM call_holds c SEMI JOIN decisions d ON d.span_id = c.span_id GROUP BY c.process_id`);
 
 const whatStays = (cut_ns: bigint, horizon_ns: bigint): string[] => [
-  'INSERT INTO known_holds SELECT h.span_id, h.thread_id, h.from_ns, h.to_ns FROM new_holds h JOIN over_now o ON o.span_id = h.span_id WHERE h.from_ns < h.to_ns',
   'INSERT INTO decided_stored SELECT f.span_id, f.parent_span_id, f.start_ns, f.trace_hi, f.trace_lo, f.end_ns, TRUE FROM over_now f',
   `CREATE OR REPLACE TEMP TABLE decided_next AS
     SELECT d.* FROM decided_open d ANTI JOIN over_now o ON o.span_id = d.span_id

@@ -7,7 +7,7 @@ import { readRows } from '../ingest/duckdb-query.ts';
  */
 export async function chooseFinished(connection: DuckDBConnection, cut_ns: bigint): Promise<{ spans: number; losses: boolean }> {
   const all_links = '(SELECT span_id, candidate_span_id, evidence, score, chosen, doubt FROM links UNION ALL SELECT span_id, candidate_span_id, evidence, score, chosen, doubt FROM known_links)';
-  // Bytes that were not understood and never answered are no exchange (FastCGI's last, empty record).
+  // Bytes that were not understood and never answered are no exchange (FastCGI's last, empty record), unless something hangs on them (keepParents).
   const [found] = await readRows(connection, `CREATE OR REPLACE TEMP TABLE over_now AS
     SELECT e.span_id, e.is_server, e.end_ns, e.answered OR e.protocol IS NOT NULL OR e.kind = 'connect' AS is_span, d.parent_span_id, d.start_ns, d.trace_hi, d.trace_lo,
       coalesce(k.candidates, 0) AS candidates, coalesce(k.doubt, FALSE) AS doubt, k.evidence, k.score, e.peer_span_id IN (SELECT span_id FROM exchanges UNION ALL SELECT span_id FROM decided_ends) AS peer_seen
@@ -22,7 +22,25 @@ export async function chooseFinished(connection: DuckDBConnection, cut_ns: bigin
     SELECT o.trace_hi, o.trace_lo, o.start_ns, o.end_ns, k.* FROM ${all_links} k JOIN over_now o ON o.span_id = k.span_id WHERE o.is_span;
     -- Calls that may be theirs hang on nothing.
     INSERT INTO doubted SELECT DISTINCT l.candidate_span_id FROM links l JOIN decisions d ON d.span_id = l.span_id SEMI JOIN (SELECT span_id FROM links WHERE doubt) b ON b.span_id = l.span_id WHERE d.parent_span_id IS NULL;
-    SELECT count(*), EXISTS (FROM losses) FROM over_now WHERE is_span`);
-  const [spans, losses] = found as [bigint, boolean];
-  return { spans: Number(spans), losses };
+    SELECT count(*) FILTER (is_span), count(*) FILTER (NOT is_span), EXISTS (FROM losses) FROM over_now`);
+  const [spans, others, losses] = found as [bigint, bigint, boolean];
+  return { spans: Number(spans) + (others > 0n ? await keepParents(connection, cut_ns) : 0), losses };
+}
+
+/**
+ * Spans besides: who got a message that nobody answers, and called for it; a call of bytes that were not understood, given up before the callee, which works on, had
+ * answered. What has them for its parent would hang on nothing. Returns how many.
+ */
+async function keepParents(connection: DuckDBConnection, cut_ns: bigint): Promise<number> {
+  let kept = 0;
+  for (;;) {
+    const { rowsChanged: more } = await connection.run(`UPDATE over_now SET is_span = TRUE WHERE NOT is_span AND (
+      span_id IN (SELECT span_id FROM known_call_counts)
+      OR span_id IN (
+        SELECT d.parent_span_id
+        FROM (SELECT span_id, parent_span_id FROM decisions UNION ALL SELECT span_id, parent_span_id FROM decided_open) d JOIN exchanges e ON e.span_id = d.span_id LEFT JOIN over_now o ON o.span_id = d.span_id
+        WHERE coalesce(o.is_span, e.answered OR e.protocol IS NOT NULL OR e.end_ns IS NULL OR e.end_ns > ${cut_ns})))`);
+    if (more === 0) return kept;
+    kept += more; // and what these hang on
+  }
 }

@@ -113,7 +113,7 @@ export class Correlator {
     });
   }
 
-  /** Every span that ended before is readable; ns since 1970. */
+  /** Every span that ended before is readable, but for those that wait to be decided, up to decide_limit_ns longer; ns since 1970. */
   get cut_ns(): bigint {
     return this.#cut;
   }

@@ -2,7 +2,7 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 
 /** Raised whenever a rule changes: spans and links say under which they were made. */
-export const RULE_VERSION = 8;
+export const RULE_VERSION = 9;
 
 /** Losses of a node as what reaches farthest among those that began by then: one look tells whether a span is touched. */
 const TOUCHED = `CREATE OR REPLACE TEMP TABLE touched AS

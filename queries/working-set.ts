@@ -76,7 +76,7 @@ export async function createWorkingSet(connection: DuckDBConnection): Promise<vo
     CREATE OR REPLACE TEMP TABLE known_passes (thread_id BIGINT, seen_ns BIGINT, passed_on DOUBLE, taken DOUBLE);
     CREATE OR REPLACE TEMP TABLE known_lenders (process_id BIGINT, seen_ns BIGINT, lent DOUBLE, alone DOUBLE, sure DOUBLE, sure_alone DOUBLE, several DOUBLE);
     CREATE OR REPLACE TEMP TABLE known_links (span_id BIGINT, candidate_span_id BIGINT, evidence VARCHAR, score DOUBLE, chosen BOOLEAN, doubt BOOLEAN);
-    CREATE OR REPLACE TEMP TABLE known_work (span_id BIGINT, process_id BIGINT, ts_ns BIGINT, request_end_ns BIGINT, free_ns BIGINT, reader_thread_id BIGINT, read_turn BIGINT, answer_thread_id BIGINT, answer_ns BIGINT, traceparent VARCHAR, request_id VARCHAR, task_id BIGINT, reader_task_id BIGINT, reader_parent_task_id BIGINT, method VARCHAR, path VARCHAR);
+    CREATE OR REPLACE TEMP TABLE known_work (span_id BIGINT, process_id BIGINT, ts_ns BIGINT, request_end_ns BIGINT, free_ns BIGINT, reader_thread_id BIGINT, read_turn BIGINT, answer_thread_id BIGINT, answer_ns BIGINT, traceparent VARCHAR, request_id VARCHAR, task_id BIGINT, reader_task_id BIGINT, method VARCHAR, path VARCHAR);
     CREATE OR REPLACE TEMP TABLE known_call_ends (span_id BIGINT, process_id BIGINT, socket_id BIGINT, exchange_no BIGINT, thread_id BIGINT, turn BIGINT, begun_ns BIGINT, end_ns BIGINT, callee_ip VARCHAR, callee_port INTEGER);
     CREATE OR REPLACE TEMP TABLE known_lags (service VARCHAR, callee_ip VARCHAR, callee_port INTEGER, fresh BOOLEAN, source_ip VARCHAR, source_port INTEGER, lag BIGINT, explained DOUBLE);
     CREATE OR REPLACE TEMP TABLE known_lag_calls (service VARCHAR, callee_ip VARCHAR, callee_port INTEGER, fresh BOOLEAN, calls DOUBLE);
@@ -192,14 +192,14 @@ export async function loadHistory(warehouse: Warehouse, connection: DuckDBConnec
   const raw = (table: string, low: bigint): string => warehouse.storedBetween('raw', table, low, to_ns);
   const derived = (table: string): string => warehouse.storedBetween('derived', table, oldest, to_ns);
   const there = { low_ns: recent, to_ns, where: `m.end_ts_ns >= ${recent} AND m.ts_ns <= ${to_ns} AND m.apply_no <= ${apply_no}` };
-  // Requests that were read long ago and had not been stored by then, and what of their answers is there. Of a busy time the keys of all exchanges are more than memory holds.
+  // Requests that were read long ago and went on until shortly before, or had not been stored by then, and what of their answers is there. Of a busy time the keys of all exchanges are more than memory holds.
   const parts = 2 ** Math.ceil(Math.log2(Math.max(1, exchangesBetween(warehouse, oldest, to_ns) / most_keys)));
   for (let part = 0; part < parts; part += 1) {
     const own = (table: string): string => (parts === 1 ? '' : ` AND (${table}.socket_id & ${parts - 1}) = ${part}`);
     await connection.run(`INSERT INTO known_messages BY NAME
       SELECT ${MESSAGE_COLUMNS} FROM ${raw('messages', oldest)} m
       WHERE m.kind <> 'response' AND m.ts_ns >= ${oldest} AND m.end_ts_ns < ${recent} AND m.apply_no <= ${apply_no}${own('m')}
-        AND NOT EXISTS (FROM ${derived('exchanges')} x WHERE x.socket_id = m.socket_id AND x.exchange_no = m.exchange_no AND x.run_id = m.run_id AND x.end_ns >= ${oldest} AND x.end_ns <= ${from_ns}${own('x')})`);
+        AND NOT EXISTS (FROM ${derived('exchanges')} x WHERE x.socket_id = m.socket_id AND x.exchange_no = m.exchange_no AND x.run_id = m.run_id AND x.end_ns >= ${oldest} AND x.end_ns < ${recent}${own('x')})`);
   }
   await connection.run(`INSERT INTO known_messages BY NAME
     SELECT ${MESSAGE_COLUMNS} FROM ${raw('messages', oldest)} m

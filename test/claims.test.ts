@@ -40,6 +40,27 @@ test('task: the goroutine that answers, or a child of it, whatever thread it run
   expect(links['by a stranger']).toMatchObject({ parent: null, candidates: ['R1', 'R2'] });
 });
 
+test('task: whom main has started besides those that serve works for nobody, and so does main', async () => {
+  const requests = two([3, 4]).map((request, index) => ({ ...request, task: 10 + index, parent_task: 1, answer_task: 10 + index }));
+  const { links } = await tell([
+    ...requests,
+    { name: 'ticker', kind: 'client', from: 5, to: 8, threads: [2, 3], task: 5, parent_task: 1 },
+    { name: 'main', kind: 'client', from: 6, to: 8, threads: [2, 3], task: 1 },
+  ]);
+  for (const name of ['ticker', 'main']) expect(links[name]).toMatchObject({ parent: null, candidates: ['R1', 'R2'] });
+});
+
+test.each([0, 1, 2, 3])('task: goes before threads that say as much for another request, whatever the ids of spans (%d others before)', async (others) => {
+  const before = Array.from({ length: others }, (_, i): Told => ({ name: `before ${i}`, kind: 'server', from: i - 50, to: i - 40, threads: [3, 3] }));
+  const { links } = await tell([
+    ...before,
+    { name: 'R1', kind: 'server', from: 0, to: 20, threads: [1, 1], task: 10, parent_task: 1, answer_task: 10 },
+    { name: 'R2', kind: 'server', from: 1, to: 15, threads: [2, 9], task: 11, parent_task: 1, answer_task: 11 },
+    { name: 'call', kind: 'client', from: 5, to: 8, threads: [9, 9], task: 10, parent_task: 1 },
+  ]);
+  expect(links['call']).toMatchObject({ parent: 'R1', evidence: 'task', candidates: ['R1', 'R2'] });
+});
+
 test('responder: a worker that has read nothing calls for the request that it answers next', async () => {
   const { links } = await tell([
     ...two([8, 9]),
@@ -51,6 +72,16 @@ test('responder: a worker that has read nothing calls for the request that it an
   expect(links['by 9']).toMatchObject({ parent: 'R2', evidence: 'responder', confidence: 0.99 });
   expect(links['by 8']).toMatchObject({ parent: 'R1', evidence: 'responder' });
   expect(links['late']).toMatchObject({ parent: null });
+});
+
+test('responder: of two requests that one write answers neither is chosen', async () => {
+  const { links } = await tell([
+    { name: 'R1', on: 'pipelined', kind: 'server', from: 0, to: 20, threads: [1, 9] },
+    { name: 'R2', on: 'pipelined', kind: 'server', from: 0.01, to: 20, threads: [1, 9] },
+    { name: 'first', kind: 'client', from: 5, to: 8, threads: [9, 9] },
+    { name: 'second', kind: 'client', from: 10, to: 12, threads: [9, 9] },
+  ]);
+  for (const name of ['first', 'second']) expect(links[name]).toMatchObject({ parent: null, candidates: ['R1', 'R2'] });
 });
 
 test('birth: a thread that lives for one call works for what its maker had read', async () => {
@@ -260,4 +291,44 @@ test('open: what a process of the same name calls that serves nothing says nothi
   await land(40_000, Array.from({ length: 30 }, (_, n) => exchangeOf(worker, 1000 + n, 'client', 9n, n * 1000, n * 1000 + 5, '/early')).flat(), { processes });
   await land(70_000, [...exchangeOf(PROCESS, 1, 'server', 5n, 50_000, 50_200, '/a'), ...exchangeOf(PROCESS, 1100, 'client', 6n, 50_100, 50_105, '/late/1')]);
   expect(await calls()).toEqual([['/late/1', true, 0.95]]);
+});
+
+const beganAnew = [{ anew: 'never' }, { anew: 'after a restart', restart_ms: 4000 }, { anew: 'after a part of history was done again', again_ms: 4000 }] as const;
+test.each(beganAnew)('open: a request that was answered before the working set was read anew stays a candidate: $anew', async (how) => {
+  let [sealed, done] = [false, false];
+  const { links } = await tell(
+    [
+      { name: 'R0', kind: 'server', from: 100, to: 200, threads: [7, 7] },
+      { name: 'R1', kind: 'server', from: 0, to: 3000, threads: [1, 1] },
+      { name: 'R2', kind: 'server', from: 2000, to: 9000, threads: [2, 2] },
+      { name: 'call', kind: 'client', from: 2500, to: 2600, threads: [50, 50] },
+    ],
+    [],
+    {
+      every_ms: 1000,
+      ...('restart_ms' in how ? { restart_ms: how.restart_ms } : {}),
+      after: async ({ warehouse, correlator, ms }) => {
+        if (!('again_ms' in how)) return;
+        if (!sealed && ms >= 1000) await warehouse.seal().then(() => (sealed = true));
+        if (done || ms < how.again_ms) return;
+        done = true;
+        await warehouse.seal();
+        await correlator.again({ from_ns: at(0), to_ns: at(500) });
+      },
+    },
+  );
+  expect(links['call']).toEqual({ parent: null, evidence: null, confidence: null, candidates: ['R1', 'R2'] });
+});
+
+test.each([undefined, 22_000])('thread: a request of long ago that had just ended when the working set was read anew is still whose the call was (restart: %s)', async (restart_ms) => {
+  const { links } = await tell(
+    [
+      { name: 'R1', kind: 'server', from: 0, to: 20_000, threads: [1, 1] },
+      { name: 'call', kind: 'client', from: 19_000, to: 26_000, threads: [1, 1] },
+      { name: 'R2', kind: 'server', from: 30_000, to: 30_001, threads: [3, 3] },
+    ],
+    [],
+    { every_ms: 500, ...(restart_ms === undefined ? {} : { restart_ms }) },
+  );
+  expect(links['call']).toMatchObject({ parent: 'R1', evidence: 'thread', confidence: 1 });
 });

@@ -308,4 +308,4 @@ test('history whose raw rows have gone stays as it is when it is correlated agai
   expect(after.length).toBe(before.length + 2);
   const now = new Set(after.map(String));
   expect(before.filter((row) => !now.has(String(row)))).toEqual([]);
-});
+}, 60_000);

@@ -30,9 +30,10 @@ test('requests open at a call, looked for in pieces of time: the same as among a
   });
   await connection.run(`
     CREATE TEMP TABLE work AS SELECT *, CAST(NULL AS BIGINT) AS reader_thread_id, CAST(NULL AS BIGINT) AS answer_thread_id, CAST(NULL AS VARCHAR) AS traceparent, CAST(NULL AS VARCHAR) AS request_id,
-      CAST(NULL AS BIGINT) AS task_id, CAST(NULL AS BIGINT) AS reader_task_id, CAST(NULL AS BIGINT) AS reader_parent_task_id
+      CAST(NULL AS BIGINT) AS task_id, CAST(NULL AS BIGINT) AS reader_task_id
       FROM (VALUES ${requests.join(', ')}) r(span_id, process_id, ts_ns, request_end_ns, free_ns, answer_ns);
     CREATE TEMP TABLE unsure_calls AS FROM (VALUES ${calls.join(', ')}) c(span_id, process_id, at_ns, end_ns, answered);
+    CREATE TEMP TABLE held_calls (span_id BIGINT);
     CREATE TEMP TABLE unsure_processes AS SELECT process_id, min(at_ns) AS first_ns FROM unsure_calls GROUP BY process_id`);
   await runSteps(connection, loadSteps('portable').filter(({ name }) => STEPS.has(name)));
   const all = (await connection.runAndReadAll(`${ALL_PAIRS} ORDER BY ALL`)).getRows();

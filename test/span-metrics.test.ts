@@ -5,8 +5,10 @@ import { buildApp } from '../api/app.ts';
 import type { SpanMetricsOptions } from '../api/span-metrics/span-metrics.ts';
 import { NOW_NS, ORDERS, shopWarehouse } from './support/shop-warehouse.ts';
 import { temporaryFolder } from './support/temporary-folder.ts';
+import { at, tell } from './support/told-process.ts';
+import type { Told } from './support/told-process.ts';
 
-const SETTLED_NS = 2_000_000_000n;
+const SETTLED_NS = 7_000_000_000n;
 
 async function shopApp(span_metrics: SpanMetricsOptions, cut: { ns: bigint }): Promise<FastifyInstance> {
   const logged: string[] = [];
@@ -98,4 +100,25 @@ test('what there are too many series for is counted', async () => {
 test('a new process counts what is correlated from then on', async () => {
   const cut = { ns: NOW_NS + 60_000_000_000n };
   expect(sum(await scrape(await shopApp({}, cut)), /^traces_/)).toBe(0);
+});
+
+test('calls that wait to be decided, as a request stays open for long, are counted when they are', async () => {
+  const requests = Array.from({ length: 8 }, (_, i): Told[] => [
+    { name: `R${i}`, kind: 'server', from: 200 + 1000 * i, to: 260 + 1000 * i, threads: [2, 2] },
+    { name: `call ${i}`, kind: 'client', from: 210 + 1000 * i, to: 230 + 1000 * i, threads: [50, 50] },
+  ]).flat();
+  let app: FastifyInstance | undefined;
+  const { warehouse } = await tell([{ name: 'long poll', kind: 'server', from: 0, to: 9000, threads: [1, 1] }, ...requests], [], {
+    every_ms: 1000,
+    after: async ({ warehouse: told, correlator }) => {
+      app ??= buildApp({ warehouse: told, correlator }, { now_ns: () => at(1e6), span_metrics: { since_ns: 0n } });
+      await scrape(app);
+    },
+  });
+  const series = await scrape(app as FastifyInstance);
+  await app?.close();
+  const { rows } = await warehouse.query('SELECT kind, count(*) FROM spans GROUP BY ALL ORDER BY 1');
+  expect(rows).toEqual([['client', 8n], ['server', 9n]]);
+  // What the last cycle has stored is counted later.
+  expect(sum(series, /^traces_spanmetrics_calls_total.*client/i)).toBe(8);
 });

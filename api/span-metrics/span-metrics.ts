@@ -2,6 +2,7 @@
 // the one before, never the store again: whatever is counted stays counted, once.
 import type { FastifyInstance } from 'fastify';
 import type { Registry } from 'prom-client';
+import { DEFAULT_LIMITS } from '../../queries/working-set.ts';
 import type { RouteContext } from '../dependencies.ts';
 import { spansEnding } from '../lookups/indexed-views.ts';
 import { EDGE_BUCKETS, LATENCY_BUCKETS, edgeCounts, spanCounts } from './counts.ts';
@@ -15,8 +16,8 @@ export interface SpanMetricsOptions {
   readonly most_span_series?: number | undefined;
 }
 
-/** Both ends of a call that is counted are stored by then. */
-const SETTLE_NS = 2_000_000_000n;
+/** Of what is counted everything is stored by then: calls that several requests may have caused, and what hangs on them, wait to be decided; and both ends of a call. */
+const SETTLE_NS = DEFAULT_LIMITS.decide_limit_ns + 2_000_000_000n;
 const WINDOW_NS = 300_000_000_000n;
 /** Of a scrape: what is left is counted at the next one. */
 const BUDGET_MS = 3000;

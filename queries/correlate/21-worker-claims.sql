@@ -70,7 +70,7 @@ JOIN unsure_processes p ON p.process_id = k.process_id
 SELECT
   e.span_id AS span_id, e.process_id AS process_id, e.ts_ns AS ts_ns, e.request_end_ns AS request_end_ns, e.free_ns AS free_ns,
   e.last_thread_id AS reader_thread_id, q.last_turn AS read_turn, e.answer_first_thread_id AS answer_thread_id, e.answer_ns AS answer_ns,
-  q.traceparent AS traceparent, q.request_id AS request_id, e.answer_task_id AS task_id, q.task_id AS reader_task_id, q.parent_task_id AS reader_parent_task_id,
+  q.traceparent AS traceparent, q.request_id AS request_id, e.answer_task_id AS task_id, q.task_id AS reader_task_id,
   q.method AS method, q.path AS path
 FROM exchanges e
 JOIN unsure_processes p ON p.process_id = e.process_id
@@ -87,7 +87,7 @@ UNION ALL
 SELECT
   k.span_id AS span_id, k.process_id AS process_id, k.ts_ns AS ts_ns, k.request_end_ns AS request_end_ns, k.free_ns AS free_ns,
   k.reader_thread_id AS reader_thread_id, k.read_turn AS read_turn, k.answer_thread_id AS answer_thread_id, k.answer_ns AS answer_ns,
-  k.traceparent AS traceparent, k.request_id AS request_id, k.task_id AS task_id, k.reader_task_id AS reader_task_id, k.reader_parent_task_id AS reader_parent_task_id,
+  k.traceparent AS traceparent, k.request_id AS request_id, k.task_id AS task_id, k.reader_task_id AS reader_task_id,
   k.method AS method, k.path AS path
 FROM known_work k
 JOIN unsure_processes p ON p.process_id = k.process_id
@@ -236,7 +236,7 @@ LEFT JOIN (
 SELECT
   b.span_id AS span_id, b.process_id AS process_id, b.ts_ns AS ts_ns, b.request_end_ns AS request_end_ns, b.free_ns AS free_ns,
   b.reader_thread_id AS reader_thread_id, b.answer_thread_id AS answer_thread_id, b.answer_ns AS answer_ns, b.traceparent AS traceparent, b.request_id AS request_id,
-  b.task_id AS task_id, b.reader_task_id AS reader_task_id, b.reader_parent_task_id AS reader_parent_task_id,
+  b.task_id AS task_id, b.reader_task_id AS reader_task_id,
   CASE
     WHEN b.open_ns < 1048576 THEN 1048576
     WHEN b.open_ns < 8388608 THEN 8388608
@@ -293,7 +293,8 @@ JOIN open_widths w ON w.process_id = c.process_id
 WHERE c.kind = 'request' AND NOT c.request_open AND (c.task_id IS NOT NULL OR c.parent_task_id IS NOT NULL)
 
 -- @name task_claims
--- A task (a goroutine) that calls is the one that read the request and answers it, or was started by that one; the newest such request.
+-- A task (a goroutine) that calls is the one that read the request and answers it, or was started by that one; the newest such request. Not one that was
+-- started by who started that one: main starts those that serve, and those that work on the program's own account.
 SELECT b.span_id AS span_id, b.candidate_span_id AS candidate_span_id, 'task' AS evidence, CAST(0.99 AS DOUBLE) AS score, b.fresh AS at_connect, FALSE AS doubt
 FROM (
   SELECT
@@ -301,7 +302,7 @@ FROM (
     CAST(row_number() OVER (PARTITION BY c.span_id ORDER BY CASE WHEN c.task_id = k.task_id OR c.task_id = k.reader_task_id THEN 0 ELSE 1 END, k.ts_ns DESC, k.span_id) AS BIGINT) AS place
   FROM task_places c
   JOIN open_places k ON k.process_id = c.process_id AND k.width = c.width AND k.piece_ns = c.piece_ns AND k.ts_ns <= c.ts_ns AND (k.free_ns IS NULL OR k.free_ns > c.ts_ns)
-  WHERE c.task_id IN (k.task_id, k.reader_task_id, k.reader_parent_task_id) OR c.parent_task_id IN (k.task_id, k.reader_task_id, k.reader_parent_task_id)
+  WHERE c.task_id IN (k.task_id, k.reader_task_id) OR c.parent_task_id IN (k.task_id, k.reader_task_id)
 ) b
 WHERE b.place = 1
 
@@ -332,8 +333,9 @@ WHERE w.step = 0 AND w.answer_ns IS NOT NULL
 
 -- @name responder_claims
 -- A worker that closes a connection before it answers may have called for a request that nobody waits for any more; one that reads requests for others
--- may answer for others too.
-SELECT n.span_id AS span_id, k.span_id AS candidate_span_id, 'responder' AS evidence, CASE WHEN n.close_ns < n.answer_ns OR r.thread_id IS NOT NULL THEN CAST(0.45 AS DOUBLE) ELSE CAST(0.99 AS DOUBLE) END AS score, c.fresh AS at_connect, FALSE AS doubt
+-- may answer for others too. Of several that one write answers (pipelined ones) it may have been any.
+SELECT n.span_id AS span_id, k.span_id AS candidate_span_id, 'responder' AS evidence,
+  CASE WHEN n.close_ns < n.answer_ns OR r.thread_id IS NOT NULL THEN CAST(0.45 AS DOUBLE) ELSE CAST(0.99 AS DOUBLE) END / count(*) OVER (PARTITION BY n.span_id) AS score, c.fresh AS at_connect, FALSE AS doubt
 FROM next_answers n
 JOIN unsure_calls c ON c.span_id = n.span_id
 JOIN open_work k ON k.answer_thread_id = n.thread_id AND k.answer_ns = n.answer_ns

@@ -27,12 +27,14 @@ GROUP BY c.span_id
 -- @needs work
 
 -- @name open_pairs
--- The requests that were open from the call's beginning to its end.
+-- The requests that were open from the call's beginning to its end, once the call's time has come: thousands may be open, in each cycle until then.
 SELECT c.span_id AS span_id, k.span_id AS candidate_span_id, k.request_end_ns AS request_end_ns
 FROM call_places c
 JOIN open_places k ON k.process_id = c.process_id AND k.width = c.width AND k.piece_ns = c.piece_ns
   AND k.request_end_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > c.at_ns)
   AND (k.answer_ns IS NULL OR NOT c.answered OR k.answer_ns >= c.end_ns)
+LEFT JOIN held_calls h ON h.span_id = c.span_id
+WHERE h.span_id IS NULL
 
 -- @needs unsure_calls
 
@@ -41,6 +43,8 @@ JOIN open_places k ON k.process_id = c.process_id AND k.width = c.width AND k.pi
 SELECT c.span_id AS span_id, c.process_id AS process_id, coalesce(k.open, 0) AS open
 FROM unsure_calls c
 LEFT JOIN (SELECT p.span_id AS span_id, count(*) AS open FROM open_pairs p GROUP BY p.span_id) k ON k.span_id = c.span_id
+LEFT JOIN held_calls h ON h.span_id = c.span_id
+WHERE h.span_id IS NULL
 
 -- @name serving
 -- Processes that have read requests, now or within the last hour.

@@ -2,7 +2,8 @@
 -- Input:     exchanges; undecided; evidence_claims; open_claims; timing_claims (span_id, candidate_span_id, score, at_connect), which are
 --            computed from 26-timing-input.sql; held_calls; limits (threshold)
 -- Assumes:   kinds of evidence that name the same candidate confirm each other; the strongest counts.
--- Known false matches: those of the evidence. At or below the threshold no parent is chosen: a missing link is better than a wrong one.
+-- Known false matches: those of the evidence. At or below the threshold no parent is chosen, nor where two candidates are equally likely: a missing link is
+--            better than a wrong one.
 -- Local to a node.
 
 -- @name claims
@@ -23,10 +24,15 @@ LEFT JOIN evidence_off x ON x.evidence = 'timing'
 WHERE x.evidence IS NULL
 
 -- @name ranked_claims
+-- Of equal scores, what the program says itself comes first, then its tasks. tied: two candidates have equal claims to be the first.
 SELECT
-  c.span_id AS span_id, c.candidate_span_id AS candidate_span_id, c.evidence AS evidence, c.score AS score, c.at_connect AS at_connect, c.doubt AS doubt,
-  CAST(row_number() OVER (PARTITION BY c.span_id ORDER BY c.score DESC, CASE WHEN c.evidence = 'header' THEN 0 ELSE 1 END, c.candidate_span_id, c.evidence) AS BIGINT) AS place
-FROM claims c
+  b.span_id AS span_id, b.candidate_span_id AS candidate_span_id, b.evidence AS evidence, b.score AS score, b.at_connect AS at_connect, b.doubt AS doubt,
+  CAST(row_number() OVER (PARTITION BY b.span_id ORDER BY b.score DESC, b.kind, b.candidate_span_id, b.evidence) AS BIGINT) AS place,
+  min(b.candidate_span_id) OVER (PARTITION BY b.span_id, b.score, b.kind) <> max(b.candidate_span_id) OVER (PARTITION BY b.span_id, b.score, b.kind) AS tied
+FROM (
+  SELECT c.*, CASE c.evidence WHEN 'header' THEN 0 WHEN 'task' THEN 1 ELSE 2 END AS kind
+  FROM claims c
+) b
 
 -- @name full_requests
 -- Requests that have caused as many calls as a trace may hold: streams, long polls, batch jobs.
@@ -34,7 +40,7 @@ SELECT r.candidate_span_id AS candidate_span_id, coalesce(max(k.calls), 0) AS ca
 FROM ranked_claims r
 CROSS JOIN limits l
 LEFT JOIN known_call_counts k ON k.span_id = r.candidate_span_id
-WHERE r.place = 1 AND r.score > l.threshold
+WHERE r.place = 1 AND r.score > l.threshold AND NOT r.tied
 GROUP BY r.candidate_span_id, l.call_limit
 HAVING count(*) + coalesce(max(k.calls), 0) > l.call_limit
 
@@ -47,14 +53,14 @@ FROM (
   JOIN full_requests f ON f.candidate_span_id = r.candidate_span_id
   JOIN exchanges e ON e.span_id = r.span_id
   CROSS JOIN limits l
-  WHERE r.place = 1 AND r.score > l.threshold
+  WHERE r.place = 1 AND r.score > l.threshold AND NOT r.tied
 ) b
 WHERE b.nth > b.call_limit
 
 -- @name links
 SELECT
   r.span_id AS span_id, r.candidate_span_id AS candidate_span_id, r.evidence AS evidence, r.score AS score,
-  r.place = 1 AND r.score > l.threshold AND s.span_id IS NULL AS chosen,
+  r.place = 1 AND r.score > l.threshold AND NOT r.tied AND s.span_id IS NULL AS chosen,
   r.at_connect AS at_connect, r.doubt AS doubt
 FROM ranked_claims r
 CROSS JOIN limits l

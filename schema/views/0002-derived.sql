@@ -8,13 +8,13 @@ SELECT node, run_id, socket_id, CAST(NULL AS BIGINT) AS stream_id, exchange_no, 
   start_ns, end_ns, end_ns - start_ns AS duration_ns, answered, end_reason, complete
 FROM stored.exchanges;
 
--- Nobody answered, and nobody will: an error. Where watching ended first, nothing is known.
+-- Nobody answered, and nobody will: an error. Where watching ended first, nothing is known; nor of bytes that nobody understood, which may ask for no answer.
 CREATE OR REPLACE VIEW spans AS
 SELECT trace_id, printf('%016x', span_id) AS span_id, printf('%016x', parent_span_id) AS parent_span_id, CASE WHEN is_server THEN 'server' ELSE 'client' END AS kind,
   service_name,
-  CASE WHEN method IS NOT NULL THEN method || ' ' || coalesce(url_template, '/') WHEN protocol IS NOT NULL THEN protocol WHEN answered THEN 'exchange' ELSE 'connect' END AS span_name,
+  CASE WHEN method IS NOT NULL THEN method || ' ' || coalesce(url_template, '/') WHEN protocol IS NOT NULL THEN protocol WHEN answered OR request_bytes > 0 THEN 'exchange' ELSE 'connect' END AS span_name,
   start_time, make_timestamp_ns(end_ns) AS end_time, start_ns, end_ns, end_ns - start_ns AS duration_ns,
-  CASE WHEN NOT answered AND end_reason IN ('open', 'stop', 'gap') THEN 'unset'
+  CASE WHEN NOT answered AND (end_reason IN ('open', 'stop', 'gap') OR (is_server AND protocol IS NULL)) THEN 'unset'
        WHEN NOT answered OR coalesce(errno, 0) <> 0 OR status >= 500 OR (status >= 400 AND NOT is_server) THEN 'error' ELSE 'unset' END AS status,
   node, pid, tid, process_id, thread_id, comm, socket_id,
   CASE WHEN is_server THEN remote_ip ELSE local_ip END AS client_address, CASE WHEN is_server THEN remote_port ELSE local_port END AS client_port,
@@ -51,12 +51,12 @@ CREATE OR REPLACE VIEW traces AS
 SELECT s.trace_id,
   coalesce(max(s.service_name) FILTER (s.span_id = s.trace_lo), min_by(s.service_name, s.start_ns)) AS root_service,
   coalesce(max(s.method || ' ' || coalesce(s.url_template, '/')) FILTER (s.span_id = s.trace_lo),
-    min_by(coalesce(s.method || ' ' || coalesce(s.url_template, '/'), s.protocol, CASE WHEN s.answered THEN 'exchange' ELSE 'connect' END), s.start_ns)) AS root_name,
+    min_by(coalesce(s.method || ' ' || coalesce(s.url_template, '/'), s.protocol, CASE WHEN s.answered OR s.request_bytes > 0 THEN 'exchange' ELSE 'connect' END), s.start_ns)) AS root_name,
   s.trace_start AS start_time,
   s.trace_hi AS start_ns,
   max(s.end_ns) - s.trace_hi AS duration_ns,
   count(*) AS span_count,
-  count(*) FILTER (NOT (NOT s.answered AND s.end_reason IN ('open', 'stop', 'gap')) AND (NOT s.answered OR coalesce(s.errno, 0) <> 0 OR s.status >= 500 OR (s.status >= 400 AND NOT s.is_server))) AS error_count,
+  count(*) FILTER (NOT (NOT s.answered AND (s.end_reason IN ('open', 'stop', 'gap') OR (s.is_server AND s.protocol IS NULL))) AND (NOT s.answered OR coalesce(s.errno, 0) <> 0 OR s.status >= 500 OR (s.status >= 400 AND NOT s.is_server))) AS error_count,
   list_sort(list(DISTINCT s.service_name) FILTER (s.service_name IS NOT NULL)) AS services,
   bool_and(s.complete) AS complete
 FROM stored.spans s GROUP BY s.trace_id, s.trace_start, s.trace_hi;

@@ -59,11 +59,15 @@ export interface TellOptions {
   readonly ends?: readonly Ended[];
   /** A cycle of live correlation each so many ms; otherwise all at once. */
   readonly every_ms?: number;
+  /** Correlation begins anew then, as after a restart, with what is stored. */
+  readonly restart_ms?: number;
+  /** After each cycle. */
+  after?(told: { readonly warehouse: Warehouse; readonly correlator: Correlator; readonly ms: number }): Promise<void>;
 }
 
 export const at = (ms: number): bigint => START_NS + BigInt(Math.round(ms * 1e6));
 
-export async function tell(exchanges: readonly Told[], moves: readonly Moved[] = [], { limits = {}, ends = [], every_ms }: TellOptions = {}): Promise<{ links: Record<string, Link>; warehouse: Warehouse }> {
+export async function tell(exchanges: readonly Told[], moves: readonly Moved[] = [], { limits = {}, ends = [], every_ms, restart_ms, after }: TellOptions = {}): Promise<{ links: Record<string, Link>; warehouse: Warehouse }> {
   const conns = [...new Set(exchanges.map((one) => one.on ?? one.name))];
   const done = new Map<string, number>();
   const names = new Map<string, string>();
@@ -90,7 +94,8 @@ export async function tell(exchanges: readonly Told[], moves: readonly Moved[] =
   const socket_events = ends.map(({ on, at: ms, by, thread }): Row => ({ ts_ns: at(ms), socket_id: BigInt(5000 + conns.indexOf(on)), process_id: PROCESS, layer: 'socket', role: exchanges.find((one) => (one.on ?? one.name) === on)?.kind ?? null, ...(thread === undefined ? {} : { thread_id: BigInt(thread) }), ...(by === 'process' ? { op: 'close', old_state: 7, new_state: 7 } : { op: 'state', old_state: 1, new_state: 7, errno: 104 }) }));
   const warehouse = await Warehouse.open({ folder: temporaryFolder(), seal_every_ms: 0 });
   onTestFinished(() => warehouse.close());
-  const correlator = new Correlator(warehouse, { late_pause_ms: 0, silent_ms: 1e9, limits });
+  const begin = (): Correlator => new Correlator(warehouse, { late_pause_ms: 0, silent_ms: 1e9, limits });
+  let correlator = begin();
   const last = Math.max(...exchanges.map(({ to }) => to), ...ends.map((end) => end.at)) + 10_000;
   const within = (rows: readonly Row[], from: bigint, to: bigint): Row[] => rows.filter((row) => {
     const landed = (row['end_ts_ns'] ?? row['ts_ns']) as bigint;
@@ -104,6 +109,8 @@ export async function tell(exchanges: readonly Told[], moves: readonly Moved[] =
       processes: sequence === 1n ? [{ ts_ns: at(0), process_id: PROCESS, pid: 7, service_name: 'P', service_rule: 'exe' }] : [],
     }));
     if (every_ms !== undefined) await correlator.cycle();
+    await after?.({ warehouse, correlator, ms });
+    if (restart_ms !== undefined && from < at(restart_ms) && to >= at(restart_ms)) correlator = begin();
     from = to;
   }
   await correlator.finish();
