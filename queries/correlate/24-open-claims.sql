@@ -29,12 +29,10 @@ GROUP BY c.span_id
 -- @name open_pairs
 -- The requests that were open from the call's beginning to its end, once the call's time has come: thousands may be open, in each cycle until then.
 SELECT c.span_id AS span_id, k.span_id AS candidate_span_id, k.request_end_ns AS request_end_ns
-FROM call_places c
+FROM (SELECT p.* FROM call_places p LEFT JOIN held_calls h ON h.span_id = p.span_id WHERE h.span_id IS NULL) c
 JOIN open_places k ON k.process_id = c.process_id AND k.width = c.width AND k.piece_ns = c.piece_ns
   AND k.request_end_ns <= c.at_ns AND (k.free_ns IS NULL OR k.free_ns > c.at_ns)
   AND (k.answer_ns IS NULL OR NOT c.answered OR k.answer_ns >= c.end_ns)
-LEFT JOIN held_calls h ON h.span_id = c.span_id
-WHERE h.span_id IS NULL
 
 -- @needs unsure_calls
 
@@ -88,22 +86,21 @@ GROUP BY c.process_id
 -- @needs work
 
 -- @name open_claims
--- The only one, unless it has been open for 10 s; else each a part of what is left to doubt: not enough to be chosen, but kept.
-SELECT b.span_id AS span_id, b.candidate_span_id AS candidate_span_id, 'open' AS evidence, b.score AS score, b.fresh AS at_connect, FALSE AS doubt
+-- The only one, unless it has been open for 10 s; else each a part of what is left to doubt: not enough to be chosen, but kept, the newest 16.
+SELECT c.span_id AS span_id, b.candidate_span_id AS candidate_span_id, 'open' AS evidence,
+  CASE
+    WHEN o.open = 1 AND c.at_ns - b.request_end_ns < 10000000000 THEN CAST(0.95 AS DOUBLE) * (1 - a.share)
+    WHEN o.open = 1 THEN CAST(0.4 AS DOUBLE)
+    ELSE CAST(0.5 AS DOUBLE) / o.open
+  END AS score,
+  c.fresh AS at_connect, FALSE AS doubt
 FROM (
-  SELECT
-    c.span_id AS span_id, k.candidate_span_id AS candidate_span_id, c.fresh AS fresh,
-    CASE
-      WHEN o.open = 1 AND c.at_ns - k.request_end_ns < 10000000000 THEN CAST(0.95 AS DOUBLE) * (1 - a.share)
-      WHEN o.open = 1 THEN CAST(0.4 AS DOUBLE)
-      ELSE CAST(0.5 AS DOUBLE) / o.open
-    END AS score,
-    CAST(row_number() OVER (PARTITION BY c.span_id ORDER BY k.request_end_ns DESC, k.candidate_span_id) AS BIGINT) AS newest
+  SELECT k.span_id AS span_id, k.candidate_span_id AS candidate_span_id, k.request_end_ns AS request_end_ns, CAST(row_number() OVER (PARTITION BY k.span_id ORDER BY k.request_end_ns DESC, k.candidate_span_id) AS BIGINT) AS newest
   FROM open_pairs k
-  JOIN unsure_calls c ON c.span_id = k.span_id
-  JOIN open_counts o ON o.span_id = k.span_id
-  JOIN own_account a ON a.process_id = o.process_id
 ) b
+JOIN unsure_calls c ON c.span_id = b.span_id
+JOIN open_counts o ON o.span_id = b.span_id
+JOIN own_account a ON a.process_id = o.process_id
 WHERE b.newest <= 16
 
 -- @needs work, turn_threads
