@@ -8,6 +8,12 @@ export const isFatal = (error: unknown): boolean => messageOf(error).startsWith(
 /** DuckDB gives up on an attached file that it could not checkpoint: nothing but attaching it again helps, from its write-ahead log. */
 export const isInvalidated = (error: unknown): boolean => /has been invalidated/i.test(messageOf(error)) && !isFatal(error);
 
+/** The same of the ledger, which all views name: it is attached at the start alone. */
+const isLedgerInvalidated = (error: unknown): boolean => isInvalidated(error) && /\bdatabase "ledger"/i.test(messageOf(error));
+
+/** Nothing can be read or written any more in this instance. */
+export const isBroken = (error: unknown): boolean => isFatal(error) || isLedgerInvalidated(error);
+
 /** A text for which an ENUM of up to 255 values has no number. */
 export const isNotEnumerated = (error: unknown): boolean => /^Conversion Error: [^]*\bUINT8\b/.test(messageOf(error));
 
@@ -26,8 +32,8 @@ export const isOutOfMemoryAtCheckpoint = (error: unknown): boolean => /checkpoin
 export function storageError(error: unknown, folder: string): TracehouseError {
   if (error instanceof TracehouseError) return error;
   const message = messageOf(error);
-  if (isFatal(error)) {
-    const first = /Original error: "(.*)"/.exec(message)?.[1] ?? message.split('\n')[0]?.replace('FATAL Error: ', '');
+  if (isBroken(error)) {
+    const first = /Original error: "?(.*?)"?$/m.exec(message)?.[1] ?? message.split('\n')[0]?.replace('FATAL Error: ', '');
     return new TracehouseError('warehouse-broken', `DuckDB gave up on ${folder} (${first})`, {
       mend: 'see to the disk it lies on (dmesg says more) and start again: what was acknowledged is stored',
       cause: error,

@@ -1,8 +1,10 @@
 // DATA/ledger.duckdb: what must outlive the segments it speaks of, and the lock that one process holds on the folder.
 import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { TracehouseError } from '../schema/errors.ts';
 import { checkpointWhenFree } from './checkpoint.ts';
+import { checkpointBytes, hasRoom } from './disk-room.ts';
 import type { AppliedBatches } from './ledger.ts';
 import { sqlText } from './duckdb-instance.ts';
 import { Mutex } from './mutex.ts';
@@ -18,10 +20,12 @@ const ISLANDS = (from: string): string => `
 
 export class LedgerStore {
   readonly #connection: DuckDBConnection;
+  readonly #path: string;
   readonly #mutex = new Mutex();
 
-  private constructor(connection: DuckDBConnection) {
+  private constructor(connection: DuckDBConnection, path: string) {
     this.#connection = connection;
+    this.#path = path;
   }
 
   /** Takes the lock: DuckDB's own on the file, which the kernel lets go when the process dies, however it dies. */
@@ -31,7 +35,7 @@ export class LedgerStore {
       throw new TracehouseError('warehouse-missing', `${folder} holds no warehouse`, { mend: 'name the folder that `tracehouse up` or `serve` wrote with --data, or a running server with --url' });
     }
     await connection.run(`ATTACH ${sqlText(path)} AS ledger ${read_only ? '(READ_ONLY)' : ''}`);
-    const store = new LedgerStore(connection);
+    const store = new LedgerStore(connection, path);
     if (!read_only) {
       await connection.run(`
         CREATE TABLE IF NOT EXISTS ledger.numbers (name VARCHAR, value BIGINT);
@@ -105,7 +109,8 @@ export class LedgerStore {
       await this.#connection.run('ROLLBACK').catch(() => undefined);
       throw error;
     }
-    await checkpointWhenFree(this.#connection, 'ledger');
+    // Durable in its log; where a checkpoint fails for want of room, DuckDB gives up on the file that all views name. The next one makes up for it.
+    if (await hasRoom(dirname(this.#path), checkpointBytes(this.#path))) await checkpointWhenFree(this.#connection, 'ledger');
   }
 
   async close(): Promise<void> {

@@ -1,8 +1,7 @@
 // The open segment of a kind, the empty one that takes over from it, and the moment between.
-import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
-import { requireRoom } from './disk-room.ts';
+import { checkpointBytes, requireRoom } from './disk-room.ts';
 import type { FewValues } from './few-values.ts';
 import { Lanes } from './lanes.ts';
 import type { Segment, SegmentCatalog } from './segment-catalog.ts';
@@ -14,8 +13,6 @@ import type { SegmentTables } from './segment-tables.ts';
 
 /** A segment with nothing but bookkeeping in it is sealed this rarely. */
 const QUIET_SEAL_MS = 60_000;
-/** A block a table, and what the write-ahead log holds once more. */
-const checkpointBytes = (segment: Segment): number => 4 * 1024 * 1024 + 2 * (statSync(`${segment.path}.wal`, { throwIfNoEntry: false })?.size ?? 0);
 
 export interface SegmentWriterOptions {
   readonly kind: SegmentKind;
@@ -77,13 +74,13 @@ export class SegmentWriter {
     await catalog.attachGivenUp();
     // What an earlier attempt (a full disk) left behind goes first.
     for (const segment of catalog.of(kind).filter((other) => other.state === 'sealing')) {
-      await requireRoom(folder, checkpointBytes(segment));
+      await requireRoom(folder, checkpointBytes(segment.path));
       await sealWhileRead(sealer, catalog, tables, segment);
     }
     const rows = await countRows(sealer, this.#open.alias);
     if (totalRows(rows) === 0) return;
     if (!always && eventRows(rows) === 0 && now() - this.#sealed_at < QUIET_SEAL_MS) return;
-    await requireRoom(folder, checkpointBytes(this.#open));
+    await requireRoom(folder, checkpointBytes(this.#open.path));
     const next = await this.#readySpare();
     const closing = await this.write(async (open) => {
       open.state = 'sealing';

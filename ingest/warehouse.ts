@@ -9,7 +9,7 @@ import { BatchLanding } from './batch-landing.ts';
 import type { ApplyResult } from './batch-landing.ts';
 import type { ColdArchive } from './cold-archive.ts';
 import { requireRoom } from './disk-room.ts';
-import { isFatal, storageError } from './duckdb-errors.ts';
+import { isBroken, storageError } from './duckdb-errors.ts';
 import { ConnectionPool, runQuery } from './duckdb-query.ts';
 import type { QueryParams, QueryResult } from './duckdb-query.ts';
 import { storeInto } from './few-values.ts';
@@ -118,7 +118,7 @@ export class Warehouse {
   }
 
   #watch(work: Promise<unknown>): void {
-    work.catch((error: unknown) => isFatal(error) && this.#storageError(error));
+    work.catch((error: unknown) => isBroken(error) && this.#storageError(error));
   }
 
   #writers(): Readonly<Record<SegmentKind, SegmentWriter>> {

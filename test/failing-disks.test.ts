@@ -152,6 +152,52 @@ test('a commit that fails at its own checkpoint, in a file that somebody reads: 
   expect(await stored(await open(folder))).toEqual([1, 2, 3]);
 });
 
+/** Two sealed files with rows of which some outlive them, and a disk without room for a checkpoint. */
+async function beforeRetention(context: { skip(note: string): never }): Promise<{ disk: Exclude<ReturnType<typeof smallDisk>, string>; folder: string; warehouse: Warehouse }> {
+  const disk = smallDisk(64);
+  if (typeof disk === 'string') return context.skip(disk);
+  const folder = join(disk.path, 'data');
+  const warehouse = await open(folder);
+  for (const sequence of [1n, 2n]) {
+    await warehouse.apply(makeBatch({ sequence, watermark_ns: sequence }, { processes: [{ ts_ns: sequence, process_id: sequence }] }));
+    await warehouse.seal();
+  }
+  disk.fill(150_000);
+  return { disk, folder, warehouse };
+}
+
+test('retention on a full disk: what outlives the files is kept without a checkpoint, and all goes on', async (context) => {
+  const { disk, folder, warehouse } = await beforeRetention(context);
+  expect(await warehouse.dropBefore(100n)).toMatchObject({ files: 2 });
+  disk.fill(undefined);
+  expect(await apply(warehouse, [batch(1, 10, 10), batch(3, 10, 10)])).toEqual(['known', 'stored']);
+  await warehouse.seal();
+  const processes = async (of: Warehouse): Promise<unknown> => (await of.query('SELECT process_id FROM stored.processes ORDER BY 1')).rows;
+  expect(await processes(warehouse)).toEqual([[1n], [2n]]);
+  expect(await warehouse.dropBefore(10_000_000n)).toMatchObject({ files: 1 });
+  await warehouse.close();
+  const again = await open(folder);
+  expect(await processes(again)).toEqual([[1n], [2n]]);
+  expect(await apply(again, [batch(2, 10, 10), batch(3, 10, 10), batch(4, 10, 10)])).toEqual(['known', 'known', 'stored']);
+});
+
+test('a ledger that DuckDB gave up on: the warehouse says that it is broken, and a new start goes on', async (context) => {
+  const { disk, folder, warehouse } = await beforeRetention(context);
+  const other = await warehouse.connect();
+  await warehouse.noteLate({ from_ns: 1n, to_ns: 2n });
+  await expect(other.run('CHECKPOINT ledger')).rejects.toThrow(/has been invalidated/);
+  other.closeSync();
+  disk.fill(undefined);
+  const broken = expect.objectContaining({ code: 'warehouse-broken', message: expect.stringMatching(/DuckDB gave up on .* \(Could not write file .*: No space left on device\)/) });
+  await expect(warehouse.query('SELECT * FROM stored.processes')).rejects.toThrow(/has been invalidated/);
+  expect(await warehouse.broken).toEqual(broken);
+  await expect(warehouse.dropBefore(100n)).rejects.toEqual(broken);
+  await warehouse.close();
+  const again = await open(folder);
+  expect(await again.late()).toEqual({ from_ns: 1n, to_ns: 2n });
+  expect(await again.dropBefore(100n)).toMatchObject({ files: 2 });
+});
+
 test('a disk that cannot keep what it took (thin provisioning): the sync fails, and the batches come again', async (context) => {
   const disk = thinDisk(24);
   if (typeof disk === 'string') return context.skip(disk);
