@@ -75,7 +75,7 @@ export class SegmentWriter {
     // What an earlier attempt (a full disk) left behind goes first.
     for (const segment of catalog.of(kind).filter((other) => other.state === 'sealing')) {
       await requireRoom(folder, checkpointBytes(segment.path));
-      await sealWhileRead(sealer, catalog, tables, segment);
+      beginAfter(await sealWhileRead(sealer, catalog, tables, segment), this.#open);
     }
     const rows = await countRows(sealer, this.#open.alias);
     if (totalRows(rows) === 0) return;
@@ -93,12 +93,7 @@ export class SegmentWriter {
     this.#sealed_at = now();
     await learn?.(closing);
     this.#spare = await createSegment(this.#options, 'spare', next.from_ns);
-    const sealed = await sealWhileRead(sealer, catalog, tables, closing, [this.#spare]);
-    // Rows beyond the cut that was noted belong to the segment they are in.
-    if (kind === 'derived' && sealed.to_ns > next.from_ns) {
-      next.from_ns = sealed.to_ns;
-      if (next.to_ns < next.from_ns) next.to_ns = next.from_ns;
-    }
+    beginAfter(await sealWhileRead(sealer, catalog, tables, closing, [this.#spare]), next);
   }
 
   async #readySpare(): Promise<Segment> {
@@ -113,6 +108,13 @@ export class SegmentWriter {
   idle(): Promise<void> {
     return this.#writing.alone(async () => undefined);
   }
+}
+
+/** Rows beyond the cut that was noted belong to the segment they are in. */
+function beginAfter(sealed: Segment, next: Segment): void {
+  if (next.kind !== 'derived' || sealed.to_ns <= next.from_ns) return;
+  next.from_ns = sealed.to_ns;
+  if (next.to_ns < next.from_ns) next.to_ns = next.from_ns;
 }
 
 async function createSegment({ kind, folder, catalog, now, few_values }: SegmentWriterOptions, state: 'open' | 'spare', start_ns: bigint): Promise<Segment> {

@@ -1,8 +1,9 @@
-import { cpSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { expect, test } from 'vitest';
+import { sealedName } from '../ingest/segment-names.ts';
 import { Warehouse } from '../ingest/warehouse.ts';
 import type { WarehouseOptions } from '../ingest/warehouse.ts';
 import { packageRoot } from '../schema/package-root.ts';
@@ -64,6 +65,25 @@ test('derived segments cover exact ranges, one after the other, and views stand 
   expect(ranges(warehouse)).toEqual([[0, 100, false], [100, 200, false], [200, 300, false], [300, 400, true]]);
   expect(warehouse.derivedSegments(100n, 200n).map(({ to_ns }) => to_ns)).toEqual([100n, 200n]);
   expect(warehouse.derivedSegments(101n, 200n).map(({ to_ns }) => to_ns)).toEqual([200n]);
+  await warehouse.close();
+});
+
+test('a seal that fails once: what follows begins where the rows of the sealed one end', async () => {
+  const folder = temporaryFolder();
+  const warehouse = await open(folder, schema(FIRST));
+  await emit(warehouse, 100n, [50]);
+  await warehouse.withDerived(async (alias, connection) => void (await connection.run(`INSERT INTO ${alias}.spans VALUES (1, 189, 199)`)));
+  // Sealed before the cut of these rows is noted; it cannot be attached by the name that it gets.
+  const blocker = join(folder, 'derived', sealedName({ level: 0, from_ns: 0n, to_ns: 199n, uid: warehouse.derivedSegments(0n, 100n)[0]?.id ?? '' }));
+  mkdirSync(blocker);
+  await expect(warehouse.seal()).rejects.toMatchObject({ code: 'storage-failed' });
+  warehouse.noteCut(200n);
+  rmdirSync(blocker);
+  await warehouse.seal();
+  expect(ranges(warehouse)).toEqual([[0, 199, false], [199, 200, true]]);
+  await emit(warehouse, 300n, [250]);
+  await warehouse.seal();
+  expect(ranges(warehouse)).toEqual([[0, 199, false], [199, 300, false]]);
   await warehouse.close();
 });
 
