@@ -68,12 +68,13 @@ export class FilePost {
       });
     }).finally(() => (over = true));
     const settled = answer.then(() => undefined, () => undefined);
-    if (body instanceof Uint8Array) request.end(body);
-    // An answer may come before all is sent: a refusal.
-    else if (await this.#stream(request, body, settled, () => over)) request.end();
     try {
+      if (body instanceof Uint8Array) request.end(body);
+      // An answer may come before all is sent: a refusal.
+      else if (await this.#stream(request, body, settled, () => over)) request.end();
       return await answer;
     } finally {
+      // The next one waits for its connection, also where the file could not be read.
       if (!request.writableFinished) request.destroy();
     }
   }

@@ -214,6 +214,28 @@ test('a file that somebody has removed is counted as lost, and holds nothing bac
   expect(given_up).toEqual([{ events: 10, from_ns: 100n, to_ns: 150n }]);
 });
 
+test('a file that its disk cannot read is counted as lost, and the next batch is sent at once', async () => {
+  const { url, got } = await warehouse(() => 200);
+  const spool = Spool.open(folder(), 1e8);
+  for (const n of [1, 2, 3]) await spool.put(batch(n), n === 2 ? Buffer.alloc(1_000_000) : Buffer.from(`batch ${n}`));
+  const read = spool.read.bind(spool);
+  vi.spyOn(spool, 'read').mockImplementation(async (entry) => {
+    const file = await read(entry);
+    const readPiece = file.read.bind(file) as (...of: unknown[]) => Promise<{ bytesRead: number; buffer: Buffer }>;
+    if (entry.from_ns === 200n) vi.spyOn(file, 'read').mockImplementation(async (...of: unknown[]) => {
+      if (Number(of[3]) > 0) throw Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO' });
+      return readPiece(...of);
+    });
+    return file;
+  });
+  const lost: SpooledLoss[] = [];
+  const sender = new SpoolSender(spool, { url, log: () => undefined, on_refused: (one) => lost.push(one), retry_ms: { first: 5, most: 10 } });
+  sender.start();
+  await expect.poll(() => spool.length).toBe(0);
+  await sender.stop(1000);
+  expect({ got, lost }).toEqual({ got: ['batch 1', 'batch 3'], lost: [{ events: 10, from_ns: 200n, to_ns: 250n }] });
+});
+
 test('packs what it sends when it is asked to, and says so', async () => {
   const { url, got, encodings } = await warehouse(() => 200);
   for (const compress of ['gzip', 'none'] as const) {
