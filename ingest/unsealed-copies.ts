@@ -181,7 +181,7 @@ export class UnsealedCopies {
   #removeLater(path: string): void {
     const timer = setTimeout(() => {
       this.#old.delete(timer);
-      void removeDatabase(path);
+      removeDatabase(path).catch((error: Error) => this.#context.log(`a copy stays until the next start: ${error.message}`));
     }, KEEP_MS);
     timer.unref();
     this.#old.add(timer);

@@ -1,4 +1,4 @@
-import { readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -145,6 +145,18 @@ test('a small cache keeps what was used last; what does not fit is said to be mi
   expect((await count('spans')).json().rows).toEqual([[0]]);
   expect((await get('/api/v1/cold')).json().cache.bytes).toBe(links);
   await expect.poll(() => copies().length).toBe(Number((await warehouse.query("SELECT count(*) FROM export_files WHERE relation = 'span_links'")).rows[0]?.[0]));
+});
+
+test('a copy that makes room and cannot be removed is told, and nothing ends', async () => {
+  const [[most]] = (await warehouse.query("SELECT max(bytes)::BIGINT FROM (SELECT sum(bytes) AS bytes FROM export_files WHERE relation IN ('spans', 'span_links') GROUP BY relation)")).rows as [[bigint]];
+  await reopen(Number(most) + 100);
+  await fetchAll({ relations: ['spans'] });
+  const path = join(folder, 'data', 'cold-cache', copies()[0] as string);
+  rmSync(path);
+  mkdirSync(path);
+  await fetchAll({ relations: ['span_links'] });
+  await expect.poll(() => lines).toContainEqual(expect.stringMatching(/a copy of an exported file stays until the next start: /));
+  rmdirSync(path);
 });
 
 test('a store that is away, or gives other bytes, is said to; the next fetch goes on', async () => {

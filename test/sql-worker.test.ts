@@ -17,6 +17,7 @@ import type { Warehouse } from '../ingest/warehouse.ts';
 import { ExportScheduler } from '../queries/export/scheduler.ts';
 import type { UserSql } from '../queries/sql-gate.ts';
 import { packageRoot } from '../schema/package-root.ts';
+import { smallDisk } from './support/disks.ts';
 import { makeBatch } from './support/make-batch.ts';
 import { NOW_NS, shopWarehouse } from './support/shop-warehouse.ts';
 import { SQL_ATTACKS, fillAttack } from './support/sql-attacks.ts';
@@ -391,6 +392,21 @@ describe('a statement that wants too much is the only one to suffer', () => {
     // Nor did one come any further that was still starting.
     expect(logged.splice(0).filter((line) => !line.includes('did not start'))).toEqual([]);
   });
+});
+
+test('what a process had on disk and cannot be removed is told, and nothing ends', async (context) => {
+  await ask('SELECT 1');
+  const folders = readdirSync(join(data, 'tmp')).filter((name) => /^sql-\w{6}$/.test(name)).flatMap((name) => readdirSync(join(data, 'tmp', name)).map((own) => join(data, 'tmp', name, own)));
+  expect(folders).not.toEqual([]);
+  for (const own of folders) {
+    mkdirSync(join(own, 'held'));
+    const disk = smallDisk(1, join(own, 'held'));
+    if (typeof disk === 'string') return context.skip(disk);
+  }
+  for (const pid of workers()) process.kill(pid, 'SIGKILL');
+  expect(await ask('SELECT 1')).toEqual([[1]]);
+  await expect.poll(() => logged).toContainEqual(expect.stringMatching(/what a process for SQL had on disk stays: EBUSY/));
+  logged.length = 0;
 });
 
 test('a server tells its own limits and keeps to them', async () => {

@@ -1,5 +1,5 @@
 // What SQL sees of rows that are not sealed yet, while DuckDB refuses to finish the copies that other processes read.
-import { mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { expect, onTestFinished, test } from 'vitest';
@@ -104,6 +104,17 @@ test('copies that cannot be written leave no files behind, and answers say so', 
   expect(lines).toEqual([expect.stringMatching(/SQL does not see what is not sealed yet: .*No space left/)]);
   disk.fill(undefined);
   expect(told(await warehouse.visibleFiles(0))).toEqual({ copies: [expect.any(String)], missing_since_ms: null });
+});
+
+test('a copy that is not needed any more and cannot be removed is told, and nothing ends', async () => {
+  const { warehouse, lines } = await open();
+  await apply(warehouse, 1);
+  const { segments: [copy] } = await warehouse.visibleFiles(0);
+  rmSync(copy?.path as string);
+  mkdirSync(copy?.path as string);
+  await apply(warehouse, 2);
+  await warehouse.visibleFiles(0);
+  await expect.poll(() => lines, { timeout: 15_000 }).toEqual([expect.stringMatching(/a copy stays until the next start: .*copy-/)]);
 });
 
 test('an answer over HTTP has a header for it, an asynchronous one and an export wait', async () => {

@@ -130,7 +130,7 @@ export class WarmWorkers {
 
   dismiss(worker: WorkerClient): void {
     this.#all.delete(worker);
-    void worker.close();
+    worker.close().catch((error: Error) => this.#options.log(`what a process for SQL had on disk stays: ${error.message}`));
   }
 
   async #refresh(): Promise<void> {

@@ -232,7 +232,11 @@ export class ColdCache {
       this.#places.leaving(name);
       const timer = setTimeout(() => {
         this.#leaving.delete(name);
-        rmSync(join(this.#folder, name), { force: true });
+        try {
+          rmSync(join(this.#folder, name), { force: true });
+        } catch (error) {
+          this.#options.log(`a copy of an exported file stays until the next start: ${(error as Error).message}`);
+        }
       }, this.#options.linger_ms);
       this.#leaving.set(name, timer.unref());
     }
