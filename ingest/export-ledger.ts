@@ -270,7 +270,9 @@ export class ExportLedger implements ExportedSegments {
   /** One row a table: what goes, and why. Before it goes. */
   async noteDropped(segments: readonly Segment[], reasonOf: (segment: Segment) => string, now_ns: bigint): Promise<void> {
     const rows = segments.flatMap((segment) => [...(segment.rows ?? [])].filter(([table, count]) => count > 0 && !INTERNAL_TABLES.has(table)).map(([table, count]) => [segment, table, count] as const));
-    const statements: (readonly [string, QueryParams])[] = [];
+    // A process that is killed before the files have gone finds them again at its next start.
+    const told = segments.flatMap(uidsOf).map((uid) => `'${uid}'`).join(', ');
+    const statements: (readonly [string, QueryParams?])[] = [[`DELETE FROM ledger.dropped_segments WHERE uid IN (${told})`]];
     for (const [segment, table, count] of rows) {
       statements.push([
         'INSERT INTO ledger.dropped_segments VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)',

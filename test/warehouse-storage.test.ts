@@ -145,6 +145,19 @@ test('retention: whole files go at once, what they applied stays known, numbers 
   await warehouse.close();
 });
 
+test('retention that is cut off before the files have gone counts their rows once', async () => {
+  const folder = temporaryFolder();
+  let warehouse = await open(folder);
+  await applyAndSeal(warehouse, 1n, [1, 2, 3]);
+  await warehouse.exports.noteDropped(warehouse.segments.filter(({ state }) => state === 'sealed'), () => 'asked', 1n);
+  await warehouse.close();
+  warehouse = await open(folder);
+  expect(await timesOf(warehouse)).toEqual([1, 2, 3]);
+  await warehouse.dropBefore(BigInt(HOUR));
+  expect((await warehouse.query("SELECT rows, reason FROM dropped_segments WHERE relation = 'socket_events'")).rows).toEqual([[3n, 'asked']]);
+  await warehouse.close();
+});
+
 test('a file that was damaged is set aside and named, the rest goes on', async () => {
   const folder = temporaryFolder();
   let warehouse = await open(folder);
