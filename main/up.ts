@@ -77,6 +77,9 @@ export interface Running {
   stop(): Promise<void>;
 }
 
+/** While the warehouse opens so many batches wait, as in the queue later; beyond that the loader keeps what it has. */
+const MOST_EARLY = 8;
+
 /** Starts everything that `up` is, in the order that root allows: what needs it first, then it is given up. */
 export async function startUp(options: UpOptions): Promise<Running> {
   const access = readAccess(options);
@@ -90,9 +93,13 @@ export async function startUp(options: UpOptions): Promise<Running> {
     collector = await Collector.start(
       { ...options, burst_folder: options.data, ...(demo === undefined ? {} : { scope: [`netns:${demo.netns}`] }) },
       {
-        on_batch: (batch) => (server === undefined ? early.push(batch) : server.submit(batch)),
+        on_batch: (batch) => {
+          if (server !== undefined) return server.submit(batch);
+          early.push(batch);
+          if (early.length >= MOST_EARLY) collector?.pause();
+        },
         log: (line) => log(`loader: ${line}`),
-        busy: () => server?.busy === true,
+        busy: () => server?.busy ?? early.length > 1,
       },
     );
     const started = collector;
@@ -108,6 +115,7 @@ export async function startUp(options: UpOptions): Promise<Running> {
       on_stored: (batch) => started.assembler.giveBack(batch),
       on_pressure: (full) => (full ? started.pause() : started.resume()),
     });
+    started.resume(); // the queue pauses it again if these are too many
     for (const batch of early.splice(0)) server.submit(batch);
     await collector.ready;
   } catch (error) {
