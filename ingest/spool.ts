@@ -1,10 +1,11 @@
 // Batches on disk until the warehouse has acknowledged them. The file name says what is inside, so that
 // dropping one under the size limit can be counted without reading it.
-import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { open, rename, rm, unlink } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TracehouseError } from '../schema/errors.ts';
+import { syncPath } from './sync-path.ts';
 
 export interface SpoolEntry {
   readonly name: string;
@@ -30,7 +31,7 @@ export interface SpooledLoss {
   readonly to_ns: bigint;
 }
 
-const NAME = /^(\d{19,20})-(\d{10})-(\d+)-(\d+)-(\d+)\.arrows$/;
+const NAME = /^(\d{19,20})-(\d{10})-(\d+)-(\d+)-(\d+)\.arrows(\.tmp)?$/;
 
 export class Spool {
   readonly #folder: string;
@@ -55,6 +56,10 @@ export class Spool {
       for (const name of readdirSync(folder).sort()) {
         const match = NAME.exec(name);
         if (match === null) continue;
+        if (match[6] !== undefined) {
+          rmSync(join(folder, name), { force: true }); // a kill has cut it off
+          continue;
+        }
         spool.#add({ name, bytes: statSync(join(folder, name)).size, events: Number(match[3]), from_ns: BigInt(match[4] ?? 0), to_ns: BigInt(match[5] ?? 0) });
       }
     } catch (cause) {
@@ -97,6 +102,7 @@ export class Spool {
         await file.close();
       }
       await rename(`${path}.tmp`, path);
+      await syncPath(this.#folder);
     } catch (cause) {
       await rm(`${path}.tmp`, { force: true });
       throw new TracehouseError('spool', `cannot write to the spool folder ${this.#folder}: ${(cause as Error).message}`, { mend: 'free some space, or name another folder with --spool', cause });

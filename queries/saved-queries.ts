@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { storageError } from '../ingest/duckdb-errors.ts';
 import type { QueryParams } from '../ingest/duckdb-query.ts';
 import { Mutex } from '../ingest/mutex.ts';
+import { syncPath } from '../ingest/sync-path.ts';
 import { TracehouseError } from '../schema/errors.ts';
 
 export interface SavedQuery {
@@ -20,15 +21,6 @@ export interface SavedQuery {
 }
 
 const VERSION = 1;
-
-async function syncPath(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
 
 export class SavedQueries {
   readonly #folder: string;

@@ -8,17 +8,24 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { SpoolSender } from '../ingest/spool-sender.ts';
 import { Spool, type SpooledLoss } from '../ingest/spool.ts';
 
-/** Deletions whose end the event loop learns of late, and what happens between a file that is not there and the reader's learning of it. */
-const slow = vi.hoisted(() => ({ unlink: null as RegExp | null, missing: null as (() => void) | null }));
+/** Deletions whose end the event loop learns of late, what happens between a file that is not there and the reader's learning of it, and what was made durable. */
+const slow = vi.hoisted(() => ({ unlink: null as RegExp | null, missing: null as (() => void) | null, done: [] as string[] }));
 vi.mock('node:fs/promises', async (original) => {
   const real = await original<typeof import('node:fs/promises')>();
   return {
     ...real,
     open: (...of: Parameters<typeof real.open>) =>
-      real.open(...of).catch((error: unknown) => {
+      real.open(...of).then((file) => {
+        for (const how of ['sync', 'datasync'] as const) {
+          const sync = file[how].bind(file);
+          file[how] = () => sync().finally(() => slow.done.push(`${how} ${String(of[0])}`));
+        }
+        return file;
+      }, (error: unknown) => {
         slow.missing?.();
         throw error;
       }),
+    rename: (from: string, to: string) => real.rename(from, to).finally(() => slow.done.push(`rename ${from} ${to}`)),
     unlink: async (path: string): Promise<void> => {
       await real.unlink(path);
       if (slow.unlink?.test(path) === true) await new Promise((resolve) => setTimeout(resolve, 300));
@@ -57,14 +64,26 @@ test('keeps batches over a restart and gives them back oldest first', async () =
   const path = folder();
   const first = Spool.open(path, 1e6);
   for (const n of [1, 2, 10]) await first.put(batch(n), Buffer.from(`batch ${n}`));
-  writeFileSync(join(path, 'something-else'), 'left alone');
+  const [name] = readdirSync(path);
+  writeFileSync(join(path, `${name?.replace('-0000000001-', '-0000000011-')}.tmp`), 'cut off by a kill');
+  for (const other of ['something-else', 'something.tmp']) writeFileSync(join(path, other), 'left alone');
   const second = Spool.open(path, 1e6);
   expect(second.length).toBe(3);
+  expect(readdirSync(path).filter((left) => !left.endsWith('.arrows'))).toEqual(['something-else', 'something.tmp']);
   const oldest = second.oldest();
   expect(oldest).toMatchObject({ events: 10, from_ns: 100n, to_ns: 150n });
   const file = await second.read(oldest!);
   expect((await file.readFile()).toString()).toBe('batch 1');
   await file.close();
+});
+
+test('a batch is durable with its name', async () => {
+  const path = folder();
+  const spool = Spool.open(path, 1e6);
+  slow.done.length = 0;
+  await spool.put(batch(1), Buffer.from('batch 1'));
+  const name = join(path, readdirSync(path)[0] as string);
+  expect(slow.done).toEqual([`datasync ${name}.tmp`, `rename ${name}.tmp ${name}`, `sync ${path}`]);
 });
 
 test('drops the oldest above the limit and says what was lost', async () => {

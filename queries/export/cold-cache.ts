@@ -10,11 +10,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Asked } from '../../ingest/cold-archive.ts';
 import { requireRoom } from '../../ingest/disk-room.ts';
 import type { ColdFile } from '../../ingest/export-ledger.ts';
+import { syncPath } from '../../ingest/sync-path.ts';
 import type { Warehouse } from '../../ingest/warehouse.ts';
 import { TracehouseError } from '../../schema/errors.ts';
 import { openDestination } from './destination.ts';
 import type { Destination } from './destination.ts';
-import { syncPath } from './write-parquet.ts';
 
 export interface ColdCacheOptions {
   /** 0: nothing is brought here. */

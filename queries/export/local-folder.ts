@@ -2,8 +2,8 @@ import { constants } from 'node:fs';
 import { copyFile, link, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
+import { syncPath } from '../../ingest/sync-path.ts';
 import type { Destination } from './destination.ts';
-import { syncPath } from './write-parquet.ts';
 
 /** Node's own recursive one never settles in /proc, where nothing can be made. */
 async function makeFolders(path: string): Promise<void> {

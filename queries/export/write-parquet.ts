@@ -2,7 +2,7 @@
 // their socket, spans by their trace).
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, stat } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { ExportFile } from '../../ingest/export-ledger.ts';
@@ -12,6 +12,7 @@ import type { Segment } from '../../ingest/segment-catalog.ts';
 import { templateSchema } from '../../ingest/segment-tables.ts';
 import { exportOrder, shapeOf, sortColumn, writtenColumns } from '../../ingest/parquet-columns.ts';
 import type { StoredColumn } from '../../ingest/parquet-columns.ts';
+import { syncPath } from '../../ingest/sync-path.ts';
 
 const HOUR_NS = 3_600_000_000_000n;
 /** Readers skip row groups by their times. */
@@ -93,14 +94,4 @@ export async function finishFile(path: string): Promise<{ bytes: bigint; checksu
   const hash = createHash('sha256');
   for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
   return { bytes: BigInt((await stat(path)).size), checksum: hash.digest('hex') };
-}
-
-/** Of a file its bytes, of a folder its names. */
-export async function syncPath(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
