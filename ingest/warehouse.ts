@@ -78,7 +78,7 @@ export class Warehouse {
   #closed = false;
   #keeping_up = true;
   #cold_seen_ms = performance.now();
-  #copies: UnsealedCopies | undefined;
+  #copies: Promise<UnsealedCopies> | undefined;
   #break: (error: TracehouseError) => void = () => undefined;
   /** Nothing can be read or written any more: the folder has to be opened anew. Error: warehouse-broken. */
   readonly broken = new Promise<TracehouseError>((resolve) => (this.#break = resolve));
@@ -152,9 +152,18 @@ export class Warehouse {
    * wait_ms: for copies that DuckDB refuses to finish; missing_since_ms says what then is not there.
    */
   async visibleFiles(max_age_ms: number | null, wait_ms = Infinity): Promise<VisibleFiles> {
+    this.#copies ??= this.#openCopies();
+    return (await this.#copies).visible(max_age_ms, wait_ms);
+  }
+
+  async #openCopies(): Promise<UnsealedCopies> {
     const { catalog, exports, instance } = this.#parts;
-    this.#copies ??= new UnsealedCopies({ folder: this.folder, catalog, exports, connection: await instance.connect(), log: this.#log });
-    return this.#copies.visible(max_age_ms, wait_ms);
+    try {
+      return new UnsealedCopies({ folder: this.folder, catalog, exports, connection: await instance.connect(), log: this.#log });
+    } catch (error) {
+      this.#copies = undefined; // whoever asks next tries again
+      throw error;
+    }
   }
 
   /** Folders of those files. */
@@ -437,7 +446,7 @@ export class Warehouse {
       this.#log(`closed without sealing: ${storageError(error, this.folder).message}`);
     }
     this.#pool.closeSync();
-    this.#copies?.close();
+    (await this.#copies?.catch(() => undefined))?.close();
     await closeParts(this.#parts);
   }
 }

@@ -106,6 +106,14 @@ test('copies that cannot be written leave no files behind, and answers say so', 
   expect(told(await warehouse.visibleFiles(0))).toEqual({ copies: [expect.any(String)], missing_since_ms: null });
 });
 
+test('the first two that ask, at once, are told of the same copies', async () => {
+  const { warehouse } = await open();
+  await apply(warehouse, 1);
+  const [one, other] = await Promise.all([warehouse.visibleFiles(0), warehouse.visibleFiles(0)]);
+  expect(other).toEqual(one);
+  expect(readdirSync(join(warehouse.folder, 'tmp')).toSorted()).toEqual([one.ledger.id, ...one.segments.map(({ id }) => id)].map((id) => `copy-${id}.duckdb`).toSorted());
+});
+
 test('a copy that is not needed any more and cannot be removed is told, and nothing ends', async () => {
   const { warehouse, lines } = await open();
   await apply(warehouse, 1);
