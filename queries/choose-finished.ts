@@ -13,7 +13,7 @@ export async function chooseFinished(connection: DuckDBConnection, cut_ns: bigin
       coalesce(k.candidates, 0) AS candidates, coalesce(k.doubt, FALSE) AS doubt, k.evidence, k.score, e.peer_span_id IN (SELECT span_id FROM exchanges UNION ALL SELECT span_id FROM decided_ends) AS peer_seen
     FROM exchanges e
     JOIN (SELECT span_id, parent_span_id, start_ns, trace_hi, trace_lo FROM decisions UNION ALL SELECT span_id, parent_span_id, start_ns, trace_hi, trace_lo FROM decided_open) d ON d.span_id = e.span_id
-    LEFT JOIN (SELECT span_id, count(*) AS candidates, bool_or(doubt) AS doubt, max(evidence) FILTER (chosen) AS evidence, max(score) FILTER (chosen) AS score FROM ${all_links} GROUP BY span_id) k ON k.span_id = e.span_id
+    LEFT JOIN (SELECT span_id, count(DISTINCT candidate_span_id) AS candidates, bool_or(doubt) AS doubt, max(evidence) FILTER (chosen) AS evidence, max(score) FILTER (chosen) AS score FROM ${all_links} GROUP BY span_id) k ON k.span_id = e.span_id
     ANTI JOIN late_exchanges l ON l.span_id = e.span_id
     WHERE e.end_ns <= ${cut_ns};
     CREATE OR REPLACE TEMP VIEW finished AS

@@ -1,7 +1,10 @@
 // One small story for each kind of evidence: who is named, how sure, and where nothing may be claimed.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { Warehouse } from '../ingest/warehouse.ts';
 import { Correlator } from '../queries/correlator.ts';
+import { packageRoot } from '../schema/package-root.ts';
 import { makeBatch, type Row } from './support/make-batch.ts';
 import { temporaryFolder } from './support/temporary-folder.ts';
 import { PROCESS, at, tell, type Told } from './support/told-process.ts';
@@ -331,4 +334,51 @@ test.each([undefined, 22_000])('thread: a request of long ago that had just ende
     { every_ms: 500, ...(restart_ms === undefined ? {} : { restart_ms }) },
   );
   expect(links['call']).toMatchObject({ parent: 'R1', evidence: 'thread', confidence: 1 });
+});
+
+test('candidates are requests, whatever speaks for them: the parent is none of those that were rejected', async () => {
+  const { warehouse } = await tell(
+    [
+      { name: 'R1', kind: 'server', from: 0, to: 100, threads: [1, 2] },
+      { name: 'R2', kind: 'server', from: 5, to: 300, threads: [1, 3] },
+      { name: 'call', kind: 'client', from: 20, to: 50, threads: [2, 2] },
+    ],
+    [{ op: 'fork', at: 2, thread: 1, target: 2 }],
+  );
+  const { rows: links } = await warehouse.query('SELECT evidence, chosen FROM span_links ORDER BY evidence');
+  expect(links).toEqual([['birth', false], ['open', false], ['responder', true]]);
+  const { rows } = await warehouse.query("SELECT attributes->>'candidates' FROM spans WHERE kind = 'client'");
+  expect(rows).toEqual([['2']]);
+  const uncertain = readFileSync(join(packageRoot(), 'queries', 'cookbook', 'uncertain-links.sql'), 'utf8');
+  const { columns, rows: found } = await warehouse.query(uncertain, { start: null, end: null, service: null, below: 1.1, limit: null });
+  const of = (name: string): unknown => found[0]?.[columns.findIndex((column) => column.name === name)];
+  expect([of('mean_rejected'), of('best_rejected_score')]).toEqual([1, 0.25]);
+});
+
+// Two batch jobs at once, each with so many calls that may be either's.
+const jobs = (calls: number): Told[] => {
+  const [start, length] = [3000, calls * 4];
+  const small = Array.from({ length: 100 }, (_, i): Told[] => [
+    { name: `small ${i}`, path: '/small', on: `s${i % 4}`, kind: 'server', from: i * 20, to: i * 20 + 10, threads: [1, 1] },
+    { name: `of small ${i}`, on: 'db', kind: 'client', from: i * 20 + 1, to: i * 20 + 5, threads: [1, 1], port: 5432 },
+  ]).flat();
+  const batches: Told[] = [
+    { name: 'export', path: '/export', kind: 'server', from: start, to: start + length + 50, threads: [1, 1] },
+    { name: 'import', path: '/import', kind: 'server', from: start + 30, to: start + length + 90, threads: [1, 1] },
+  ];
+  const of_batches = Array.from({ length: calls }, (_, i) => [0, 1].map((of): Told => {
+    const from = start + 40 + i * 4 + of * 1.7 + ((i * 7919) % 900) / 1000;
+    const port = of === 0 || i % 2 === 1 ? 6001 : 6002;
+    return { name: `${of}/${i}`, on: `pool ${of} ${port}`, kind: 'client', from, to: from + 1, threads: [1, 1], port };
+  })).flat();
+  return [...small, ...batches, ...of_batches.toSorted((a, b) => a.from - b.from)];
+};
+
+test('timing: what costs too much to weigh is left undecided', async () => {
+  const by = async (calls: number): Promise<unknown> => {
+    const { warehouse } = await tell(jobs(calls));
+    return (await warehouse.query("SELECT parent_evidence, count(*) FROM spans WHERE kind = 'client' GROUP BY 1 ORDER BY 1 NULLS LAST")).rows;
+  };
+  expect(await by(40)).toEqual([['thread', 100n], ['timing', 80n]]);
+  expect(await by(130)).toEqual([['thread', 100n], [null, 260n]]);
 });

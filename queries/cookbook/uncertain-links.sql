@@ -9,7 +9,11 @@
 --   $below DOUBLE = 0.9: confidence under which a link counts as uncertain
 --   $limit INTEGER = 20: at most so many rows
 WITH others AS (
-  SELECT span_id, count(*) AS rejected, max(score) AS best_rejected FROM span_links WHERE NOT chosen GROUP BY span_id
+  -- One candidate may have several kinds of evidence: a row each, of which one is chosen.
+  SELECT l.span_id, count(DISTINCT l.candidate_span_id) AS rejected, max(l.score) AS best_rejected
+  FROM span_links AS l
+  ANTI JOIN (FROM span_links WHERE chosen) AS c ON c.span_id = l.span_id AND c.candidate_span_id = l.candidate_span_id
+  GROUP BY l.span_id
 ), uncertain AS (
   SELECT s.trace_id, s.span_id, s.service_name, coalesce(s.parent_evidence, 'undecided') AS evidence, s.parent_confidence, coalesce(o.rejected, 0) AS rejected, o.best_rejected
   FROM spans AS s

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { readRows } from '../../ingest/duckdb-query.ts';
 import type { Computed } from '../step-runner.ts';
+import { workOf } from './problem.ts';
 import { createTimingTables, readProblems, type ServiceProblem } from './resolve.ts';
 import { resolveService, type Resolution } from './resolve-service.ts';
 
@@ -21,6 +22,8 @@ const LEAST_TRUST = 0.85;
 /** Where a first guess is less sure than this, or a call has more candidates than that on average, weighing is not worth its time. */
 const LEAST_GUESS = 0.6;
 const MOST_OPEN = 64;
+/** Two requests of 100 calls each that may be either's are this much (workOf), some 2 s; windows of 1000 requests that timing tells anything about a twentieth at most. */
+const MOST_WORK = 5_000_000;
 /** Other work waits no longer than this. */
 const PAUSE_AFTER_MS = 8;
 /** A claim is at most so sure: what happens to be alone in its time can be something else. */
@@ -65,7 +68,7 @@ export async function claimByTiming(connection: DuckDBConnection, pause: () => P
   const wanted = await readRows(connection, "SELECT 1 FROM doubtful_calls WHERE NOT EXISTS (SELECT 1 FROM evidence_off WHERE evidence = 'timing') LIMIT 1");
   if (wanted.length === 0) return;
   const until = performance.now() + budget_ms;
-  const options = { give_up_below: LEAST_GUESS, sample_sweeps: 50, cool: false, pause: pausing() };
+  const options = { give_up_below: LEAST_GUESS, sample_sweeps: 50, cool: false, pause: pausing(until) };
   for (const round of rounds(await windows(connection))) {
     const worth = await worthWeighing(connection, round.filter(({ service, from_ns, requests }) => requests >= LEAST_REQUESTS && (hopeless.get(service) ?? 0n) <= from_ns));
     if (worth.length === 0) continue;
@@ -76,7 +79,8 @@ export async function claimByTiming(connection: DuckDBConnection, pause: () => P
       if (performance.now() > until) break; // what is left stays undecided: better than that everything is late
       await pause();
       const window = worth.find(({ service }) => service === problem.service) as Window;
-      const weighed = weigh(window, problem, await resolveService(problem.problem, options), doubtful.get(problem.service) ?? []);
+      const resolution = workOf(problem.problem) > MOST_WORK ? undefined : await resolveService(problem.problem, options).catch(unlessLate);
+      const weighed = resolution === undefined ? undefined : weigh(window, problem, resolution, doubtful.get(problem.service) ?? []);
       if (weighed === undefined) hopeless.set(window.service, window.from_ns + HOPELESS_NS);
       else {
         hopeless.delete(window.service);
@@ -88,10 +92,17 @@ export async function claimByTiming(connection: DuckDBConnection, pause: () => P
   }
 }
 
-/** Lets other work go on, when it has waited for long. */
-function pausing(): () => Promise<void> {
+class OutOfTime extends Error {}
+
+function unlessLate(error: unknown): undefined {
+  if (!(error instanceof OutOfTime)) throw error;
+}
+
+/** Lets other work go on, when it has waited for long. Error: OutOfTime. */
+function pausing(until: number): () => Promise<void> {
   let last = performance.now();
   return async () => {
+    if (performance.now() > until) throw new OutOfTime();
     if (performance.now() - last < PAUSE_AFTER_MS) return;
     await new Promise(setImmediate);
     last = performance.now();

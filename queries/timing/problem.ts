@@ -26,3 +26,17 @@ export function withGroups(problem: Problem, request_group: Int32Array): Problem
   request_group.forEach((group, request) => last.set(group, Math.max(last.get(group) ?? 0, problem.request_start[request] as number)));
   return { ...problem, request_group, group_start: problem.request_start.map((start, request) => (request_group[request] === -1 ? start : (last.get(request_group[request] as number) as number))) };
 }
+
+/** What a pass over all calls costs: each is tried at each request that it may be of, which is weighed by all pairs of its calls. */
+export function workOf({ offsets, candidates, request_start }: Problem): number {
+  const [possible, likely] = [new Float64Array(request_start.length), new Float64Array(request_start.length)];
+  for (let call = 0; call + 1 < offsets.length; call += 1) {
+    const [from, to] = [offsets[call] as number, offsets[call + 1] as number];
+    for (let at = from; at < to; at += 1) {
+      const request = candidates[at] as number;
+      possible[request] = (possible[request] as number) + 1;
+      likely[request] = (likely[request] as number) + 1 / (to - from);
+    }
+  }
+  return possible.reduce((sum, calls, request) => sum + calls * (likely[request] as number) ** 2, 0);
+}

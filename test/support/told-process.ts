@@ -29,6 +29,7 @@ export interface Told {
   readonly parent_task?: number;
   readonly answer_task?: number;
   readonly traceparent?: string;
+  readonly path?: string;
 }
 
 export interface Moved {
@@ -85,7 +86,7 @@ export async function tell(exchanges: readonly Told[], moves: readonly Moved[] =
         ts_ns: at(time), end_ts_ns: at(time + 0.001), mono_ns: 0n, socket_id: BigInt(5000 + conn), conn_id, process_id: PROCESS, pid: 7, role: one.kind, direction: (one.kind === 'client') === (kind === 'request') ? 'out' : 'in', kind,
         protocol: 'http', exchange_no: number, stream_offset: offset, end_offset: offset + 100, head_bytes: 100, first_thread_id: BigInt(one.threads[side] as number), first_tid: one.threads[side] as number, last_thread_id: BigInt(one.threads[side] as number),
         last_tid: one.threads[side] as number, first_turn: BigInt(one.turns?.[side] ?? 0), last_turn: BigInt(one.turns?.[side] ?? 0), comm: 'p', fd: 5, local_ip: '10.0.0.1', local_port: 9000, remote_ip: '10.0.0.2', remote_port: one.port ?? 80,
-        ...(kind === 'request' ? { method: 'GET', path: '/', ...(one.connect === undefined ? {} : { connect_ts_ns: at(one.connect.at), connect_thread_id: BigInt(one.connect.thread ?? one.threads[0]), connect_turn: BigInt(one.connect.turn) }), ...(one.traceparent === undefined ? {} : { traceparent: one.traceparent }), ...(one.task === undefined ? {} : { task_id: BigInt(one.task), parent_task_id: BigInt(one.parent_task ?? 0) }) } : { status: 200, ...(one.answer_task === undefined ? {} : { task_id: BigInt(one.answer_task) }) }),
+        ...(kind === 'request' ? { method: 'GET', path: one.path ?? '/', ...(one.connect === undefined ? {} : { connect_ts_ns: at(one.connect.at), connect_thread_id: BigInt(one.connect.thread ?? one.threads[0]), connect_turn: BigInt(one.connect.turn) }), ...(one.traceparent === undefined ? {} : { traceparent: one.traceparent }), ...(one.task === undefined ? {} : { task_id: BigInt(one.task), parent_task_id: BigInt(one.parent_task ?? 0) }) } : { status: 200, ...(one.answer_task === undefined ? {} : { task_id: BigInt(one.answer_task) }) }),
         end_reason: kind === 'request' ? 'no_body' : 'length', complete: true, partial: false,
       });
     }
