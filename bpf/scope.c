@@ -191,10 +191,21 @@ void scope_exclude(uint32_t pid)
 
 void scope_follow(uint64_t socket_id, bool on)
 {
+	static bool complained;
+	int map = map_fd("followed_sockets");
+	uint8_t one = 1;
+
 	if (on) {
-		if (put("followed_sockets", &socket_id))
-			live->followed++;
-	} else if (!bpf_map_delete_elem(map_fd("followed_sockets"), &socket_id) && live->followed) {
-		live->followed--;
+		/* Counted first: the programs let go of a socket that ends, but only look while there is one. */
+		__atomic_add_fetch(&live->followed, 1, __ATOMIC_RELEASE);
+		if (!bpf_map_update_elem(map, &socket_id, &one, BPF_NOEXIST))
+			return;
+		if (errno != EEXIST && !complained) {
+			fprintf(stderr, "tracehouse-loader: no more sockets can be followed: %s; of some calls less payload is captured than their parsing needs\n", strerror(errno));
+			complained = true;
+		}
+		__atomic_sub_fetch(&live->followed, 1, __ATOMIC_RELEASE);
+	} else if (!bpf_map_delete_elem(map, &socket_id)) {
+		__atomic_sub_fetch(&live->followed, 1, __ATOMIC_RELEASE);
 	}
 }

@@ -64,10 +64,21 @@ static __always_inline struct sock_state *find_sock(struct sock *sk)
 	return bpf_map_lookup_elem(&socks, &key);
 }
 
+/* The loader puts sockets in, when it is told so, and counts them before they are there. */
+static __noinline int unfollow(u64 socket_id)
+{
+	if (!bpf_map_delete_elem(&followed_sockets, &socket_id))
+		__sync_fetch_and_sub(&live.followed, 1);
+	return 0;
+}
+
 static __always_inline void forget_sock(struct sock *sk)
 {
+	struct sock_state *state;
 	u64 key = (u64)sk;
 
+	if (live.followed && (state = find_sock(sk)))
+		unfollow(state->socket_id);
 	bpf_map_delete_elem(&socks, &key);
 }
 
@@ -94,7 +105,7 @@ static __always_inline struct sock_state *sock_of(struct sock *sk, u16 family, u
 
 	if (state && state->cookie != cookie) {
 		if (state->cookie) {
-			bpf_map_delete_elem(&socks, &key);
+			forget_sock(sk);
 			state = NULL;
 		} else {
 			state->cookie = cookie;

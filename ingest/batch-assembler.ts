@@ -46,8 +46,8 @@ export interface AssemblerOptions {
   readonly redact_paths?: readonly RegExp[];
   /** Its memory is its own until giveBack. */
   on_batch(batch: Batch): void;
-  /** The loader should capture every event of this socket: encodeControl('control_follow', ...). */
-  on_follow?(socket_id: bigint): void;
+  /** The loader should capture every event of this socket, or need not any more: encodeControl('control_follow', ...). */
+  on_follow?(socket_id: bigint, on: boolean): void;
   /** A run has begun: the place to add a 'not_running' loss since the previous one. */
   on_start?(run: RunStart): void;
   /** Room for full batches from the beginning: for one that gets its batches back, see SpareMemory. */
@@ -104,7 +104,7 @@ export class BatchAssembler {
       keep_query: options.keep_query,
       note_begins: options.keep_payload,
       on_event: (event, socket, side) => this.#onEvent(event, socket, side),
-      on_follow: (socket) => options.on_follow?.((BigInt(socket.high >>> 0) << 32n) | BigInt(socket.low >>> 0)),
+      on_follow: (socket, on) => options.on_follow?.((BigInt(socket.high >>> 0) << 32n) | BigInt(socket.low >>> 0), on),
       ...(options.most_sockets === undefined ? {} : { most_sockets: options.most_sockets }),
     });
     this.#decoder = new FrameDecoder({

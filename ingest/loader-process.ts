@@ -124,7 +124,7 @@ export class LoaderProcess {
   }
 
   send(frame: Uint8Array): void {
-    if (!this.#ended) this.#child.stdin.write(frame);
+    if (!this.#ended && this.#child.stdin.writable) this.#child.stdin.write(frame);
   }
 
   /** While paused the pipe fills, the loader blocks, and the kernel's ring drops and counts: memory here stays bounded. */

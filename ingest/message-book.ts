@@ -11,8 +11,8 @@ export interface MessageRows {
 
 export interface BookOptions {
   readonly rows: MessageRows;
-  /** The loader should capture every event of this socket. */
-  readonly on_follow: (socket: SocketState) => void;
+  /** The loader should capture every event of this socket, or need not any more. */
+  readonly on_follow: (socket: SocketState, on: boolean) => void;
   /** Leave where messages begin in side.begins: somebody takes them out after each event. */
   readonly note_begins: boolean;
 }
@@ -41,7 +41,13 @@ export class MessageBook {
   follow(socket: SocketState): void {
     if (socket.followed) return;
     socket.followed = true;
-    this.#options.on_follow(socket);
+    this.#options.on_follow(socket, true);
+  }
+
+  unfollow(socket: SocketState): void {
+    if (!socket.followed) return;
+    socket.followed = false;
+    this.#options.on_follow(socket, false);
   }
 
   countGap(event: SocketEvent): void {

@@ -18,7 +18,7 @@ export interface TrackerOptions {
   readonly rows: MessageRows;
   /** Called once for every event, when its bytes had their turn; side is null for what moves no bytes. */
   readonly on_event: (event: SocketEvent, socket: SocketState, side: Side | null) => void;
-  readonly on_follow: (socket: SocketState) => void;
+  readonly on_follow: (socket: SocketState, on: boolean) => void;
   readonly keep_query: boolean;
   /** See MessageBook. */
   readonly note_begins: boolean;
@@ -219,6 +219,7 @@ export class SocketTracker {
 
   #drop(socket: SocketState): void {
     this.#life.forget(socket);
+    this.#book.unfollow(socket);
     this.#waiting.delete(socket);
     this.#table.delete(socket);
   }

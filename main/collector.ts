@@ -89,7 +89,7 @@ export class Collector {
       redact_headers: options.redactHeader ?? [],
       redact_paths: options.redactPath ?? [],
       on_batch: (batch) => handlers.on_batch(batch),
-      on_follow: (socket_id) => this.#loader.send(encodeControl('control_follow', { socket_id, on: 1n })),
+      on_follow: (socket_id, on) => this.#loader.send(encodeControl('control_follow', { socket_id, on: on ? 1n : 0n })),
     });
     this.#for_loader = {
       on_chunk: (chunk) => {

@@ -32,15 +32,17 @@ export interface RunResult {
   readonly losses: Row[];
   readonly batches: Batch[];
   readonly followed: bigint[];
+  readonly let_go: bigint[];
 }
 
 /** One whole run, hello to bye. */
 export function run(chunks: readonly Uint8Array[], options: Partial<AssemblerOptions> = {}): RunResult {
   const batches: Batch[] = [];
   const followed: bigint[] = [];
-  const assembler = new BatchAssembler({ node: 'n', keep_payload: false, keep_query: false, on_batch: (batch) => batches.push(batch), on_follow: (id) => followed.push(id), ...options });
+  const let_go: bigint[] = [];
+  const assembler = new BatchAssembler({ node: 'n', keep_payload: false, keep_query: false, on_batch: (batch) => batches.push(batch), on_follow: (id, on) => (on ? followed : let_go).push(id), ...options });
   for (const chunk of [runStart(), ...chunks, frame('bye')]) assembler.push(chunk);
-  return { messages: allRows(batches, 'messages'), events: allRows(batches, 'socket_events'), losses: allRows(batches, 'losses'), batches, followed };
+  return { messages: allRows(batches, 'messages'), events: allRows(batches, 'socket_events'), losses: allRows(batches, 'losses'), batches, followed, let_go };
 }
 
 /** What a message is, without times and addresses; in order of exchanges. */

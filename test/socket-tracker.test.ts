@@ -4,6 +4,7 @@ import type { Batch } from '../ingest/batch.ts';
 import { allRows, rowsOf } from './batch-rows.ts';
 import { TestSocket, UTC_ZERO, frame, runStart } from './frames.ts';
 import { frames, project, run } from './run-frames.ts';
+import type { Step } from './run-frames.ts';
 
 const GET = 'GET /a HTTP/1.1\r\nHost: example\r\n\r\n';
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello';
@@ -116,6 +117,14 @@ describe('beyond the captured bytes', () => {
   test('pipelining asks for the whole socket, once', () => {
     const socket = new TestSocket({ budget: 4096 });
     expect(run(frames(socket, [['accept'], ['<', GET + GET + GET], ['>', OK + OK + OK], ['<', GET + GET]])).followed).toEqual([77n]);
+  });
+
+  test('a followed socket is let go of once it is forgotten, no other is', () => {
+    const steps: Step[] = [['accept'], ['<', GET + GET], ['>', OK + OK], ['close']];
+    const plain: Step[] = [['accept'], ['<', GET], ['>', OK], ['close']];
+    const chunks = [...frames(new TestSocket({ budget: 4096 }), steps), ...frames(new TestSocket({ socket_id: 78n }), plain)];
+    expect(run(chunks)).toMatchObject({ followed: [77n], let_go: [] });
+    expect(run([...chunks, frame('watermark', { mono_ns: 2_000_000_000n })])).toMatchObject({ followed: [77n], let_go: [77n] });
   });
 });
 

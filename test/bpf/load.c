@@ -348,6 +348,10 @@ static void hold(void)
 	transfer(&half, 0, "write", "read");
 	printf("done\n");
 	wait_line();
+	for (int i = 0; i < 3; i++) {
+		close(pairs[i]->client);
+		close(pairs[i]->server);
+	}
 }
 
 static void reset(void)

@@ -133,6 +133,39 @@ describe('scope', () => {
     expect(run.threads.filter((event) => event.pid === process.pid || event.pid === run.child.pid)).toEqual([]);
   });
 
+  test('a followed socket has its place until it ends: where there is no more room the log says so, once', async () => {
+    const run = await LoaderRun.start('--scope', `netns:${inside.name}`);
+    const held = new LoadProgram(inside.name, 'hold');
+    await held.line('half');
+    await run.settled();
+    const sockets = [...new Set(run.events.map((event) => event.socket_id))];
+    expect(sockets.length).toBe(8);
+    const follow = (ids: readonly bigint[], on = 1n): void => void run.child.stdin.write(Buffer.concat(ids.map((socket_id) => frame('control_follow', { socket_id, on }))));
+    /** What the log says up to here: a scope that does not exist is told in turn. */
+    let turn = 0;
+    const said = async (): Promise<number> => {
+      turn += 1;
+      run.child.stdin.write(frame('control_scope', { spec: `turn-${turn}` }));
+      await run.until(() => run.errors.includes(`turn-${turn}'`), 'its turn');
+      return run.errors.split('no more sockets can be followed').length - 1;
+    };
+    const others = Array.from({ length: 4096 }, (_value, i) => BigInt(i + 1));
+    follow([...sockets, ...sockets, ...others.slice(0, 4088)]);
+    expect(await said()).toBe(0);
+    held.go();
+    await held.line('done');
+    await held.end();
+    await run.settled();
+    follow(others.slice(4088));
+    expect(await said()).toBe(0);
+    follow(others.slice(0, 1), 0n);
+    follow([9000n]);
+    expect(await said()).toBe(0);
+    follow([9001n, 9002n]);
+    expect(await said()).toBe(1);
+    await run.stop();
+  });
+
   test('a scope that does not exist is one clear line', () => {
     for (const [spec, says] of [
       ['netns:no-such-thing', /netns:no-such-thing.*No such file/],
