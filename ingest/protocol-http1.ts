@@ -202,16 +202,19 @@ export class Http1 implements Protocol {
     return at;
   }
 
+  /** Told the final answer before it sent the body, a client may keep it and send its next request. */
+  #bodyKept(message: OpenMessage, event: SocketEvent, at: number): boolean {
+    if (!message.expects_continue || !message.exchange.answered || at !== message.start + message.head_bytes) return false;
+    const line = classify(event.bytes, event.origin + at, event.origin + Math.max(at, event.captured_end));
+    return line === REQUEST || line === LIKELY_REQUEST;
+  }
+
   #length(socket: SocketState, side: Side, event: SocketEvent, at: number): number {
     const message = side.message;
     if (message === null) return this.#desync(side, event);
-    if (message.expects_continue && message.exchange.answered && at === message.start + message.head_bytes) {
-      // Told the final answer before it sent the body, a client may keep it and send its next request.
-      const line = classify(event.bytes, event.origin + at, event.origin + Math.max(at, event.captured_end));
-      if (line === REQUEST || line === LIKELY_REQUEST) {
-        this.#finish(socket, side, 'next');
-        return at;
-      }
+    if (this.#bodyKept(message, event, at)) {
+      this.#finish(socket, side, 'next');
+      return at;
     }
     const end = Math.min(event.end, side.until);
     message.extend(event, end);
@@ -222,6 +225,10 @@ export class Http1 implements Protocol {
   #readChunks(socket: SocketState, side: Side, event: SocketEvent, at: number): number {
     const message = side.message;
     if (message === null) return this.#desync(side, event);
+    if (this.#bodyKept(message, event, at)) {
+      this.#finish(socket, side, 'next');
+      return at;
+    }
     const step = this.#chunks.read(side, event, at);
     if (step === 'lost') {
       message.extend(event, event.end);

@@ -29,6 +29,7 @@ const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: example\r\n
 const post = (body: string, more = ''): string => `POST /p HTTP/1.1\r\nContent-Length: ${body.length}\r\n${more}\r\n${body}`;
 const POSTED = post('').length + 1;
 const CHUNKED = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n';
+const UNSENT = 'POST /u HTTP/1.1\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n';
 
 const CASES: Record<string, { steps: readonly Step[]; expected: readonly object[]; split?: false }> = {
   'one request, one response': {
@@ -101,6 +102,15 @@ const CASES: Record<string, { steps: readonly Step[]; expected: readonly object[
       request(1, '/a', POSTED - 1 + 22, GET.length), response(1, 200, 38, OK_HEAD, 5),
     ],
     split: false, // a next request whose method has not come yet cannot be told from a body
+  },
+  '100-continue refused, where the body would have come in chunks': {
+    steps: [['accept'], ['<', UNSENT], ['>', 'HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n'], ['<', GET], ['>', OK], ['<', get('/b')], ['>', OK]],
+    expected: [
+      request(0, '/u', 0, UNSENT.length, { method: 'POST', end_reason: 'next' }), response(0, 401, 0, 38, 0),
+      request(1, '/a', UNSENT.length, GET.length), response(1, 200, 38, OK_HEAD, 5),
+      request(2, '/b', UNSENT.length + GET.length, get('/b').length), response(2, 200, 38 + OK.length, OK_HEAD, 5),
+    ],
+    split: false,
   },
   'answered before the request body ended': {
     steps: [['accept'], ['<', post('1234567890').slice(0, -6)], ['>', OK], ['<', '567890'], ['<', GET], ['>', OK]],
