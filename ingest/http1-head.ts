@@ -143,6 +143,7 @@ export class Http1Head {
     let end = from;
     while (end < to && bytes[end] !== LF) end += 1;
     const next = end + 1;
+    const whole = end < to;
     if (end > from && bytes[end - 1] === CR) end -= 1;
     this.is_request = versionPrefix(bytes, from, end) !== VERSION.length;
     if (!this.is_request) {
@@ -156,12 +157,12 @@ export class Http1Head {
     const target = at + 1;
     at = target;
     while (at < end && bytes[at] !== SPACE) at += 1;
-    if (at > target) this.#target(bytes, target, at, keep_query);
+    if (at > target) this.#target(bytes, target, at, keep_query, whole || at < end);
     if (at + 8 < end + 1) this.version = bytes[at + 8] === 0x30 ? '1.0' : '1.1';
     return next;
   }
 
-  #target(bytes: Uint8Array, from: number, to: number, keep_query: boolean): void {
+  #target(bytes: Uint8Array, from: number, to: number, keep_query: boolean, whole: boolean): void {
     if (this.method === 'CONNECT') {
       this.host = text(bytes, from, Math.min(to, from + LONGEST_VALUE));
       return;
@@ -179,7 +180,8 @@ export class Http1Head {
           if (bytes[at] === 0x40) user_end = at + 1;
           at += 1;
         }
-        this.host = text(bytes, user_end, Math.min(at, user_end + LONGEST_VALUE));
+        // What is there of it may be a user's name and password.
+        if (whole || at < to) this.host = text(bytes, user_end, Math.min(at, user_end + LONGEST_VALUE));
         start = at;
       }
     }

@@ -1,6 +1,6 @@
-// Secrets in payload that is kept: values of Cookie, Set-Cookie, (Proxy-)Authorization and what is used in their place, and query strings. It reads lines
-// and knows no protocol, so that what the parsers do not understand is blanked as well. Where bytes before a payload were not
-// captured, it blanks up to the end of the line: they may have begun a secret.
+// Secrets in payload that is kept: values of Cookie, Set-Cookie, (Proxy-)Authorization and what is used in their place; of URLs the query, the fragment, and
+// who asks (user:password@). It reads lines and knows no protocol, so that what the parsers do not understand is blanked as well. Where bytes before a payload
+// were not captured, it blanks up to the end of the line: they may have begun a secret.
 import { LIKELY_REQUEST, classify } from './http1-head.ts';
 import type { SocketEvent } from './socket-event.ts';
 import type { Side, SocketState } from './socket-state.ts';
@@ -14,9 +14,14 @@ const BLANK_LINE = 3;
 const AFTER_BLANK = 4;
 /** What follows the first word of a line: a request's target, if it is one. */
 const TARGET = 5;
-const QUERY = 6;
-/** Value of a field that holds a URL. */
-const URL_VALUE = 7;
+/** In it: after ':', after ':/', after '://'. */
+const TARGET_COLON = 6;
+const TARGET_SLASH = 7;
+const AUTHORITY = 8;
+/** Up to the next space. */
+const QUERY = 9;
+/** Added to these: in the value of a field that holds URLs, any number of them. */
+const IN_FIELD = 16;
 
 const SECRET_FIELDS = new Set([
   'cookie', 'cookie2', 'set-cookie', 'set-cookie2', 'authorization', 'proxy-authorization', 'x-authorization', 'x-api-key', 'x-apikey', 'api-key', 'apikey', 'x-auth-token', 'x-access-token',
@@ -38,8 +43,28 @@ const CR = 13;
 const SPACE = 0x20;
 const TAB = 9;
 const COLON = 0x3a;
+const SLASH = 0x2f;
 const QUESTION = 0x3f;
+const HASH = 0x23;
+const AT_SIGN = 0x40;
 const STAR = 0x2a;
+
+function nextInUrl(state: number, byte: number, keep_query: boolean): number {
+  const in_field = state & IN_FIELD;
+  switch (byte) {
+    case SPACE:
+      return in_field === 0 ? PASS : TARGET | IN_FIELD;
+    case QUESTION:
+    case HASH:
+      return (keep_query ? TARGET : QUERY) | in_field;
+    case COLON:
+      return TARGET_COLON | in_field;
+    case SLASH:
+      return ((state ^ in_field) === TARGET_COLON ? TARGET_SLASH : (state ^ in_field) === TARGET_SLASH ? AUTHORITY : TARGET) | in_field;
+    default:
+      return TARGET | in_field;
+  }
+}
 
 export class Redactor {
   readonly #keep_query: boolean;
@@ -77,6 +102,7 @@ export class Redactor {
     const begins = side?.begins ?? [];
     const base = this.#event?.offset ?? 0;
     let next_begin = 0;
+    let authority = start;
     for (let at = start; at < end; at += 1) {
       while (next_begin < begins.length && (begins[next_begin] as number) <= base + at - start) {
         if (begins[next_begin] === base + at - start) state = LINE_START;
@@ -93,12 +119,13 @@ export class Redactor {
         state = NAME;
         name = '';
       }
-      switch (state) {
+      const in_field = state & IN_FIELD;
+      switch (state ^ in_field) {
         case NAME:
           if (byte === COLON) {
-            state = this.#secret_fields.has(name) || (URL_FIELDS.has(name) && !this.#keep_target) ? BLANK_LINE : URL_FIELDS.has(name) && !this.#keep_query ? URL_VALUE : PASS;
+            state = this.#secret_fields.has(name) || (URL_FIELDS.has(name) && !this.#keep_target) ? BLANK_LINE : URL_FIELDS.has(name) ? TARGET | IN_FIELD : PASS;
           } else if (byte === SPACE || byte === TAB) {
-            if (!this.#secret_fields.has(name)) state = !this.#keep_target ? QUERY : this.#keep_query ? PASS : TARGET;
+            if (!this.#secret_fields.has(name)) state = this.#keep_target ? TARGET : QUERY;
           } else {
             name += String.fromCharCode(byte).toLowerCase();
             if (name.length > this.#longest_name) state = PASS;
@@ -108,16 +135,27 @@ export class Redactor {
           if (byte !== SPACE) data[at] = STAR;
           break;
         case TARGET:
-        case URL_VALUE:
-          if (byte === QUESTION) state = QUERY;
-          else if (byte === SPACE && state === TARGET) state = PASS;
+        case TARGET_COLON:
+        case TARGET_SLASH:
+          state = nextInUrl(state, byte, this.#keep_query);
+          authority = at + 1;
+          break;
+        case AUTHORITY:
+          if (byte === AT_SIGN) {
+            data.fill(STAR, authority, at);
+            authority = at + 1;
+          } else if (byte === SLASH || byte === QUESTION || byte === HASH || byte === SPACE) {
+            state = nextInUrl(state, byte, this.#keep_query);
+          }
           break;
         case QUERY:
-          if (byte === SPACE) state = PASS;
+          if (byte === SPACE) state = in_field === 0 ? PASS : TARGET | IN_FIELD;
           else data[at] = STAR;
           break;
       }
     }
+    // What follows the payload may be an '@'.
+    if ((state & ~IN_FIELD) === AUTHORITY) data.fill(STAR, authority, end);
     if (side === null) return;
     side.redaction = state;
     side.redaction_name = name;
