@@ -1,6 +1,7 @@
 // Secrets in payload that is kept: values of Cookie, Set-Cookie, (Proxy-)Authorization and what is used in their place; of URLs the query, the fragment, and
 // who asks (user:password@). It reads lines and knows no protocol, so that what the parsers do not understand is blanked as well. Where bytes before a payload
 // were not captured, it blanks up to the end of the line: they may have begun a secret.
+import { EVENT_FLAGS } from '../schema/records.ts';
 import { LIKELY_REQUEST, classify } from './http1-head.ts';
 import type { SocketEvent } from './socket-event.ts';
 import type { Side, SocketState } from './socket-state.ts';
@@ -88,7 +89,8 @@ export class Redactor {
     this.#side = side;
     const { bytes, origin, offset, captured_end } = event;
     const line = captured_end > offset ? classify(bytes, origin + offset, origin + captured_end) : 0;
-    if (side !== null && (side.redacted_to === offset || (side.redacted_to < 0 && offset === 0))) {
+    const begins = offset === 0 && (event.flags & EVENT_FLAGS.relative_offset) === 0;
+    if (side !== null && (side.redacted_to === offset || (side.redacted_to < 0 && begins))) {
       this.#at_start = side.redaction === PASS && line >= LIKELY_REQUEST ? LINE_START : side.redaction;
     } else if (line >= LIKELY_REQUEST) this.#at_start = LINE_START;
     else this.#at_start = side !== null && socket.decided_opaque ? PASS : BLANK_LINE;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { EVENT_FLAGS } from '../schema/records.ts';
 import { TestSocket } from './frames.ts';
 import { frames, run } from './run-frames.ts';
 import type { Step } from './run-frames.ts';
@@ -80,6 +81,10 @@ test('after bytes that were not captured, up to the end of the line', () => {
   expect(second).not.toContain('SECRET');
   const cut = payloads([['<', 'SECRET9; more=SECRET10\r\nX-Plain: shown\r\n']], { flags: 4, sent: 100, received: 100 });
   expect(cut).toEqual(['******** *************\r\nX-Plain: shown\r\n']);
+  // A Unix socket that is older than the collector: its offsets count from the first event.
+  const unix = { flags: EVENT_FLAGS.preexisting | EVENT_FLAGS.relative_offset };
+  expect(payloads([['<', 'SECRET11; more=SECRET12\r\nX-Plain: shown\r\n'], ['>', RESPONSE]], unix)).toEqual(['********* *************\r\nX-Plain: shown\r\n', RESPONSE_BLANKED]);
+  expect(payloads([['<', REQUEST]], unix)).toEqual([BLANKED]);
 });
 
 test('protocols that nobody understood are read by line as well', () => {
