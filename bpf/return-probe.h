@@ -9,7 +9,7 @@
 /* tracefs is kept open by descriptor, as its mount may be left later. */
 void return_probe_open(const char *tracefs);
 struct bpf_link *return_probe_attach(struct bpf_program *program, const char *function);
-/* Returns that found no room after all. */
+/* Returns that found no room after all. Never less than before, after closing neither. */
 unsigned long long return_probe_missed(void);
 /* Removes the definitions; links are to be destroyed before. */
 void return_probe_close(void);

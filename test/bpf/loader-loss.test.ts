@@ -1,10 +1,15 @@
 // Nothing is lost without being counted: what was seen and what was lost is what the caller itself counted.
+import { execFileSync } from 'node:child_process';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { packageRoot } from '../../schema/package-root.ts';
 import { LoadProgram } from './load-program.ts';
 import { hasFlag } from './frame-log.ts';
 import { LoaderRun } from './loader-run.ts';
-import { build } from './built.ts';
+import { LOAD, build } from './built.ts';
 import { makeNetwork, type Network } from './network.ts';
+
+const root = packageRoot();
 
 async function flood(network: string, count: number, ...args: string[]): Promise<{ run: LoaderRun; calls: number }> {
   const load = new LoadProgram(network, 'flood', String(count));
@@ -60,6 +65,13 @@ describe('losses', () => {
       });
     });
     expect(gaps).toEqual([]);
+  });
+
+  test('what return probes missed is told when they are gone as well, and once', () => {
+    const check = join(dirname(LOAD), 'tracehouse-return-probe-check');
+    execFileSync('gcc', ['-O1', '-g', '-Wall', '-D_GNU_SOURCE', '-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-I', join(root, 'bpf'),
+      join(root, 'test/bpf/return-probe-check.c'), join(root, 'bpf/return-probe.c'), join(root, 'bpf/losses.c'), '-o', check], { stdio: 'pipe' });
+    expect(execFileSync(check, { encoding: 'utf8' })).toBe('lost 3\nlost 2\ntold 5\n');
   });
 
   test('a reader that stops reading makes the kernel drop and count, and loses nothing that was handed over', async () => {
