@@ -232,16 +232,22 @@ struct positions {
 	u32 sent_seq, received_seq;
 };
 
+/* The FIN is the last in sequence: it has been read when all has been read. */
+static __always_inline bool fin_read(struct sock *sk, struct tcp_sock *tp, const bool direct, u32 copied_seq)
+{
+	u64 flags = GET(direct, sk, __sk_common.skc_flags);
+
+	return (flags & SOCK_DONE_BIT) && copied_seq == GET(direct, tp, rcv_nxt);
+}
+
 static __always_inline void tcp_positions(struct sock *sk, struct tcp_sock *tp, const bool direct, const struct sock_state *state, u8 tcp_state, struct positions *at)
 {
 	u32 write_seq = GET(direct, tp, write_seq);
 	u32 copied_seq = GET(direct, tp, copied_seq);
-	u64 flags = GET(direct, sk, __sk_common.skc_flags);
 
 	if (fin_queued(tcp_state) || (state->state & SOCK_FIN))
 		write_seq -= 1;
-	/* The FIN is the last in sequence: it has been read when all has been read. */
-	if ((flags & SOCK_DONE_BIT) && copied_seq == GET(direct, tp, rcv_nxt))
+	if (fin_read(sk, tp, direct, copied_seq))
 		copied_seq -= 1;
 	at->sent_seq = write_seq;
 	at->received_seq = copied_seq;

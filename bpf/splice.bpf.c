@@ -4,12 +4,18 @@ static __always_inline int moved(void *ctx, struct sock *sk, const bool direct)
 {
 	struct sock_state *state = find_sock(sk);
 	struct tcp_sock *tp = tcp_of(sk, direct);
+	u32 copied_seq;
+	bool ended;
 	int bytes;
 
 	if (!tp || !state || state->family == AF_UNIX || !(state->state & SOCK_LEARNT))
 		return 0;
-	bytes = GET(direct, tp, copied_seq) - state->read_seq;
-	return bytes > 0 ? socket_io(ctx, sk, direct, false, bytes) : 0;
+	copied_seq = GET(direct, tp, copied_seq);
+	ended = fin_read(sk, tp, direct, copied_seq);
+	bytes = copied_seq - ended - state->read_seq;
+	if (bytes <= 0 && !ended)
+		return 0;
+	return socket_io(ctx, sk, direct, false, bytes > 0 ? bytes : 0);
 }
 
 SEC("fexit/tcp_splice_read")

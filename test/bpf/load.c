@@ -243,22 +243,47 @@ static int skipped(const char *how)
 	return (!strcmp(how, "io_uring") && !has_plain) || (!strcmp(how, "io_uring_sqpoll") && !has_polled);
 }
 
-static void transfer(const struct pair *pair, int from_client, const char *writing, const char *reading)
-{
-	int from = from_client ? pair->client : pair->server, to = from_client ? pair->server : pair->client;
-	char out[SIZE], in[SIZE];
-	static int serial;
+static int serial;
 
+static void make(char out[SIZE], const struct pair *pair, const char *writing, const char *reading)
+{
 	memset(out, '.', SIZE);
 	snprintf(out, SIZE, "%04d %s by %s read by %s", ++serial, pair->family, writing, reading);
 	out[strlen(out)] = ' ';
 	memcpy(out + SIZE - 8, "<<end>>\n", 8);
+}
+
+static void transfer(const struct pair *pair, int from_client, const char *writing, const char *reading)
+{
+	int from = from_client ? pair->client : pair->server, to = from_client ? pair->server : pair->client;
+	char out[SIZE], in[SIZE];
+
+	make(out, pair, writing, reading);
 	if (CHECK(write_by(writing, from, out, SIZE)) != SIZE || CHECK(read_by(reading, to, in, SIZE)) != SIZE || memcmp(out, in, SIZE)) {
 		fprintf(stderr, "%s: %s to %s moved something else\n", pair->family, writing, reading);
 		exit(1);
 	}
 	printf("call %s write %s %d %d %04d\n", pair->family, writing, from, SIZE, serial);
 	printf("call %s read %s %d %d %04d\n", pair->family, reading, to, SIZE, serial);
+}
+
+/* The last bytes and the end, spliced from: 0 as often as it is asked. */
+static void splice_end(const struct pair *pair)
+{
+	char out[SIZE];
+	int pipes[2];
+
+	make(out, pair, "write", "splice");
+	CHECK(pipe(pipes));
+	CHECK(write(pair->client, out, SIZE));
+	CHECK(shutdown(pair->client, SHUT_WR));
+	for (int i = 0; i < 3; i++)
+		if (CHECK(splice(pair->server, NULL, pipes[1], NULL, SIZE, 0)) != (i ? 0 : SIZE))
+			exit(1);
+	close(pipes[0]);
+	close(pipes[1]);
+	printf("call %s write write %d %d %04d\n", pair->family, pair->client, SIZE, serial);
+	printf("call %s read splice %d %d %04d\n", pair->family, pair->server, SIZE, serial);
 }
 
 static void all_calls(void)
@@ -277,8 +302,11 @@ static void all_calls(void)
 			/* Unix sockets are spliced from without passing any hook. */
 			if (!skipped(reads[i]) && !(families[f] == AF_UNIX && !strcmp(reads[i], "splice")))
 				transfer(&pair, i % 2, "write", reads[i]);
-		CHECK(shutdown(pair.client, SHUT_WR));
 		char byte;
+		if (families[f] == AF_INET6)
+			splice_end(&pair);
+		else
+			CHECK(shutdown(pair.client, SHUT_WR));
 		if (read(pair.server, &byte, 1) != 0)
 			exit(1);
 		transfer(&pair, 0, "write", "read");
