@@ -26,6 +26,7 @@ typedef __SIZE_TYPE__ size_t;
 #define MSG_PEEK 2
 #define TH_TCP_ZEROCOPY_RECEIVE 35
 #define MSG_TRUNC 0x20
+#define MSG_ERRQUEUE 0x2000
 #define RCV_SHUTDOWN 1
 #define SOCK_DONE_BIT (1UL << 1) /* sk_flags: the peer's FIN has arrived */
 #define S_IFMT 00170000

@@ -35,7 +35,7 @@ static __always_inline int leave(void *ctx, bool writing, int result)
 	sk = (struct sock *)entry->sk;
 	flags = entry->flags;
 	bpf_map_delete_elem(&pending, &id);
-	return flags & MSG_PEEK ? 0 : socket_io(ctx, sk, false, writing, result);
+	return flags & MSG_PEEK ? 0 : socket_io(ctx, sk, false, writing, result, flags);
 }
 
 SEC("kprobe/tcp_sendmsg")

@@ -26,7 +26,7 @@ static __always_inline u32 payload_budget(struct sock_state *state, bool writing
 	return bytes < room ? bytes : room;
 }
 
-static __always_inline int socket_io(void *ctx, struct sock *sk, const bool direct, const bool writing, int result)
+static __always_inline int socket_io(void *ctx, struct sock *sk, const bool direct, const bool writing, int result, u32 flags)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
 	struct positions at = {};
@@ -45,6 +45,11 @@ static __always_inline int socket_io(void *ctx, struct sock *sk, const bool dire
 		return 0;
 	family = stream_family(sk, direct);
 	if (!family)
+		return 0;
+	/* Unix sockets know neither of these flags. */
+	if (family == AF_UNIX)
+		flags = 0;
+	if (flags & MSG_ERRQUEUE)
 		return 0;
 	who = current_state(task);
 	if (!who) {
@@ -156,7 +161,8 @@ static __always_inline int socket_io(void *ctx, struct sock *sk, const bool dire
 	/* Where a request begins: the first write since anything was read. */
 	if (settings.stacks && writing && bytes && state->role == TH_ROLE_CLIENT && (!state->phase_used[1] || state->phase_other[1] != event.other_offset) && !(event.flags & TH_FLAG_NO_THREAD))
 		event.stack_id = take_stack(ctx);
-	if (bytes) {
+	/* With MSG_TRUNC they are thrown away, whatever the buffer holds. */
+	if (bytes && !(flags & MSG_TRUNC)) {
 		want = payload_budget(state, writing, event.other_offset, bytes);
 		if (want && used > settings.ring_half) {
 			want = 0;
@@ -173,54 +179,54 @@ static __always_inline int socket_io(void *ctx, struct sock *sk, const bool dire
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(send_length, struct sock *sk, int result, int flags)
 {
-	return socket_io(ctx, sk, true, true, result);
+	return socket_io(ctx, sk, true, true, result, 0);
 }
 
 SEC("tp_btf/sock_recv_length")
 int BPF_PROG(recv_length, struct sock *sk, int result, int flags)
 {
-	return flags & MSG_PEEK ? 0 : socket_io(ctx, sk, true, false, result);
+	return flags & MSG_PEEK ? 0 : socket_io(ctx, sk, true, false, result, flags);
 }
 
 SEC("fexit/tcp_sendmsg")
 int BPF_PROG(tcp_sendmsg_exit, struct sock *sk, struct msghdr *msg, size_t size, int result)
 {
-	return socket_io(ctx, sk, true, true, result);
+	return socket_io(ctx, sk, true, true, result, 0);
 }
 
 SEC("fexit/tcp_sendpage")
 int BPF_PROG(tcp_sendpage_exit, struct sock *sk, void *page, int offset, size_t size, int flags, int result)
 {
-	return socket_io(ctx, sk, true, true, result);
+	return socket_io(ctx, sk, true, true, result, 0);
 }
 
 SEC("fexit/tcp_recvmsg")
 int BPF_PROG(tcp_recvmsg_exit, struct sock *sk, struct msghdr *msg, size_t size, int flags, int *address_length, int result)
 {
-	return flags & MSG_PEEK ? 0 : socket_io(ctx, sk, true, false, result);
+	return flags & MSG_PEEK ? 0 : socket_io(ctx, sk, true, false, result, flags);
 }
 
 /* Until 5.18 there was one more argument. */
 SEC("fexit/tcp_recvmsg")
 int BPF_PROG(tcp_recvmsg_exit_nonblock, struct sock *sk, struct msghdr *msg, size_t size, int nonblock, int flags, int *address_length, int result)
 {
-	return flags & MSG_PEEK ? 0 : socket_io(ctx, sk, true, false, result);
+	return flags & MSG_PEEK ? 0 : socket_io(ctx, sk, true, false, result, flags);
 }
 
 SEC("fexit/unix_stream_sendmsg")
 int BPF_PROG(unix_sendmsg_exit, struct socket *socket, struct msghdr *msg, size_t size, int result)
 {
-	return socket_io(ctx, socket->sk, true, true, result);
+	return socket_io(ctx, socket->sk, true, true, result, 0);
 }
 
 SEC("fexit/unix_stream_sendpage")
 int BPF_PROG(unix_sendpage_exit, struct socket *socket, void *page, int offset, size_t size, int flags, int result)
 {
-	return socket_io(ctx, socket->sk, true, true, result);
+	return socket_io(ctx, socket->sk, true, true, result, 0);
 }
 
 SEC("fexit/unix_stream_recvmsg")
 int BPF_PROG(unix_recvmsg_exit, struct socket *socket, struct msghdr *msg, size_t size, int flags, int result)
 {
-	return flags & MSG_PEEK ? 0 : socket_io(ctx, socket->sk, true, false, result);
+	return flags & MSG_PEEK ? 0 : socket_io(ctx, socket->sk, true, false, result, flags);
 }

@@ -15,7 +15,7 @@ static __always_inline int moved(void *ctx, struct sock *sk, const bool direct)
 	bytes = copied_seq - ended - state->read_seq;
 	if (bytes <= 0 && !ended)
 		return 0;
-	return socket_io(ctx, sk, direct, false, bytes > 0 ? bytes : 0);
+	return socket_io(ctx, sk, direct, false, bytes > 0 ? bytes : 0, 0);
 }
 
 SEC("fexit/tcp_splice_read")

@@ -14,7 +14,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
+#include <linux/net_tstamp.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stddef.h>
@@ -218,6 +220,8 @@ static long read_by(const char *how, int fd, char *data, size_t size)
 		CHECK(recv(fd, data, size, MSG_PEEK));
 		return recv(fd, data, size, 0);
 	}
+	if (!strcmp(how, "discard"))
+		return recv(fd, data, size, MSG_TRUNC);
 	if (!strcmp(how, "recvmsg"))
 		return recvmsg(fd, &message, 0);
 	if (!strcmp(how, "recvmmsg")) {
@@ -236,7 +240,7 @@ static long read_by(const char *how, int fd, char *data, size_t size)
 }
 
 static const char *const writes[] = {"write", "writev", "pwritev2", "send", "sendto", "sendmsg", "sendmmsg", "sendfile", "splice", "io_uring", "io_uring_sqpoll"};
-static const char *const reads[] = {"read", "readv", "preadv2", "recv", "peek", "recvmsg", "recvmmsg", "splice", "io_uring", "io_uring_sqpoll"};
+static const char *const reads[] = {"read", "readv", "preadv2", "recv", "peek", "discard", "recvmsg", "recvmmsg", "splice", "io_uring", "io_uring_sqpoll"};
 
 static int skipped(const char *how)
 {
@@ -259,12 +263,31 @@ static void transfer(const struct pair *pair, int from_client, const char *writi
 	char out[SIZE], in[SIZE];
 
 	make(out, pair, writing, reading);
+	memcpy(in, out, SIZE);
+	if (strcmp(reading, "discard") || !strcmp(pair->family, "unix"))
+		memset(in, 0, SIZE);
 	if (CHECK(write_by(writing, from, out, SIZE)) != SIZE || CHECK(read_by(reading, to, in, SIZE)) != SIZE || memcmp(out, in, SIZE)) {
 		fprintf(stderr, "%s: %s to %s moved something else\n", pair->family, writing, reading);
 		exit(1);
 	}
 	printf("call %s write %s %d %d %04d\n", pair->family, writing, from, SIZE, serial);
 	printf("call %s read %s %d %d %04d\n", pair->family, reading, to, SIZE, serial);
+}
+
+/* When a write went out: told with a copy of the packet, which no stream carries. */
+static void error_queue(const struct pair *pair)
+{
+	int flags = SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE;
+	struct pollfd told = {.fd = pair->client};
+	char packet[SIZE];
+
+	CHECK(setsockopt(pair->client, SOL_SOCKET, SO_TIMESTAMPING, &flags, sizeof(flags)));
+	transfer(pair, 1, "write", "read");
+	CHECK(poll(&told, 1, 5000));
+	if (CHECK(recv(pair->client, packet, SIZE, MSG_ERRQUEUE)) == 0)
+		exit(1);
+	flags = 0;
+	CHECK(setsockopt(pair->client, SOL_SOCKET, SO_TIMESTAMPING, &flags, sizeof(flags)));
 }
 
 /* The last bytes and the end, spliced from: 0 as often as it is asked. */
@@ -302,6 +325,8 @@ static void all_calls(void)
 			/* Unix sockets are spliced from without passing any hook. */
 			if (!skipped(reads[i]) && !(families[f] == AF_UNIX && !strcmp(reads[i], "splice")))
 				transfer(&pair, i % 2, "write", reads[i]);
+		if (families[f] != AF_UNIX)
+			error_queue(&pair);
 		char byte;
 		if (families[f] == AF_INET6)
 			splice_end(&pair);
