@@ -41,7 +41,15 @@ export class S3Store implements Destination {
 
   async put(staged: string, path: string): Promise<void> {
     const params = { Bucket: this.#bucket, Key: this.#prefix + path, Body: createReadStream(staged), ContentType: 'application/vnd.apache.parquet' };
-    await new Upload({ client: this.#client, params, partSize: PART_BYTES, queueSize: 2, abortController: this.#closing }).done();
+    const upload = new Upload({ client: this.#client, params, partSize: PART_BYTES, queueSize: 2 });
+    const { signal } = this.#closing; // one signal for several uploads would end the last of them alone
+    const stop = (): void => void upload.abort();
+    signal.addEventListener('abort', stop);
+    try {
+      await upload.done();
+    } finally {
+      signal.removeEventListener('abort', stop);
+    }
   }
 
   async get(path: string): Promise<Readable> {
