@@ -23,6 +23,9 @@ export interface Limits {
 
 export const DEFAULT_LIMITS: Limits = { open_limit_ns: 600_000_000_000n, pool_limit_ns: 1_000_000_000n, quiet_limit_ns: 1_000_000_000n, reset_limit_ns: 10_000_000_000n, decide_limit_ns: 5_000_000_000n, call_limit: 10_000n, threshold: 0.5 };
 
+/** Of what ended so long before the cut everything is stored: calls that several requests may have caused, and what hangs on them, wait to be decided; and both ends of a call. */
+export const STORED_AFTER_NS = DEFAULT_LIMITS.decide_limit_ns + 2_000_000_000n;
+
 /** How long stored spans stay known to children that begin after their parent has ended. */
 export const KEEP_NS = 15_000_000_000n;
 

@@ -16,8 +16,11 @@ import { retryAfterMs } from '../api/otlp/send-batch.ts';
 import { headersOfFile, headersOfVariable, otlpTarget, otlpUrl } from '../api/otlp/target.ts';
 import type { SpanRow } from '../api/lookups/trace-spans.ts';
 import type { Warehouse } from '../ingest/warehouse.ts';
+import { STORED_AFTER_NS } from '../queries/working-set.ts';
 import { FAILED, NOW_NS, shopWarehouse } from './support/shop-warehouse.ts';
 import { temporaryFolder } from './support/temporary-folder.ts';
+import { tell } from './support/told-process.ts';
+import type { Told } from './support/told-process.ts';
 
 interface Received { readonly body: Buffer; readonly headers: IncomingHttpHeaders; readonly traces: OtlpTraces; readonly ids: string[] }
 interface Reply { readonly status?: number; readonly headers?: Record<string, string>; readonly body?: Uint8Array | string; readonly hang_up?: boolean }
@@ -104,7 +107,7 @@ describe('what is sent', () => {
     expect(received.length).toBe(Math.ceil(all.length / 20));
     expect(received[0]?.headers).toMatchObject({ 'content-type': 'application/x-protobuf', 'content-encoding': 'gzip', ':path': '/v1/traces' });
     expect(exporter.counts).toEqual({ sent: all.length, rejected: 0, dropped: 0, late: 0, requests: received.length, retries: 0 });
-    expect(exporter.lag_ns).toBe(1_000_000_000n);
+    expect(exporter.lag_ns).toBe(STORED_AFTER_NS + 1_000_000_000n);
 
     const failed = await traceOf(`/orders/${FAILED}`);
     const groups = received.flatMap(({ traces }) => traces.resourceSpans);
@@ -139,7 +142,7 @@ describe('what is sent', () => {
     const { received, exporterNow, all } = await shop();
     let cut_ns = NOW_NS - 12_500_000_000n;
     const exporter = exporterNow({ cut_ns: () => cut_ns, quiet_ns: 200_000_000n, batch_spans: 1000 });
-    while (cut_ns < NOW_NS + 1_000_000_000n) {
+    while (cut_ns < NOW_NS + STORED_AFTER_NS + 1_000_000_000n) {
       await sendAll(exporter);
       cut_ns += 250_000_000n;
     }
@@ -153,7 +156,7 @@ describe('what is sent', () => {
   test('when nothing more is correlated, the last ones too; should they go on later, the rest by itself', async () => {
     const { received, exporterNow, all, warehouse } = await shop();
     // In the midst of the last order: its call has ended, the order has not.
-    const cut = { ns: ((await warehouse.query("SELECT max(end_ns) FROM spans WHERE kind = 'client'")).rows[0]?.[0] ?? 0n) as bigint };
+    const cut = { ns: STORED_AFTER_NS + ((await warehouse.query("SELECT max(end_ns) FROM spans WHERE kind = 'client'")).rows[0]?.[0] ?? 0n) as bigint };
     const clock = { ms: 0 };
     const exporter = exporterNow({ cut_ns: () => cut.ns, now_ms: () => clock.ms, quiet_ns: 5_000_000_000n });
     await sendAll(exporter);
@@ -178,6 +181,38 @@ describe('what is sent', () => {
     exporter.start();
     await exporter.finish(10_000);
     expect(sentIds(received)).toEqual(all);
+  });
+
+  // One thread, so that C may be of either order: it waits to be decided, and is what joins X and R1.
+  const held: Told[] = [
+    { name: 'R1', kind: 'server', from: 0, to: 6500, threads: [1, 1], turns: [1, 20] },
+    { name: 'X', kind: 'client', from: 10, to: 50, threads: [1, 1], turns: [1, 3] },
+    { name: 'R2', kind: 'server', from: 1000, to: 2050, threads: [1, 1], turns: [5, 9] },
+    { name: 'C', kind: 'client', from: 2000, to: 2100, threads: [1, 1], turns: [7, 10] },
+    { name: 'next', kind: 'server', from: 20_000, to: 20_010, threads: [1, 1], turns: [50, 51] },
+  ];
+
+  test.for([['goes on', undefined], ['stands still while one waits', 2500]] as const)('calls that wait to be decided too, once, where correlation %s', async ([, still_ms]) => {
+    const { url, received } = await sink();
+    const clock = { ms: 0 };
+    let exporter: OtlpExporter | undefined;
+    const { warehouse } = await tell(held, [], {
+      every_ms: 500,
+      after: async ({ warehouse: told, correlator, ms }) => {
+        exporter ??= new OtlpExporter(told, { target: { url, protocol: 'protobuf', compression: 'none', headers: {} }, cut_ns: () => correlator.cut_ns, since_ns: 0n, now_ms: () => clock.ms });
+        clock.ms += 500;
+        await sendAll(exporter);
+        if (ms !== still_ms) return;
+        clock.ms += 6000;
+        await sendAll(exporter);
+      },
+    });
+    exporter?.start();
+    await exporter?.finish(10_000);
+    expect(sentIds(received)).toEqual((await warehouse.query("SELECT trace_id || ' ' || span_id FROM spans ORDER BY 1")).rows.map(([id]) => id));
+    expect(exporter?.counts).toMatchObject({ sent: held.length, late: 0 });
+    const of_r1 = (await warehouse.query('SELECT trace_id FROM spans ORDER BY start_ns LIMIT 1')).rows[0]?.[0] as string;
+    expect(received.map(({ ids }) => ids.filter((id) => id.startsWith(of_r1)).length).filter((spans) => spans > 0)).toEqual([3]);
   });
 
   test('a collector that is new is told what is correlated from now on', async () => {
@@ -267,7 +302,7 @@ describe('what is lost is counted', () => {
     expect(body).toMatch(new RegExp(`^tracehouse_otlp_spans_total\\{result="sent"\\} ${all.length - 20}$`, 'm'));
     expect(body).toMatch(/^tracehouse_otlp_spans_total\{result="dropped"\} 20$/m);
     expect(body).toMatch(/^tracehouse_otlp_spans_total\{result="rejected"\} 5$/m);
-    expect(body).toMatch(/^tracehouse_otlp_lag_seconds 1$/m);
+    expect(body).toMatch(/^tracehouse_otlp_lag_seconds 8$/m);
   });
 });
 

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Kysely } from 'kysely';
 import type { Warehouse } from '../../ingest/warehouse.ts';
+import { STORED_AFTER_NS } from '../../queries/working-set.ts';
 import { openDatabase } from '../database.ts';
 import type { Database } from '../database.ts';
 import { finishedSpans, windowEnd } from './finished-spans.ts';
@@ -15,7 +16,7 @@ import type { OtlpTarget } from './target.ts';
 
 export interface OtlpExporterOptions {
   readonly target: OtlpTarget;
-  /** Every span that ended before is readable; ns since 1970. */
+  /** How far correlation has come; ns since 1970. */
   readonly cut_ns: () => bigint;
   readonly log?: (line: string) => void;
   /** A trace is finished when it has been quiet for so long. */
@@ -144,15 +145,17 @@ export class OtlpExporter {
     await this.#countLate();
     const quiet_ns = this.#options.quiet_ns ?? QUIET_NS;
     const cut_ns = this.#options.cut_ns();
-    const up_to_ns = this.#standsStill(cut_ns, quiet_ns) ? cut_ns : cut_ns - quiet_ns;
+    // Calls that still wait to be decided may hold traces together; at the end nothing waits.
+    const stored_ns = this.#final ? cut_ns : cut_ns - STORED_AFTER_NS;
+    const up_to_ns = this.#standsStill(cut_ns, quiet_ns) ? stored_ns : stored_ns - quiet_ns;
     if (position.window === null && up_to_ns <= position.done_ns) return false;
-    await this.#sendWindow(position, position.window ?? (await this.#plan(position, up_to_ns, cut_ns, quiet_ns)), quiet_ns);
+    await this.#sendWindow(position, position.window ?? (await this.#plan(position, up_to_ns, stored_ns, quiet_ns)), quiet_ns);
     return true;
   }
 
-  async #plan({ done_ns }: Position, up_to_ns: bigint, cut_ns: bigint, quiet_ns: bigint): Promise<WindowState> {
+  async #plan({ done_ns }: Position, up_to_ns: bigint, stored_ns: bigint, quiet_ns: bigint): Promise<WindowState> {
     const to_ns = await windowEnd(this.#db, this.#warehouse, done_ns, up_to_ns, WINDOW_SPANS);
-    return { to_ns, batches_done: 0, flush: to_ns + quiet_ns > cut_ns };
+    return { to_ns, batches_done: 0, flush: to_ns + quiet_ns > stored_ns };
   }
 
   async #sendWindow({ done_ns, flushed_ns }: Position, { to_ns, batches_done, flush }: WindowState, quiet_ns: bigint): Promise<void> {

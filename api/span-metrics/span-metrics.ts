@@ -2,7 +2,7 @@
 // the one before, never the store again: whatever is counted stays counted, once.
 import type { FastifyInstance } from 'fastify';
 import type { Registry } from 'prom-client';
-import { DEFAULT_LIMITS } from '../../queries/working-set.ts';
+import { STORED_AFTER_NS } from '../../queries/working-set.ts';
 import type { RouteContext } from '../dependencies.ts';
 import { spansEnding } from '../lookups/indexed-views.ts';
 import { EDGE_BUCKETS, LATENCY_BUCKETS, edgeCounts, spanCounts } from './counts.ts';
@@ -16,8 +16,6 @@ export interface SpanMetricsOptions {
   readonly most_span_series?: number | undefined;
 }
 
-/** Of what is counted everything is stored by then: calls that several requests may have caused, and what hangs on them, wait to be decided; and both ends of a call. */
-const SETTLE_NS = DEFAULT_LIMITS.decide_limit_ns + 2_000_000_000n;
 const WINDOW_NS = 300_000_000_000n;
 /** Of a scrape: what is left is counted at the next one. */
 const BUDGET_MS = 3000;
@@ -57,7 +55,7 @@ export function measureSpans(app: FastifyInstance, registry: Registry, context: 
   });
 
   async function countWindow(from_ns: bigint, to_ns: bigint): Promise<void> {
-    const [graph, spans] = await Promise.all([edgeCounts(db, warehouse, { from_ns, to_ns }, to_ns + SETTLE_NS), spanCounts(db, warehouse, { from_ns, to_ns })]);
+    const [graph, spans] = await Promise.all([edgeCounts(db, warehouse, { from_ns, to_ns }, to_ns + STORED_AFTER_NS), spanCounts(db, warehouse, { from_ns, to_ns })]);
     for (const { labels, failed: failures, client_seconds: client, server_seconds: server } of graph) {
       const count = client?.count ?? server?.count ?? 0;
       if (!edges.admits(labels)) {
@@ -96,7 +94,7 @@ export function measureSpans(app: FastifyInstance, registry: Registry, context: 
 
   /** All series of a scrape stand on the same count. */
   function counted(): Promise<void> {
-    counting ??= countNew((correlator?.cut_ns ?? 0n) - SETTLE_NS)
+    counting ??= countNew((correlator?.cut_ns ?? 0n) - STORED_AFTER_NS)
       .catch((error: unknown) => log(`metrics: spans are counted later: ${(error as Error).message}`))
       .finally(() => (counting = undefined));
     return counting;
