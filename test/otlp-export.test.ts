@@ -1,5 +1,5 @@
 // Finished traces to a collector that decodes what it gets: each span once, over retries, restarts and crashes.
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -23,7 +23,7 @@ import { tell } from './support/told-process.ts';
 import type { Told } from './support/told-process.ts';
 
 interface Received { readonly body: Buffer; readonly headers: IncomingHttpHeaders; readonly traces: OtlpTraces; readonly ids: string[] }
-interface Reply { readonly status?: number; readonly headers?: Record<string, string>; readonly body?: Uint8Array | string; readonly hang_up?: boolean }
+interface Reply { readonly status?: number; readonly headers?: Record<string, string>; readonly body?: Uint8Array | string; readonly hang_up?: boolean; readonly meanwhile?: () => void }
 
 /** Answers as told, then with 200. */
 async function sink(replies: Reply[] = []): Promise<{ url: string; received: Received[] }> {
@@ -36,7 +36,8 @@ async function sink(replies: Reply[] = []): Promise<{ url: string; received: Rec
       const plain = request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body;
       const traces = request.headers['content-type'] === 'application/json' ? (JSON.parse(plain.toString()) as OtlpTraces) : decodeTraces(plain);
       received.push({ body, headers: { ...request.headers, ':path': request.url }, traces, ids: idsOf(traces) });
-      const { status = 200, headers = {}, body: answer = encodeExportResponse(), hang_up = false } = replies.shift() ?? {};
+      const { status = 200, headers = {}, body: answer = encodeExportResponse(), hang_up = false, meanwhile } = replies.shift() ?? {};
+      meanwhile?.();
       if (hang_up) request.socket.destroy();
       else response.writeHead(status, { 'content-type': 'application/x-protobuf', ...headers }).end(answer);
     });
@@ -268,6 +269,20 @@ describe('no duplicates', () => {
     await sendAll(exporterNow());
     expect(received.map(({ body }) => body.toString('hex'))).toEqual(whole.slice(2).map(({ body }) => body.toString('hex')));
     expect(sentIds([...whole.slice(0, 2), ...received])).toEqual(all);
+  });
+
+  test('while the position cannot be written nothing is sent, and afterwards what has not been', async () => {
+    // In the way of what is written before it is renamed, as a full disk would be.
+    const blocked = (): string => join(folder, 'otlp', `${readdirSync(join(folder, 'otlp'))[0]?.slice(0, 16)}.json.next`);
+    const { received, exporterNow, all, folder } = await shop([{}, { meanwhile: () => mkdirSync(blocked()) }]);
+    const exporter = exporterNow();
+    for (let tries = 0; tries < 3; tries++) await expect(sendAll(exporter)).rejects.toThrow('EISDIR');
+    expect(received).toHaveLength(2);
+    rmdirSync(blocked());
+    await sendAll(exporter);
+    expect(sentIds(received)).toEqual(all);
+    await sendAll(exporterNow());
+    expect(sentIds(received)).toEqual(all);
   });
 
   test('closed while the collector does not take anything: it ends, and the next start goes on', async () => {

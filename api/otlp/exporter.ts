@@ -161,7 +161,7 @@ export class OtlpExporter {
   async #sendWindow({ done_ns, flushed_ns }: Position, { to_ns, batches_done, flush }: WindowState, quiet_ns: bigint): Promise<void> {
     const take = this.#options.batch_spans ?? BATCH_SPANS;
     const at = (done: number): Position => ({ done_ns, flushed_ns, window: { to_ns, batches_done: done, flush } });
-    let planned = batches_done > 0;
+    let planned = false;
     await this.#late.note(done_ns, to_ns, this.#now());
     let batch = batches_done;
     for (;;) {
@@ -180,6 +180,8 @@ export class OtlpExporter {
   }
 
   #note(position: Position): void {
+    // Where it cannot be written, nothing more is sent, but what has been answered is not sent again either.
+    if (position.window !== null) this.#position = position;
     // An empty window moves the position without a write for each: it would be found empty again.
     if (position.window !== null || this.#position?.window !== null || position.flushed_ns !== this.#position.flushed_ns) this.#file.write(position);
     this.#position = position;
