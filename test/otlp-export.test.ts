@@ -243,6 +243,14 @@ describe('no duplicates', () => {
     expect(log.at(-1)).toContain('takes spans again');
   });
 
+  test('a collector that asks for a month is asked again after an hour, and the log says so', async () => {
+    const { received, waits, exporterNow, all, log } = await shop([{ status: 429, headers: { 'retry-after': '2592000' } }]);
+    await sendAll(exporterNow());
+    expect(waits).toEqual([3_600_000]);
+    expect(log[0]).toContain('HTTP 429; again in 3600 s');
+    expect(sentIds(received.slice(1))).toEqual(all);
+  });
+
   test('over a restart', async () => {
     const { received, exporterNow, all } = await shop();
     const first = exporterNow({ cut_ns: () => NOW_NS - 10_000_000_000n });
@@ -370,6 +378,7 @@ describe('settings', () => {
   });
 
   test('Retry-After', () => {
-    expect([retryAfterMs('3', 0), retryAfterMs('Thu, 01 Jan 1970 00:00:09 GMT', 4000), retryAfterMs('Thu, 01 Jan 1970 00:00:01 GMT', 4000), retryAfterMs('soon', 0), retryAfterMs(null, 0)]).toEqual([3000, 5000, 0, undefined, undefined]);
+    expect([retryAfterMs('3', 0), retryAfterMs('Thu, 01 Jan 1970 00:00:09 GMT', 4000), retryAfterMs('Thu, 01 Jan 1970 00:00:01 GMT', 4000), retryAfterMs('soon', 0), retryAfterMs(null, 0)]).toEqual([3000, 5000, 1000, undefined, undefined]);
+    expect(['0', '3600', '3601', '2592000', '9'.repeat(400), 'Fri, 01 Jan 2100 00:00:00 GMT'].map((text) => retryAfterMs(text, 0))).toEqual([1000, 3_600_000, 3_600_000, 3_600_000, 3_600_000, 3_600_000]);
   });
 });

@@ -23,6 +23,8 @@ export type SendResult = { readonly status: 'taken'; readonly rejected: number; 
 const REFUSED = new Set([400, 413, 422]);
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 60_000;
+/** Whatever the collector asks for: beyond 2^31 ms a timer ends at once. */
+const ASKED_MS = { least: 1000, most: 3_600_000 };
 const MOST_ANSWER_BYTES = 65_536;
 
 async function encodeBatch(target: OtlpTarget, traces: OtlpTraces): Promise<Uint8Array> {
@@ -30,12 +32,11 @@ async function encodeBatch(target: OtlpTarget, traces: OtlpTraces): Promise<Uint
   return target.compression === 'gzip' ? promisify(gzip)(body) : body;
 }
 
-/** Seconds, or a date. */
+/** Of seconds, or a date. */
 export function retryAfterMs(text: string | null, now_ms: number): number | undefined {
   if (text === null) return undefined;
-  if (/^\d{1,9}$/.test(text.trim())) return Number(text) * 1000;
-  const at = Date.parse(text);
-  return Number.isNaN(at) ? undefined : Math.max(0, at - now_ms);
+  const asked_ms = /^\d+$/.test(text.trim()) ? Number(text) * 1000 : Date.parse(text) - now_ms;
+  return Number.isNaN(asked_ms) ? undefined : Math.min(Math.max(asked_ms, ASKED_MS.least), ASKED_MS.most);
 }
 
 async function answerOf(response: Response): Promise<Uint8Array> {
