@@ -23,7 +23,7 @@ import { tell } from './support/told-process.ts';
 import type { Told } from './support/told-process.ts';
 
 interface Received { readonly body: Buffer; readonly headers: IncomingHttpHeaders; readonly traces: OtlpTraces; readonly ids: string[] }
-interface Reply { readonly status?: number; readonly headers?: Record<string, string>; readonly body?: Uint8Array | string; readonly hang_up?: boolean; readonly meanwhile?: () => void }
+interface Reply { readonly status?: number; readonly headers?: Record<string, string>; readonly body?: Uint8Array | string; readonly hang_up?: boolean; readonly silent?: boolean; readonly meanwhile?: () => void }
 
 /** Answers as told, then with 200. */
 async function sink(replies: Reply[] = []): Promise<{ url: string; received: Received[] }> {
@@ -36,8 +36,9 @@ async function sink(replies: Reply[] = []): Promise<{ url: string; received: Rec
       const plain = request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body;
       const traces = request.headers['content-type'] === 'application/json' ? (JSON.parse(plain.toString()) as OtlpTraces) : decodeTraces(plain);
       received.push({ body, headers: { ...request.headers, ':path': request.url }, traces, ids: idsOf(traces) });
-      const { status = 200, headers = {}, body: answer = encodeExportResponse(), hang_up = false, meanwhile } = replies.shift() ?? {};
+      const { status = 200, headers = {}, body: answer = encodeExportResponse(), hang_up = false, silent = false, meanwhile } = replies.shift() ?? {};
       meanwhile?.();
+      if (silent) return;
       if (hang_up) request.socket.destroy();
       else response.writeHead(status, { 'content-type': 'application/x-protobuf', ...headers }).end(answer);
     });
@@ -182,6 +183,19 @@ describe('what is sent', () => {
     exporter.start();
     await exporter.finish(10_000);
     expect(sentIds(received)).toEqual(all);
+  });
+
+  test('or as far as it gets: a collector that takes a request and says nothing holds it up for the grace alone', async () => {
+    const { received, exporterNow, all } = await shop([{ silent: true }]);
+    const exporter = exporterNow({ timeout_ms: 20_000 });
+    exporter.start();
+    await expect.poll(() => received.length).toBe(1);
+    const begun_ms = performance.now();
+    await exporter.finish(100);
+    expect(performance.now() - begun_ms).toBeLessThan(10_000);
+    await sendAll(exporterNow());
+    expect(received[1]?.body.equals(received[0]?.body as Buffer)).toBe(true);
+    expect(sentIds(received.slice(1))).toEqual(all);
   });
 
   // One thread, so that C may be of either order: it waits to be decided, and is what joins X and R1.

@@ -71,6 +71,7 @@ export class OtlpExporter {
   #final = false;
   #failing = false;
   #running: Promise<void> | undefined;
+  #grace: NodeJS.Timeout | undefined;
 
   constructor(warehouse: Warehouse, options: OtlpExporterOptions) {
     this.#warehouse = warehouse;
@@ -213,10 +214,15 @@ export class OtlpExporter {
     if (result.rejected > 0) this.#log(`otlp: the collector rejected ${result.rejected} of ${spans.length} spans: ${result.message}`);
   }
 
+  #end(): void {
+    this.#stop.abort();
+    this.#grace ??= setTimeout(() => this.#give_up.abort(), GRACE_MS);
+  }
+
   /** After the last correlation: sends what is left, as far as it gets in that time, and closes. */
   async finish(most_ms: number): Promise<void> {
     this.#final = true;
-    const timer = setTimeout(() => this.#stop.abort(), most_ms);
+    const timer = setTimeout(() => this.#end(), most_ms);
     await this.#running;
     clearTimeout(timer);
     await this.close();
@@ -224,10 +230,9 @@ export class OtlpExporter {
 
   /** What has no answer by then is sent again at the next start. */
   async close(): Promise<void> {
-    this.#stop.abort();
-    const timer = setTimeout(() => this.#give_up.abort(), GRACE_MS);
+    this.#end();
     await this.#running;
-    clearTimeout(timer);
+    clearTimeout(this.#grace);
     await this.#db.destroy();
   }
 }
