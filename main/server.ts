@@ -170,7 +170,8 @@ export class Server {
     this.#stopping = true;
     await this.#cycles;
     const [finished] = await Promise.allSettled([this.#correlator.finish()]);
-    await this.#otlp?.finish(MOST_LAST_SENDING_MS);
+    // Up to the cut everything is stored if correlation has come to its end; else what waits is sent after the next start.
+    await (finished.status === 'rejected' ? this.#otlp?.close() : this.#otlp?.finish(MOST_LAST_SENDING_MS));
     await this.warehouse.close();
     if (drained.status === 'rejected') throw lost(drained.reason, this.#queue.length);
     if (finished.status === 'rejected') throw storageError(finished.reason, this.warehouse.folder);
