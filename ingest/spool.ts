@@ -102,7 +102,9 @@ export class Spool {
         await file.close();
       }
       await rename(`${path}.tmp`, path);
-      await syncPath(this.#folder);
+      await syncPath(this.#folder).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== 'EINVAL' && error.code !== 'ENOTSUP') throw error; // not every file system syncs folders
+      });
     } catch (cause) {
       await rm(`${path}.tmp`, { force: true });
       throw new TracehouseError('spool', `cannot write to the spool folder ${this.#folder}: ${(cause as Error).message}`, { mend: 'free some space, or name another folder with --spool', cause });

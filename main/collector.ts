@@ -137,7 +137,7 @@ export class Collector {
   }
 
   pause(): void {
-    this.#loader.pause();
+    if (!this.#stopping) this.#loader.pause(); // its end is read to the last byte
   }
 
   resume(): void {

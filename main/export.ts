@@ -6,7 +6,7 @@ import { isFolder } from '../queries/export/destination.ts';
 import { ExportScheduler } from '../queries/export/scheduler.ts';
 import { TracehouseError } from '../schema/errors.ts';
 import { requireDataFolder, runningSource, type SourceOptions } from './client.ts';
-import { dropToOwner, makeForOwner } from './privileges.ts';
+import { dropToOwner, makeForOwner, requireWritable } from './privileges.ts';
 
 export interface ExportOptions extends SourceOptions {
   readonly to: string;
@@ -44,6 +44,7 @@ export async function exportNow(options: ExportOptions): Promise<void> {
     requireDataFolder(options.data);
     if (isFolder(options.to)) makeForOwner(request.destination, options.data);
     dropToOwner(options.data);
+    if (isFolder(options.to)) requireWritable(request.destination);
     const warehouse = await Warehouse.open({ folder: options.data, memory_limit: options.memoryLimit });
     try {
       const scheduler = new ExportScheduler(warehouse);

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { chownSync, existsSync, mkdirSync, statSync } from 'node:fs';
+import { accessSync, chownSync, constants, existsSync, mkdirSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { TracehouseError } from '../schema/errors.ts';
 
@@ -57,4 +57,13 @@ export function makeForOwner(path: string, data_folder: string): void {
   }
   const { uid, gid } = statSync(data_folder);
   if (process.getuid?.() === 0) chownSync(path, uid, gid);
+}
+
+/** Error: export-destination. */
+export function requireWritable(folder: string): void {
+  try {
+    accessSync(folder, constants.W_OK);
+  } catch (cause) {
+    throw new TracehouseError('export-destination', `the owner of the data folder, who writes, may not write to ${folder}: ${(cause as Error).message}`, { mend: 'chown it, or name another folder with --to', cause });
+  }
 }

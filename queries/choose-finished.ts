@@ -29,7 +29,8 @@ export async function chooseFinished(connection: DuckDBConnection, cut_ns: bigin
 
 /**
  * Spans besides: who got a message that nobody answers, and called for it; a call of bytes that were not understood, given up before the callee, which works on, had
- * answered. What has them for its parent would hang on nothing. Returns how many.
+ * answered. What has them for its parent would hang on nothing. Live, a cut between the closes of both ends, or while such a call waits to be decided, may keep one
+ * more or one less than a rewrite does. Returns how many.
  */
 async function keepParents(connection: DuckDBConnection, cut_ns: bigint): Promise<number> {
   let kept = 0;

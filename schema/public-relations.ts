@@ -128,7 +128,7 @@ export const PUBLIC_RELATIONS: Readonly<Record<string, PublicRelationDoc>> = {
       parent_span_id: is('the span that caused it; null = a root, or nothing decides between the candidates (span_links)'),
       kind: is("'server' or 'client'"),
       span_name: is("method and url_template, or the protocol; 'exchange' where that was not understood, 'connect' for a connection that failed to open"),
-      status: is("'error': no response (of a server whose protocol was not understood that is not known), 5xx, for clients 4xx too; otherwise 'unset'"),
+      status: is("'error': no response (where the protocol was not understood none may be expected, and it is 'unset'), 5xx, for clients 4xx too; otherwise 'unset'"),
       client_address: is('who opened the connection'),
       client_port: is('its port'),
       server_address: is('who accepted it'),

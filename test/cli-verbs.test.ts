@@ -65,6 +65,14 @@ test.for(['correlate', 'export'])('%s by root leaves the data folder to its owne
   if (verb === 'export') expect(belongings.some((path) => path.endsWith('.parquet'))).toBe(true);
 });
 
+test('export by root to where the owner may not write says so', async (context) => {
+  if (process.getuid?.() !== 0) return context.skip('needs root');
+  const data = await somebodysData();
+  const roots = join(data, '..', 'roots');
+  mkdirSync(roots, { mode: 0o755 });
+  expect(run(['export', '--data', data, '--to', roots])).toMatchObject({ status: 1, stderr: expect.stringMatching(/may not write to .*roots.*chown it, or name another folder with --to/s) });
+});
+
 test('a recording that cannot be made leaves the one that is there', (context) => {
   if (process.getuid?.() !== 0) return context.skip('needs root to be somebody else');
   const folder = temporaryFolder();

@@ -32,8 +32,9 @@ export class LateSpans {
 
   /** Before what is read of it. */
   async note(from_ns: bigint, to_ns: bigint, now_ms: number): Promise<void> {
-    const spans = await this.#count(from_ns, to_ns);
     const last = this.#settled.at(-1);
+    if (last?.to_ns === to_ns) return; // tried again
+    const spans = await this.#count(from_ns, to_ns);
     if (last !== undefined && last.to_ns === from_ns && now_ms - last.since_ms < TOGETHER_MS) {
       last.to_ns = to_ns;
       last.spans += spans;

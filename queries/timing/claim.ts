@@ -24,6 +24,8 @@ const LEAST_GUESS = 0.6;
 const MOST_OPEN = 64;
 /** Two requests of 100 calls each that may be either's are this much (workOf), some 2 s; windows of 1000 requests that timing tells anything about a twentieth at most. */
 const MOST_WORK = 5_000_000;
+/** Of the budget: a service that has had so much of it and is not done is not asked again soon. */
+const ITS_SHARE = 0.5;
 /** Other work waits no longer than this. */
 const PAUSE_AFTER_MS = 8;
 /** A claim is at most so sure: what happens to be alone in its time can be something else. */
@@ -79,8 +81,10 @@ export async function claimByTiming(connection: DuckDBConnection, pause: () => P
       if (performance.now() > until) break; // what is left stays undecided: better than that everything is late
       await pause();
       const window = worth.find(({ service }) => service === problem.service) as Window;
+      const begun = performance.now();
       const resolution = workOf(problem.problem) > MOST_WORK ? undefined : await resolveService(problem.problem, options).catch(unlessLate);
-      const weighed = resolution === undefined ? undefined : weigh(window, problem, resolution, doubtful.get(problem.service) ?? []);
+      if (resolution === LATE && performance.now() - begun < budget_ms * ITS_SHARE) break; // others had the time: it is asked again
+      const weighed = resolution === undefined || resolution === LATE ? undefined : weigh(window, problem, resolution, doubtful.get(problem.service) ?? []);
       if (weighed === undefined) hopeless.set(window.service, window.from_ns + HOPELESS_NS);
       else {
         hopeless.delete(window.service);
@@ -94,8 +98,11 @@ export async function claimByTiming(connection: DuckDBConnection, pause: () => P
 
 class OutOfTime extends Error {}
 
-function unlessLate(error: unknown): undefined {
+const LATE = Symbol('late');
+
+function unlessLate(error: unknown): typeof LATE {
   if (!(error instanceof OutOfTime)) throw error;
+  return LATE;
 }
 
 /** Lets other work go on, when it has waited for long. Error: OutOfTime. */

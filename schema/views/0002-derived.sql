@@ -14,7 +14,7 @@ SELECT trace_id, printf('%016x', span_id) AS span_id, printf('%016x', parent_spa
   service_name,
   CASE WHEN method IS NOT NULL THEN method || ' ' || coalesce(url_template, '/') WHEN protocol IS NOT NULL THEN protocol WHEN answered OR request_bytes > 0 THEN 'exchange' ELSE 'connect' END AS span_name,
   start_time, make_timestamp_ns(end_ns) AS end_time, start_ns, end_ns, end_ns - start_ns AS duration_ns,
-  CASE WHEN NOT answered AND (end_reason IN ('open', 'stop', 'gap') OR (is_server AND protocol IS NULL)) THEN 'unset'
+  CASE WHEN NOT answered AND (end_reason IN ('open', 'stop', 'gap') OR (protocol IS NULL AND coalesce(request_bytes, 0) > 0)) THEN 'unset'
        WHEN NOT answered OR coalesce(errno, 0) <> 0 OR status >= 500 OR (status >= 400 AND NOT is_server) THEN 'error' ELSE 'unset' END AS status,
   node, pid, tid, process_id, thread_id, comm, socket_id,
   CASE WHEN is_server THEN remote_ip ELSE local_ip END AS client_address, CASE WHEN is_server THEN remote_port ELSE local_port END AS client_port,
@@ -56,7 +56,7 @@ SELECT s.trace_id,
   s.trace_hi AS start_ns,
   max(s.end_ns) - s.trace_hi AS duration_ns,
   count(*) AS span_count,
-  count(*) FILTER (NOT (NOT s.answered AND (s.end_reason IN ('open', 'stop', 'gap') OR (s.is_server AND s.protocol IS NULL))) AND (NOT s.answered OR coalesce(s.errno, 0) <> 0 OR s.status >= 500 OR (s.status >= 400 AND NOT s.is_server))) AS error_count,
+  count(*) FILTER (NOT (NOT s.answered AND (s.end_reason IN ('open', 'stop', 'gap') OR (s.protocol IS NULL AND coalesce(s.request_bytes, 0) > 0))) AND (NOT s.answered OR coalesce(s.errno, 0) <> 0 OR s.status >= 500 OR (s.status >= 400 AND NOT s.is_server))) AS error_count,
   list_sort(list(DISTINCT s.service_name) FILTER (s.service_name IS NOT NULL)) AS services,
   bool_and(s.complete) AS complete
 FROM stored.spans s GROUP BY s.trace_id, s.trace_start, s.trace_hi;
