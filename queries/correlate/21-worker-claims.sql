@@ -8,6 +8,7 @@
 -- Known false matches: a call of a worker's own between two requests is taken for a part of the next one, if that had been read by
 --            then; and so is one for a request that is never answered, where another thread than the worker closes that connection. A
 --            thread whose parent held a request when it was started may by chance do other work before that is answered.
+--            A goroutine that an earlier request on the same connection has started, and that goes on, is taken to work for the later one.
 -- Local to a node.
 
 -- @name unsure_calls
